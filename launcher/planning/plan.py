@@ -1,0 +1,99 @@
+"""The plan: every number of a run, decided once, each with its reason. Plain data; `launcher.planning.decide` makes it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, fields
+from typing import Any, Literal
+
+Backend = Literal["axolotl", "unsloth"]
+Method = Literal["qlora", "lora"]
+Dtype = Literal["float16", "bfloat16", "float32"]
+
+
+@dataclass(frozen=True)
+class DataFacts:
+    """What planning needs to know of the data; made by `launcher.data`, never read from a file by the plan.
+
+    Lengths are in tokens of one rendered row. ``exact`` is False when no tokenizer was at hand and they
+    were estimated from bytes.
+    """
+
+    rows: int
+    eval_rows: int
+    conversational: bool
+    tokens_total: int
+    tokens_mean: float
+    tokens_p95: int
+    tokens_max: int
+    exact: bool
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Every decision of a run. Field names are the keys of ``--set`` and of a preset's ``settings``.
+
+    Sizes are in tokens (``sequence_len``) or rows (batches); fractions are of 1.
+    """
+
+    # identity: what the person asked for
+    preset: str | None
+    gpu: str
+    model: str
+    base_model: str
+    model_type: str
+    # settings: each may be set by a recipe, a preset, or --set
+    backend: Backend
+    method: Method
+    compute_dtype: Dtype
+    quant_type: Literal["nf4", "fp4"] | None
+    double_quant: bool
+    lora_r: int
+    lora_alpha: int
+    lora_dropout: float
+    lora_target_modules: tuple[str, ...]
+    sequence_len: int
+    excess_length: Literal["truncate", "drop", "raise"]
+    packing: bool
+    effective_batch_size: int
+    micro_batch_size: int
+    gradient_accumulation_steps: int
+    eval_batch_size: int
+    num_epochs: float
+    max_steps: int | None
+    learning_rate: float
+    lr_scheduler: str
+    warmup_ratio: float
+    weight_decay: float
+    max_grad_norm: float
+    optimizer: str
+    eval_fraction: float
+    evals_per_epoch: int
+    keep: Literal["best", "last"]
+    logging_steps: int
+    attn_implementation: Literal["eager", "sdpa", "flash_attention_2"]
+    gradient_checkpointing: bool
+    activation_offload: bool
+    kernels: tuple[str, ...]
+    chat_template: str
+    seed: int
+    # facts that the config needs and nobody sets
+    on_cpu: bool = False
+    eval_rows: int | None = None
+    conversational: bool = True
+    reasons: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def eval_interval(self) -> float:
+        """Evaluate and save every this fraction of all optimizer steps (both trainers read a float below 1 so)."""
+        epochs = 1.0 if self.max_steps else self.num_epochs
+        return round(1 / (self.evals_per_epoch * epochs), 6)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The plan as JSON-ready data, in the order of the fields."""
+        out = {f.name: getattr(self, f.name) for f in fields(self)}
+        return {key: list(value) if isinstance(value, tuple) else value for key, value in out.items()}
+
+
+IDENTITY = ("preset", "gpu", "model", "base_model", "model_type")
+FACTS = ("on_cpu", "eval_rows", "conversational", "reasons")
+SETTINGS: tuple[str, ...] = tuple(f.name for f in fields(Plan) if f.name not in IDENTITY + FACTS)
