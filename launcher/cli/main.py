@@ -1,0 +1,87 @@
+"""The command ``ql``: a table from verb to module, loaded when the verb is used."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import os
+import sys
+from typing import Any
+
+import click
+
+from launcher import __version__
+from launcher.errors import QlError
+
+# verb -> one line of help. Written here so that `ql --help` need not import fifteen modules.
+VERBS: dict[str, str] = {
+    "presets": "List the presets, or show one resolved, with the reason for each value.",
+    "estimate": "Memory, speed and cost of a run, before it is run.",
+    "check": "Check a data file: every bad row, with its line number.",
+    "export": "Write the trainer's config, ready to edit by hand and to run without ql.",
+    "validate": "Check training configs, with the line and the fix; no GPU needed.",
+    "launch": "Plan, train, score and merge, in one run directory.",
+    "runs": "List runs, or show one.",
+    "eval": "Score a finished run against a golden set.",
+    "merge": "Merge an adapter into a 16-bit checkpoint.",
+    "chat": "Ask base and adapter the same questions, side by side.",
+    "serve": "The vLLM commands that serve a run.",
+    "doctor": "What this machine has, and what a run would miss.",
+    "completion": "Print the shell completion script.",
+}
+
+
+class Verbs(click.Group):
+    """Loads ``launcher.cli.<verb>`` when asked for it, and turns our errors into one clear text and an exit code."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(VERBS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in VERBS:
+            return None
+        module = importlib.import_module(f"launcher.cli.{cmd_name}")
+        command: click.Command = module.command
+        return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        if args and not args[0].startswith("-") and args[0] not in VERBS:
+            from launcher.errors import did_you_mean
+
+            ctx.fail(f"no such verb {args[0]!r}: {did_you_mean(args[0], list(VERBS))}")
+        return super().resolve_command(ctx, args)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Verbs"):
+            formatter.write_dl(list(VERBS.items()))
+
+    def main(self, *args: Any, **kwargs: Any) -> Any:
+        try:
+            return super().main(*args, **kwargs)
+        except QlError as error:
+            report(error)
+            sys.exit(error.exit_code)
+        except BrokenPipeError:  # `ql presets | head`: the reader has what it wanted
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            sys.exit(0)
+
+
+def report(error: QlError) -> None:
+    """All problems of an error, as text on stderr; as JSON on stdout too when ``--json`` was asked for."""
+    for problem in error.problems:
+        click.echo(f"error: {problem}", err=True)
+    if "--json" in sys.argv:
+        problems = [problem.to_dict() for problem in error.problems]
+        click.echo(json.dumps({"problems": problems, "exit_code": error.exit_code}))
+
+
+@click.group(cls=Verbs, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.version_option(__version__, prog_name="ql")
+def main() -> None:
+    """Fine-tune a language model on one GPU: a QLoRA run that fits the card, scored and merged for serving.
+
+    Exit codes: 0 done; 1 the thing checked is bad; 2 wrong usage or unreadable input; 3 the run could not start or
+    failed; 130 and 143 stopped by a signal.
+    """
