@@ -5,27 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass, field, fields
 from typing import Any, Literal
 
+from launcher.data.facts import DataFacts as DataFacts
+
 Backend = Literal["axolotl", "unsloth"]
 Method = Literal["qlora", "lora"]
 Dtype = Literal["float16", "bfloat16", "float32"]
-
-
-@dataclass(frozen=True)
-class DataFacts:
-    """What planning needs to know of the data; made by `launcher.data`, never read from a file by the plan.
-
-    Lengths are in tokens of one rendered row. ``exact`` is False when no tokenizer was at hand and they
-    were estimated from bytes.
-    """
-
-    rows: int
-    eval_rows: int
-    conversational: bool
-    tokens_total: int
-    tokens_mean: float
-    tokens_p95: int
-    tokens_max: int
-    exact: bool
 
 
 @dataclass(frozen=True)
