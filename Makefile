@@ -1,0 +1,47 @@
+# make demo    fine-tune, score and merge a tiny model on this machine's CPU (BACKEND=unsloth for the other trainer)
+# make test    all tests but the slow ones; both targets make .venv when it is not there
+PYTHON  ?= python3
+VENV    ?= .venv
+BACKEND ?= axolotl
+BIN     := $(VENV)/bin
+# Two compiles of bytecode cost more than the training of the demo: do it once, at installation.
+STAMP   := $(VENV)/.installed
+
+.PHONY: demo test check lint test-slow lock schemas clean
+
+demo: $(STAMP)
+	$(BIN)/ql launch --preset cpu-tiny --data examples/tickets.jsonl --golden examples/golden.jsonl \
+	  --gate "exact_match>=0.8" --backend $(BACKEND)
+
+test: $(STAMP)
+	$(BIN)/python -m pytest -m "not slow"
+
+check: lint test
+
+lint: $(STAMP)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+# Proofs that take too long for every push; the result is committed.
+test-slow: $(STAMP)
+	$(BIN)/python -m pytest -m slow --timeout 3600 --junitxml=build/test-slow.xml
+	$(BIN)/python scripts/record_slow_tests.py build/test-slow.xml docs/test-slow.md
+
+$(STAMP): pyproject.toml requirements/lock.txt requirements/torch.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet "$$(grep '^uv==' requirements/lock.txt)"
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --compile-bytecode -r requirements/lock.txt
+	$(BIN)/python -m pip install --quiet -c requirements/lock.txt -r requirements/torch.txt
+	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation -e .
+	touch $(STAMP)
+
+# Resolve requirements/lock.in again: the newest versions that both trainers accept.
+lock: $(STAMP)
+	$(BIN)/uv pip compile requirements/lock.in requirements/torch.txt --override requirements/overrides.txt \
+	  --python-version 3.11 --no-annotate --no-header --quiet --output-file build/lock.txt
+	{ sed -n '/^#/p' requirements/lock.txt; grep -v '^torch==' build/lock.txt; } > build/lock.new
+	mv build/lock.new requirements/lock.txt
+
+clean:
+	rm -rf $(VENV) build dist

@@ -1,0 +1,149 @@
+"""run.json: what was asked, decided, done and found, replaced atomically after each change."""
+
+from __future__ import annotations
+
+import json
+import time
+from contextlib import contextmanager
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from launcher.errors import RunFailed, Unreadable
+from launcher.files import write_json
+
+MANIFEST = "run.json"
+STAGES = ("prepare", "train", "evaluate", "merge", "verify", "report")
+
+
+def now() -> str:
+    """UTC time to the second, ISO 8601."""
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+@dataclass
+class Run:
+    """A run directory and its manifest.
+
+    ``data["state"]`` is one of ``running``, ``finished``, ``failed``, ``stopped``; a stage's state is one of
+    ``pending``, ``running``, ``done``, ``skipped``, ``failed``, ``stopped``. Times are seconds.
+    """
+
+    path: Path
+    data: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def manifest(self) -> dict[str, Any]:
+        return self.data
+
+    @property
+    def plan(self) -> dict[str, Any]:
+        plan: dict[str, Any] = self.data["plan"]
+        return plan
+
+    @property
+    def trainer_python(self) -> str:
+        python: str = self.data["trainer_python"]
+        return python
+
+    def save(self) -> None:
+        write_json(self.path / MANIFEST, self.data)
+
+    def stage(self, name: str) -> dict[str, Any]:
+        found: dict[str, Any] = next(stage for stage in self.data["stages"] if stage["name"] == name)
+        return found
+
+    def skip(self, name: str, reason: str) -> None:
+        self.stage(name).update(state="skipped", reason=reason)
+        self.save()
+
+    @contextmanager
+    def running(self, name: str) -> Iterator[dict[str, Any]]:
+        """Record a stage's start, end, duration and result; a stage that raises is recorded as failed or stopped."""
+        stage = self.stage(name)
+        stage.update(state="running", started=now())
+        self.save()
+        begin = time.monotonic()
+        try:
+            yield stage
+        except BaseException as error:
+            stopped = isinstance(error, KeyboardInterrupt | SystemExit)
+            stage.update(state="stopped" if stopped else "failed", error=str(error) or type(error).__name__)
+            self.data["state"] = "stopped" if stopped else "failed"
+            raise
+        else:
+            stage["state"] = "done"
+        finally:
+            stage["seconds"] = round(time.monotonic() - begin, 3)
+            self.save()
+
+
+def new_manifest(**facts: Any) -> dict[str, Any]:
+    """A manifest of a run that has not begun."""
+    stages = [{"name": name, "state": "pending", "seconds": None} for name in STAGES]
+    return {"version": 1, "state": "running", "created": now(), **facts, "stages": stages}
+
+
+def create_run(parent: Path, name: str, data: dict[str, Any]) -> Run:
+    """Make ``parent/name-<UTC time>`` with its manifest, and point ``parent/latest`` at it.
+
+    Two launches in one second get two directories. Raises Unreadable when the place cannot be written.
+    """
+    try:
+        parent.mkdir(parents=True, exist_ok=True)
+        stamp = datetime.now(UTC).strftime("%Y%m%d-%H%M%S")
+        for suffix in ("", *(f"-{count}" for count in range(2, 1000))):
+            path = parent / f"{name}-{stamp}{suffix}"
+            try:
+                path.mkdir()
+                break
+            except FileExistsError:
+                continue
+        else:
+            raise RunFailed(f"{parent} has a thousand runs named {name}-{stamp}")
+        run = Run(path, {"name": path.name, **data})
+        run.save()
+        link = parent / f".latest-{path.name}"
+        link.symlink_to(path.name, target_is_directory=True)
+        link.replace(parent / "latest")
+    except OSError as error:
+        hint = "name a folder that can be written with --out"
+        raise Unreadable(f"cannot write runs to {parent}: {error.strerror or error}", hint=hint) from None
+    return run
+
+
+def open_run(name: str | Path, parent: Path = Path("runs")) -> Run:
+    """A run by its path, by its name under ``parent``, or ``latest``.
+
+    Raises Unreadable when there is no such run or its manifest cannot be read.
+    """
+    for path in (Path(name), parent / name):
+        if (path / MANIFEST).is_file():
+            break
+    else:
+        known = [run.path.name for run in list_runs(parent)]
+        hint = f"runs in {parent}/: {', '.join(known[-5:])}" if known else f"there are no runs in {parent}/"
+        raise Unreadable(f"no run {str(name)!r}", hint=hint)
+    manifest = path / MANIFEST
+    try:
+        data = json.loads(manifest.read_text(encoding="utf-8"))
+        if not isinstance(data, dict) or data.get("version") != 1 or not isinstance(data.get("stages"), list):
+            raise ValueError("not a run manifest of version 1")
+    except (OSError, ValueError, RecursionError) as error:
+        raise Unreadable(f"{manifest} cannot be read: {error}") from None
+    return Run(path.resolve(), data)
+
+
+def list_runs(parent: Path) -> list[Run]:
+    """All readable runs under ``parent``, oldest first."""
+    runs = []
+    for manifest in parent.glob(f"*/{MANIFEST}"):
+        if manifest.parent.is_symlink():
+            continue
+        try:
+            runs.append(open_run(manifest.parent))
+        except Unreadable:
+            continue
+    return sorted(runs, key=lambda run: (run.data.get("created", ""), run.path.name))
