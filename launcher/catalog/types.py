@@ -1,14 +1,15 @@
-"""GPUs, models, recipes and presets: YAML files under presets/, each checked against its schema when read."""
+"""What the catalog holds: cards, models, recipes, presets. Plain data; `launcher.catalog.load` reads it."""
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
 
 @dataclass(frozen=True)
 class Price:
-    """What an hour of one card costs. ``source`` names the offer, ``date`` (ISO) when it was read."""
+    """What an hour of one card costs. ``source`` names the offer, ``date`` (ISO day or month) when it was read."""
 
     usd_per_hour: float
     source: str
@@ -17,19 +18,20 @@ class Price:
 
 @dataclass(frozen=True)
 class Gpu:
-    """One card, or the CPU. Memory in GiB, bandwidth in GB/s (10^9), rates in dense 16-bit TFLOP/s."""
+    """One card, or the CPU. Memory in GiB, bandwidth in GB/s (10^9), rate in dense 16-bit TFLOP/s (10^12)."""
 
     name: str
     title: str
     kind: Literal["cuda", "cpu"]
-    vram_gib: float  # what the driver reports as total
-    usable_gib: float  # what a trainer can get: total less what driver and context keep
+    vram_gib: float  # what nvidia-smi shows as total
+    usable_gib: float  # what CUDA shows as total: one process can fill this much, its CUDA context included
     compute_capability: float  # 8.6; 0 for a CPU
-    tflops_16bit: float
-    bandwidth_gbs: float
-    compute_dtype: str  # the house rule's dtype for this card
-    match: tuple[str, ...]  # substrings of the driver's device name
+    tflops_16bit: float | None  # None: not known, so no speed or cost is predicted
+    bandwidth_gbs: float | None
+    compute_dtype: Literal["float16", "bfloat16", "float32"]  # the house rule's dtype for this card
+    match: tuple[str, ...]  # device names, as the driver gives them, or the beginnings of such names
     prices: tuple[Price, ...] = ()
+    is_budget: bool = False  # a share of a larger card's memory, held there by a cap; no card of its own
     note: str = ""
 
     @property
@@ -37,14 +39,22 @@ class Gpu:
         """Compute capability 8.0 and newer multiply bf16 at the fp16 rate."""
         return self.kind == "cpu" or self.compute_capability >= 8.0
 
+    def matches(self, device_name: str) -> bool:
+        """Whether the driver's name of a device is this card's: "NVIDIA L4" is not "NVIDIA L40S"."""
+        return any(re.search(rf"{re.escape(known)}(?!\w)", device_name, re.IGNORECASE) for known in self.match)
+
 
 @dataclass(frozen=True)
 class Model:
-    """A base model's architecture: enough to size a run without a download. ``parameters`` counts weights."""
+    """A base model's architecture: enough to size a run without a download.
+
+    ``parameters`` counts weights, shared ones once; `launcher.catalog.architecture.count_parameters` gives the same.
+    Sizes are numbers of elements.
+    """
 
     name: str
     title: str
-    base_model: str  # hub name or local folder
+    base_model: str  # hub name, local folder, or "builtin:<folder under presets/models>"; see `resolve_base`
     size: str  # "7b"
     model_type: str  # transformers' model_type
     parameters: int
@@ -61,7 +71,8 @@ class Model:
     chat_template: str
     license: str
     gated: bool
-    num_experts: int = 0
+    num_experts: int = 0  # 0: a dense model
+    num_experts_per_token: int = 0
     linear_modules: tuple[str, ...] = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
     note: str = ""
 

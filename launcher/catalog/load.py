@@ -1,0 +1,141 @@
+"""Read presets/: one file per card, model, recipe and preset, read when asked for and checked against its schema.
+
+Every function raises Unreadable for a name that does not exist (with the nearest one) and for a file that its schema
+refuses (with all problems and their lines).
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from launcher.catalog.check import check
+from launcher.catalog.local import BUILTIN, model_from_folder, snapshot_in_cache
+from launcher.catalog.types import Gpu, Model, Preset, Price, Recipe
+from launcher.errors import Problem, Unreadable, did_you_mean
+from launcher.resources import resource
+from launcher.yaml_source import load_yaml
+
+OVERFLOW_FILE = "fp16_overflow.yaml"  # the one file beside the named presets that is no preset
+
+
+def _names(*folder: str) -> list[str]:
+    return sorted(path.stem for path in resource("presets", *folder).glob("*.yaml") if path.name != OVERFLOW_FILE)
+
+
+def list_gpus() -> list[str]:
+    """Names of all cards."""
+    return _names("gpus")
+
+
+def list_models() -> list[str]:
+    """Names of all models of the catalog."""
+    return _names("models")
+
+
+def list_recipes() -> list[str]:
+    """Names of all recipes."""
+    return _names("recipes")
+
+
+def list_presets() -> list[str]:
+    """Names of all named presets."""
+    return _names()
+
+
+def _read(path: Path, schema: str) -> dict[str, Any]:
+    data, positions = load_yaml(path)
+    problems = check(data, schema, file=str(path), positions=positions)
+    if problems:
+        raise Unreadable(problems)
+    read: dict[str, Any] = data
+    return read
+
+
+def _load(kind: str, name: str, folder: tuple[str, ...], schema: str) -> dict[str, Any]:
+    known = _names(*folder)
+    if name not in known:
+        raise Unreadable(f"no such {kind}: {name!r}", hint=did_you_mean(name, known))
+    return {"name": name, **_read(resource("presets", *folder, f"{name}.yaml"), schema)}
+
+
+def load_gpu(name: str) -> Gpu:
+    """The card ``name``, such as "a10g"."""
+    data = _load("GPU", name, ("gpus",), "gpu.json")
+    prices = tuple(Price(**price) for price in data.pop("prices", ()))
+    return Gpu(**data | {"match": tuple(data["match"]), "prices": prices})
+
+
+def find_gpu(device_name: str) -> Gpu | None:
+    """The card whose name the driver reports as ``device_name``, or None. A budget on other cards is never it."""
+    for name in list_gpus():
+        gpu = load_gpu(name)
+        if gpu.matches(device_name) and not gpu.is_budget:
+            return gpu
+    return None
+
+
+def load_recipe(name: str) -> Recipe:
+    """The recipe ``name``: "qlora" or "lora"."""
+    return Recipe(**_load("recipe", name, ("recipes",), "recipe.json"))
+
+
+def load_preset(name: str) -> Preset:
+    """The named preset ``name``, such as "a10g-7b"."""
+    return Preset(**_load("preset", name, (), "preset.json"))
+
+
+def load_model(name: str) -> Model:
+    """The model that ``name`` means, looked for in this order.
+
+    A name of the catalog; a folder with a config.json; a hub name ("org/name") of a catalog model; a hub name whose
+    config.json is in the local Hugging Face cache.
+    """
+    known = list_models()
+    if name in known:
+        return _load_catalog_model(name)
+    if Path(name).is_dir():
+        return model_from_folder(Path(name), base_model=name)
+    if name.startswith(("/", "./", "../", "~")):
+        raise Unreadable(f"no such folder: {name}", hint="a base model is a folder with a config.json, or a hub name")
+    if "/" not in name:
+        raise Unreadable(f"no such model: {name!r}", hint=did_you_mean(name, known))
+    for candidate in known:
+        model = _load_catalog_model(candidate)
+        if model.base_model == name:
+            return model
+    snapshot = snapshot_in_cache(name)
+    if snapshot:
+        return model_from_folder(snapshot, base_model=name)
+    hint = (
+        f"download it first (`hf download {name}`) or give the folder that holds it; known without: {', '.join(known)}"
+    )
+    raise Unreadable(
+        f"the architecture of {name!r} is not known here: it is neither in the catalog nor in the local cache",
+        hint=hint,
+    )
+
+
+def _load_catalog_model(name: str) -> Model:
+    data = _load("model", name, ("models",), "model.json")
+    if "linear_modules" in data:
+        data["linear_modules"] = tuple(data["linear_modules"])
+    return Model(**data)
+
+
+def resolve_base(model: Model) -> str:
+    """What a trainer is given as base model: ``builtin:`` names become the folder that ql ships, others stay."""
+    if not model.base_model.startswith(BUILTIN):
+        return model.base_model
+    folder = model.base_model.removeprefix(BUILTIN)
+    try:
+        return str(resource("presets", "models", folder))
+    except FileNotFoundError as error:
+        raise Unreadable(Problem(str(error))) from None
+
+
+def load_fp16_overflow() -> dict[str, str]:
+    """Families (transformers' model_type) whose activations overflow fp16, each with the evidence."""
+    data = _read(resource("presets", OVERFLOW_FILE), "fp16-overflow.json")
+    families: dict[str, str] = data["families"]
+    return families

@@ -1,0 +1,136 @@
+"""Models that are not in the catalog: read from the config.json of a local folder or of the Hugging Face cache."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from launcher.catalog.architecture import FUSED_LINEARS, SUPPORTED, count_parameters
+from launcher.catalog.types import Model
+from launcher.errors import Problem, Unreadable
+
+BUILTIN = "builtin:"
+
+# Defaults that a config.json may leave out: transformers 5.16, configuration_<family>.py.
+_TIED = frozenset({"gemma", "gemma2", "gemma3_text"})
+_HEAD_DIM = {"gemma": 256, "gemma2": 256, "gemma3_text": 256, "qwen3": 128}
+_REQUIRED = ("hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads", "vocab_size")
+
+
+def snapshot_in_cache(hub_name: str) -> Path | None:
+    """The newest folder of the local Hugging Face cache that holds ``hub_name``'s config.json, or None."""
+    home = (
+        os.environ.get("HF_HOME") or Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "huggingface"
+    )
+    hub = Path(os.environ.get("HF_HUB_CACHE") or Path(home).expanduser() / "hub")
+    configs = (hub / f"models--{hub_name.replace('/', '--')}" / "snapshots").glob("*/config.json")
+    newest = max(configs, key=lambda path: path.stat().st_mtime, default=None)
+    return newest.parent if newest else None
+
+
+def model_from_folder(folder: Path, *, base_model: str) -> Model:
+    """The model whose config.json is in ``folder``.
+
+    Raises Unreadable: no config.json, not JSON, an architecture that is not supported, or numbers missing.
+    """
+    path = folder / "config.json"
+    file = str(path)
+    try:
+        config = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        adapter = (folder / "adapter_config.json").exists()
+        hint = (
+            "this is an adapter; give its base model"
+            if adapter
+            else "a base model folder holds config.json and weights"
+        )
+        raise Unreadable(Problem(f"{folder} has no config.json", hint=hint)) from None
+    except OSError as error:
+        raise Unreadable(Problem(f"cannot be read: {error.strerror or error}", file=file)) from None
+    except UnicodeDecodeError:
+        raise Unreadable(Problem("not UTF-8", file=file)) from None
+    except json.JSONDecodeError as error:
+        raise Unreadable(Problem(f"not JSON: {error.msg}", file=file, line=error.lineno, column=error.colno)) from None
+    if not isinstance(config, dict):
+        raise Unreadable(Problem("not a model's config: the file holds no JSON object", file=file))
+    return _model(config, file, base_model, chat_template=_chat_template(folder, config))
+
+
+def _chat_template(folder: Path, config: dict[str, Any]) -> str:
+    """The tokenizer's own template where it has one; else one that ends a turn with a token the base was trained on."""
+    if (folder / "chat_template.jinja").exists():
+        return "tokenizer"
+    try:
+        if "chat_template" in json.loads((folder / "tokenizer_config.json").read_text(encoding="utf-8")):
+            return "tokenizer"
+    except (OSError, ValueError, TypeError):
+        pass  # no tokenizer here, or none that can be read: whoever loads it will say so
+    return "chatml" if config.get("model_type") in ("qwen2", "qwen3") else "inst"
+
+
+def _model(config: dict[str, Any], file: str, base_model: str, chat_template: str) -> Model:
+    family = config.get("model_type")
+    if family not in SUPPORTED:
+        said = f"model_type {family!r} is not supported" if family else "there is no model_type"
+        raise Unreadable(Problem(said, file=file, hint=f"supported: {', '.join(SUPPORTED)}"))
+    wrong = [key for key in _REQUIRED if not _is_count(config.get(key))]
+    optional = (
+        "num_key_value_heads",
+        "head_dim",
+        "max_position_embeddings",
+        "num_local_experts",
+        "num_experts_per_tok",
+    )
+    wrong += [key for key in optional if config.get(key) is not None and not _is_count(config[key])]
+    if wrong:
+        raise Unreadable(
+            [Problem(f"{key} must be a positive whole number, not {config.get(key)!r}", file=file) for key in wrong]
+        )
+
+    heads = config["num_attention_heads"]
+    name = Path(base_model).name or base_model
+    experts = config.get("num_local_experts") or 8 if family == "mixtral" else 0
+    model = Model(
+        name=name,
+        title=name,
+        base_model=base_model,
+        size="",
+        model_type=family,
+        parameters=0,
+        hidden_size=config["hidden_size"],
+        intermediate_size=config["intermediate_size"],
+        num_layers=config["num_hidden_layers"],
+        num_attention_heads=heads,
+        num_key_value_heads=config.get("num_key_value_heads") or heads,
+        head_dim=config.get("head_dim") or _HEAD_DIM.get(family) or config["hidden_size"] // heads,
+        vocab_size=config["vocab_size"],
+        max_position_embeddings=config.get("max_position_embeddings") or 2048,
+        tie_word_embeddings=bool(config.get("tie_word_embeddings", family in _TIED)),
+        attention_bias=bool(config.get("attention_bias", family == "qwen2")),
+        chat_template=chat_template,
+        license="unknown",
+        gated=False,
+        num_experts=experts,
+        num_experts_per_token=(config.get("num_experts_per_tok") or 2) if experts else 0,
+    )
+    if family in FUSED_LINEARS:
+        model = replace(model, linear_modules=FUSED_LINEARS[family])
+    elif experts:
+        model = replace(model, linear_modules=("q_proj", "k_proj", "v_proj", "o_proj"))
+    parameters = count_parameters(model)
+    return replace(model, parameters=parameters, size=_size(parameters))
+
+
+def _is_count(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value > 0
+
+
+def _size(parameters: int) -> str:
+    """ "7b" for 6.7e9 weights, "0.7m" for 650 thousand."""
+    for unit, scale in (("b", 1e9), ("m", 1e6)):
+        if parameters >= 0.95 * scale:
+            return f"{parameters / scale:.0f}{unit}"
+    return f"{parameters / 1e6:.1f}m"
