@@ -1,0 +1,228 @@
+"""Chat templates: a conversation as the text a model reads, and which part of that text is trained.
+
+Rendering needs jinja2 alone, in an environment like the one transformers and vLLM render in, so the text is the same
+everywhere (docs/data.md has the algorithm that every consumer follows).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from functools import cache
+from pathlib import Path
+from typing import Any, NoReturn
+
+import jinja2
+import jinja2.ext
+import jinja2.nodes
+import jinja2.parser
+from jinja2.sandbox import ImmutableSandboxedEnvironment
+
+from launcher.data.base import added_tokens, base_tokens, read_tokenizer_config
+from launcher.errors import BadInput, Unreadable, did_you_mean
+from launcher.resources import resource
+
+Message = Mapping[str, Any]
+Span = tuple[int, int]
+
+OWN_TEMPLATE = "tokenizer"  # the setting that asks for the base model's own template
+
+
+@dataclass(frozen=True)
+class ChatTemplate:
+    """A Jinja chat template and the token that ends each turn.
+
+    ``end_of_turn`` is None where the template writes the tokenizer's own ``eos_token``. ``control_tokens`` are the
+    strings that structure a conversation: inside a message they would be read as structure. ``pad_token`` is the
+    padding token of the family the template belongs to, for when no tokenizer is at hand to choose one.
+    """
+
+    name: str
+    text: str
+    end_of_turn: str | None
+    control_tokens: tuple[str, ...] = ()
+    eos_token: str = ""
+    pad_token: str = ""
+
+
+# name -> end of turn, control tokens, eos of the family's chat models, pad token of the family
+_SHIPPED: dict[str, tuple[str | None, tuple[str, ...], str, str]] = {
+    "chatml": ("<|im_end|>", ("<|im_start|>", "<|im_end|>"), "<|im_end|>", "<|endoftext|>"),
+    "inst": (None, ("[INST]", "[/INST]"), "</s>", "<unk>"),
+    "llama3": (
+        "<|eot_id|>",
+        ("<|start_header_id|>", "<|end_header_id|>", "<|eot_id|>"),
+        "<|eot_id|>",
+        "<|finetune_right_pad_id|>",
+    ),
+    "gemma": ("<end_of_turn>", ("<start_of_turn>", "<end_of_turn>"), "<end_of_turn>", "<pad>"),
+}
+SHIPPED_TEMPLATES: tuple[str, ...] = tuple(_SHIPPED)
+
+
+class _Generation(jinja2.ext.Extension):
+    """Accepts ``{% generation %}``: the marker is for others; our spans come from `render_with_spans`."""
+
+    tags = {"generation"}  # noqa: RUF012  (jinja2 reads it so)
+
+    def parse(self, parser: jinja2.parser.Parser) -> jinja2.nodes.Node:
+        line = next(parser.stream).lineno
+        body = parser.parse_statements(("name:endgeneration",), drop_needle=True)
+        # A call block, as in transformers: variables set in the body must end with it there and here alike.
+        block = jinja2.nodes.CallBlock(self.call_method("_body"), [], [], body)
+        return block.set_lineno(line)
+
+    def _body(self, caller: Callable[[], str]) -> str:
+        return caller()
+
+
+def _tojson(
+    value: Any,
+    ensure_ascii: bool = False,
+    indent: int | None = None,
+    separators: tuple[str, str] | None = None,
+    sort_keys: bool = False,
+) -> str:
+    return json.dumps(value, ensure_ascii=ensure_ascii, indent=indent, separators=separators, sort_keys=sort_keys)
+
+
+def _raise_exception(message: str) -> NoReturn:
+    raise jinja2.TemplateError(message)
+
+
+@cache
+def _environment() -> ImmutableSandboxedEnvironment:
+    environment = ImmutableSandboxedEnvironment(
+        trim_blocks=True, lstrip_blocks=True, extensions=[_Generation, jinja2.ext.loopcontrols]
+    )
+    environment.filters["tojson"] = _tojson
+    environment.globals["raise_exception"] = _raise_exception
+    environment.globals["strftime_now"] = lambda form: datetime.now().strftime(form)
+    return environment
+
+
+@cache
+def _compiled(text: str) -> jinja2.Template:
+    return _environment().from_string(text)
+
+
+def load_chat_template(name: str, base: Path | None = None) -> ChatTemplate:
+    """The template called ``name``: one that ql ships, or with "tokenizer" the one in the folder ``base``.
+
+    Raises Unreadable for an unknown name, and for "tokenizer" without a folder or without a template in it;
+    BadInput when the template is not valid Jinja.
+    """
+    if name == OWN_TEMPLATE:
+        return _base_template(base)
+    if name not in _SHIPPED:
+        raise Unreadable(f"no chat template {name!r}", hint=did_you_mean(name, [*SHIPPED_TEMPLATES, OWN_TEMPLATE]))
+    end_of_turn, control, eos, pad = _SHIPPED[name]
+    text = resource("templates", "chat", f"{name}.jinja").read_text(encoding="utf-8")
+    return ChatTemplate(name, text, end_of_turn, control, eos, pad)
+
+
+def _base_template(base: Path | None) -> ChatTemplate:
+    hint = f"choose one that ql ships: {', '.join(SHIPPED_TEMPLATES)}"
+    if base is None:
+        raise Unreadable("the tokenizer's own chat template needs the base model's folder at hand", hint=hint)
+    path = base / "chat_template.jinja"
+    text: Any = path.read_text(encoding="utf-8") if path.is_file() else None
+    if text is None:
+        path = base / "tokenizer_config.json"
+        text = read_tokenizer_config(base).get("chat_template")
+    if isinstance(text, list):  # several named ones; the plain one is called default
+        text = next((item.get("template") for item in text if item.get("name") == "default"), None)
+    if not isinstance(text, str) or not text.strip():
+        raise Unreadable(f"{base}: this base model has no chat template", hint=hint)
+    try:
+        _compiled(text)
+    except jinja2.TemplateError as error:
+        raise BadInput(f"{path}: not a valid chat template: {error}", hint=hint) from error
+    return ChatTemplate(OWN_TEMPLATE, text, _end_of_turn(text, base))
+
+
+def _end_of_turn(text: str, base: Path) -> str:
+    """The token that a base's own template writes after an assistant's content, found by rendering a short chat.
+
+    Raises BadInput when the text after the content does not begin with a special token of the tokenizer.
+    """
+    tokens = base_tokens(base)
+    probe = "ql probe of the answer"
+    messages = [{"role": "user", "content": "question"}, {"role": "assistant", "content": probe}]
+    try:
+        rendered = render(messages, text, tokens)
+    except CannotRender as error:
+        raise BadInput(f"{base}: its chat template cannot be used for training: {error}") from error
+    after = rendered.rpartition(probe)[2].lstrip()
+    fitting = [token for token in added_tokens(base) | set(tokens.values()) if after.startswith(token)]
+    if not fitting:
+        raise BadInput(
+            f"{base}: its chat template ends an assistant's turn with no special token, so no end could be trained",
+            hint="choose a template that ql ships: inst fits every base",
+        )
+    return max(fitting, key=len)
+
+
+class CannotRender(ValueError):
+    """The template refuses a conversation, or changes it so that no training span can be told."""
+
+
+def render(
+    messages: Sequence[Message],
+    template: ChatTemplate | str,
+    tokens: Mapping[str, str],
+    *,
+    tools: Sequence[Mapping[str, Any]] | None = None,
+    add_generation_prompt: bool = False,
+) -> str:
+    """The conversation as text: what transformers' ``apply_chat_template(tokenize=False)`` gives.
+
+    ``tokens`` are the special tokens by their transformers name (``bos_token``, ``eos_token``, …), as
+    `launcher.data.special.template_tokens` chooses them. Raises CannotRender when the template raises.
+    """
+    text = template.text if isinstance(template, ChatTemplate) else template
+    try:
+        return _compiled(text).render(
+            messages=messages,
+            tools=tools or None,
+            documents=None,
+            add_generation_prompt=add_generation_prompt,
+            **tokens,
+        )
+    except (jinja2.TemplateError, TypeError, ValueError, KeyError, AttributeError, RecursionError) as error:
+        raise CannotRender(f"the chat template refuses this conversation: {error}") from error
+
+
+def render_with_spans(
+    messages: Sequence[Message],
+    template: ChatTemplate,
+    tokens: Mapping[str, str],
+    *,
+    tools: Sequence[Mapping[str, Any]] | None = None,
+) -> tuple[str, list[Span]]:
+    """The conversation as text, and the character spans (start, end) that are trained, one per assistant turn.
+
+    A span runs from the end of the generation prompt to the end of the token that closes the turn. Both are found by
+    rendering prefixes, so any template works whose text for some messages begins its text for more of them. Others
+    (those that drop earlier reasoning, say) raise CannotRender: what they train on is not what they prompt with.
+    """
+    closing = template.end_of_turn or tokens.get("eos_token", "")
+    if not closing:
+        raise CannotRender("neither the template nor the tokenizer names a token that ends a turn")
+    full = render(messages, template, tokens, tools=tools)
+    spans: list[Span] = []
+    for index, message in enumerate(messages):
+        if message.get("role") != "assistant":
+            continue
+        prompt = render(messages[:index], template, tokens, tools=tools, add_generation_prompt=True)
+        upto = render(messages[: index + 1], template, tokens, tools=tools)
+        end = upto.rfind(closing)
+        if not full.startswith(upto) or not upto.startswith(prompt) or end < len(prompt):
+            raise CannotRender(
+                f"message {index + 1}: the chat template renders this assistant turn differently in a prompt and in "
+                "the whole conversation, so its training span cannot be told"
+            )
+        spans.append((len(prompt), end + len(closing)))
+    return full, spans
