@@ -84,6 +84,7 @@ class Recipe:
     name: str
     title: str
     settings: dict[str, Any] = field(default_factory=dict)
+    reasons: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -96,3 +97,4 @@ class Preset:
     model: str
     recipe: str
     settings: dict[str, Any] = field(default_factory=dict)
+    reasons: dict[str, str] = field(default_factory=dict)
