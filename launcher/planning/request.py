@@ -1,0 +1,115 @@
+"""What the person asked for, resolved against the catalog: the only place of planning that reads files."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from launcher.catalog import Gpu, Model, Preset, Recipe, load_gpu, load_model, load_preset, load_recipe, resolve_base
+from launcher.catalog.check import check
+from launcher.data.facts import DataFacts
+from launcher.errors import Problem, Unreadable, did_you_mean
+from launcher.planning.plan import SETTINGS
+
+AUTO = "auto"
+
+
+@dataclass(frozen=True)
+class Request:
+    """Everything that `make_plan` looks at. ``overrides`` holds only what the person fixed, by settings key."""
+
+    gpu: Gpu
+    model: Model
+    base_model: str
+    recipes: Mapping[str, Recipe]
+    preset: Preset | None = None
+    overrides: Mapping[str, Any] = field(default_factory=dict)
+    overflow_families: Mapping[str, str] = field(default_factory=dict)
+    auto_method: bool = False
+    data: DataFacts | None = None
+
+
+def parse_settings(pairs: Sequence[str]) -> dict[str, Any]:
+    """``["learning_rate=1e-4", …]`` as checked settings; values are YAML.
+
+    Raises Unreadable with every bad pair: no ``=``, an unknown key (with the nearest), a value its schema refuses.
+    """
+    import yaml
+
+    problems: list[Problem] = []
+    settings: dict[str, Any] = {}
+    for pair in pairs:
+        key, equals, text = pair.partition("=")
+        key = key.strip()
+        if not equals:
+            problems.append(Problem(f"--set {pair!r} is not key=value"))
+        elif key not in SETTINGS:
+            problems.append(Problem(f"--set: unknown key {key!r}", hint=did_you_mean(key, SETTINGS)))
+        else:
+            try:
+                value = yaml.safe_load(text)
+            except (yaml.YAMLError, RecursionError, ValueError):
+                problems.append(Problem(f"--set {key}: {text!r} is not a YAML value"))
+                continue
+            settings[key] = _number(value)
+    known = {key: value for key, value in settings.items() if key in SETTINGS}
+    problems += [Problem(f"--set {problem.message}", hint=problem.hint) for problem in check(known, "settings.json")]
+    if problems:
+        raise Unreadable(problems)
+    return settings
+
+
+def _number(value: Any) -> Any:
+    """YAML 1.1 reads 1e-4 as text; a person who types it on a command line means the number."""
+    if isinstance(value, str) and value[:1] in "0123456789.-+":
+        try:
+            return float(value)
+        except ValueError:
+            pass
+    return value
+
+
+def make_request(
+    *,
+    preset: str | None = None,
+    gpu: str | None = None,
+    model: str | None = None,
+    method: str | None = None,
+    backend: str | None = None,
+    settings: Mapping[str, Any] | None = None,
+    data: DataFacts | None = None,
+) -> Request:
+    """Look up names in the catalog. ``preset`` or both of ``gpu`` and ``model`` are needed; flags win over a preset.
+
+    Raises Unreadable: a name that does not exist, or too little to plan with.
+    """
+    from launcher.catalog import load_fp16_overflow
+
+    if preset is None and (gpu is None or model is None):
+        raise Unreadable(
+            "nothing to plan for",
+            hint="give --preset NAME (`ql presets` lists them), or --gpu and --model",
+        )
+    named = load_preset(preset) if preset else None
+    if named is not None:
+        gpu, model = gpu or named.gpu, model or named.model
+    assert gpu is not None
+    assert model is not None
+    overrides = dict(settings or {})
+    if backend is not None:
+        overrides["backend"] = backend
+    if method not in (None, AUTO):
+        overrides["method"] = method
+    found = load_model(model)
+    return Request(
+        gpu=load_gpu(gpu),
+        model=found,
+        base_model=resolve_base(found),
+        recipes={name: load_recipe(name) for name in ("qlora", "lora")},
+        preset=named,
+        overrides=overrides,
+        overflow_families=load_fp16_overflow(),
+        auto_method=method == AUTO,
+        data=data,
+    )
