@@ -47,26 +47,27 @@ def _explain(error: ValidationError, file: str | None, positions: Positions | No
 
     schema: Any = error.schema
     value: Any = error.validator_value
+    instance: Any = error.instance
     hint = schema.get("description")
     match error.validator:
         case "additionalProperties":
             known = list(schema.get("properties", {}))
             return [
                 problem(f"unknown key {_join(name, key)!r}", key=key, hint=did_you_mean(str(key), known))
-                for key in error.instance
+                for key in instance
                 if key not in known
             ]
         case "required":  # one error per missing key
-            key = next(key for key in value if key not in error.instance and repr(key) in error.message)
+            key = next(key for key in value if key not in instance and repr(key) in error.message)
             return [problem(f"the key {_join(name, key)!r} is missing")]
         case "type":
             wanted = " or ".join(value) if isinstance(value, list) else str(value)
-            if "number" in wanted and _is_number(error.instance):
-                hint = f"YAML reads {error.instance} as text: write it with a point, such as 2.0e-4"
-            return [problem(f"{name or 'the file'} must be of type {wanted}, not {_type(error.instance)}", hint=hint)]
+            if "number" in wanted and _is_number(instance):
+                hint = f"YAML reads {instance} as text: write it with a point, such as 2.0e-4"
+            return [problem(f"{name or 'the file'} must be of type {wanted}, not {_type(instance)}", hint=hint)]
         case "enum":
             choices = ", ".join(str(choice) for choice in value)
-            return [problem(f"{name}: {error.instance!r} is none of: {choices}", hint=hint)]
+            return [problem(f"{name}: {instance!r} is none of: {choices}", hint=hint)]
         case _:
             return [problem(f"{name or 'the file'}: {error.message}", hint=hint)]
 

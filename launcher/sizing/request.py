@@ -1,0 +1,83 @@
+"""What a size is asked for, and what comes back: plain data. Memory is GiB (2^30 bytes) everywhere."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from launcher.catalog.types import Model
+
+GIB = 2**30
+
+
+@dataclass(frozen=True)
+class TrainerMemory:
+    """What of a run's memory and speed is the trainer's own doing. The constants and their sources: `TRAINERS`."""
+
+    name: str
+    loss_bytes_per_logit: float  # live at the loss's peak, for each (token, vocabulary entry)
+    loss_chunk_gib: float | None  # the trainer splits the loss so that a chunk stays below this; None: it does not
+    loss_chunk_bytes_per_logit: float  # what the trainer reckons with when it decides on the split
+    offloads_checkpoints: bool  # keeps checkpointed activations in host memory, asked or not
+    fragmentation: float  # memory reserved but not allocated, as a share of what is allocated and freed in each step
+    launch_seconds: float  # host time per decoder layer and pass, QLoRA: the floor under a micro-batch's time
+    rate: float  # GPU time relative to plain transformers: 1.14 is 14 % faster
+
+
+# Calibrated on the runs in tests/sizing/measured.py, which holds each constant to them.
+#
+# Axolotl: logits in 16 bit (2) + fp32 copy for the loss (4) + saved log-softmax (4) + its gradient (4) = 14 bytes per
+# logit; the run of Llama-2-7B (H200, Axolotl 0.19) gives 12.2 and that of Llama-3.1-8B 14.7.
+# Unsloth: compiled, so about 16-bit logits (2) + fp32 (4) + gradient (2) = 8; it splits the loss so that 16 bytes per
+# logit stay below min(4 GiB, half of the free memory), into multiples of four chunks (unsloth_zoo 2026.10, fused_losses).
+# Launch time: 4,096 tokens in 0.67 s over 32 layers x 3 passes on an H200, whose arithmetic takes less than half of it.
+# Unsloth's rate and launch time relative to Axolotl's: LLaMA-Factory's A100 table, 1.14 at 16k and 1.16 at 2k tokens.
+TRAINERS: dict[str, TrainerMemory] = {
+    "axolotl": TrainerMemory("axolotl", 14.0, None, 0.0, False, 0.25, 0.0070, 1.0),
+    "unsloth": TrainerMemory("unsloth", 8.0, 4.0, 16.0, True, 0.25, 0.0060, 1.14),
+}
+
+
+@dataclass(frozen=True)
+class MemoryRequest:
+    """One training job. Lengths in tokens, batches in rows."""
+
+    model: Model
+    trainer: TrainerMemory
+    method: Literal["qlora", "lora"]
+    sequence_len: int
+    micro_batch_size: int
+    eval_batch_size: int = 1
+    lora_r: int = 16
+    lora_target_modules: tuple[str, ...] = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
+    double_quant: bool = True
+    optimizer: str = "paged_adamw_8bit"
+    gradient_checkpointing: bool = True
+    activation_offload: bool = False
+    attn_implementation: str = "sdpa"
+    kernels: tuple[str, ...] = ()
+    compute_dtype: str = "bfloat16"
+    on_cpu: bool = False
+    usable_gib: float | None = None  # the card's; a trainer that adapts to free memory needs it
+
+    @property
+    def tokens(self) -> int:
+        """Tokens of one micro-batch, padding included."""
+        return self.sequence_len * self.micro_batch_size
+
+
+@dataclass(frozen=True)
+class MemoryEstimate:
+    """Peak memory of a job.
+
+    ``peak_gib`` is what the device shows, and what runs out: reserved by the allocator, plus CUDA context and paged
+    optimizer state. ``allocated_gib`` is torch's ``max_memory_allocated``. On a CPU both are host memory.
+    ``breakdown_gib`` adds up to ``peak_gib``. ``evaluation_gib`` is the device's peak while evaluating.
+    """
+
+    peak_gib: float
+    allocated_gib: float
+    reserved_gib: float
+    evaluation_gib: float
+    host_gib: float
+    breakdown_gib: dict[str, float]
