@@ -22,6 +22,7 @@ from typing import Any
 
 JOBS = {
     "probe": "launcher.backends.probe",
+    "fetch": "launcher.backends.fetch",
     "golden": "launcher.golden.generate",
     "merge": "launcher.merge.job",
     "verify": "launcher.merge.verify",

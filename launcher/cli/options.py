@@ -1,0 +1,68 @@
+"""Options that several verbs share, with what completes them in a shell."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+from click.shell_completion import CompletionItem
+
+Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
+
+
+def _complete(kind: str) -> Callable[[click.Context, click.Parameter, str], list[CompletionItem]]:
+    def items(_ctx: click.Context, _param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+        from launcher import catalog
+
+        names: list[str] = getattr(catalog, f"list_{kind}s")()
+        return [CompletionItem(name) for name in names if name.startswith(incomplete)]
+
+    return items
+
+
+def plan_options(function: Callable[..., Any]) -> Callable[..., Any]:
+    """What names a run to plan: preset, or card and model; method, trainer, and single values."""
+    decorators: list[Decorator] = [
+        click.option("--preset", metavar="NAME", shell_complete=_complete("preset"), help="A named preset: `ql presets`."),
+        click.option("--gpu", metavar="NAME", shell_complete=_complete("gpu"), help="Card to plan for."),
+        click.option(
+            "--model", metavar="NAME", shell_complete=_complete("model"), help="Base model: catalog name, hub name or folder."
+        ),
+        click.option("--method", type=click.Choice(["qlora", "lora", "auto"]), help="auto: lora where it fits, else qlora."),
+        click.option("--backend", type=click.Choice(["axolotl", "unsloth"]), help="Trainer; the default is Axolotl."),
+        click.option(
+            "--compute-dtype",
+            type=click.Choice(["float16", "bfloat16", "float32"]),
+            help="Overrides the card's dtype.",
+        ),
+        click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="Override a plan value; repeatable."),
+        click.option("--max-steps", type=click.IntRange(min=1), help="Stop after so many optimizer steps: a smoke run."),
+    ]
+    for decorator in reversed(decorators):
+        function = decorator(function)
+    return function
+
+
+def json_option(function: Callable[..., Any]) -> Callable[..., Any]:
+    """``--json``: the facts on stdout, for machines."""
+    return click.option("--json", "as_json", is_flag=True, help="Print the facts as JSON.")(function)
+
+
+runs_dir = click.option(
+    "--runs-dir", type=click.Path(path_type=Path, file_okay=False), default=Path("runs"), show_default=True,
+    help="Where runs are kept.",
+)  # fmt: skip
+
+
+def person_settings(settings: tuple[str, ...], compute_dtype: str | None, max_steps: int | None) -> dict[str, Any]:
+    """``--set`` pairs and the flags that are short for one, as one dict; raises Unreadable for bad pairs."""
+    from launcher.planning.request import parse_settings
+
+    parsed = parse_settings(settings)
+    if compute_dtype is not None:
+        parsed["compute_dtype"] = compute_dtype
+    if max_steps is not None:
+        parsed["max_steps"] = max_steps
+    return parsed

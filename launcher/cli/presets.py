@@ -1,0 +1,106 @@
+"""``ql presets``: what there is, and what one of them decides."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import click
+
+from launcher.cli.options import json_option, person_settings, plan_options
+
+
+@click.command()
+@click.argument("name", required=False)
+@plan_options
+@json_option
+def command(
+    name: str | None,
+    preset: str | None,
+    gpu: str | None,
+    model: str | None,
+    method: str | None,
+    backend: str | None,
+    compute_dtype: str | None,
+    settings: tuple[str, ...],
+    max_steps: int | None,
+    as_json: bool,
+) -> None:
+    """List the presets; with NAME, the plan that it makes, with the reason for each value.
+
+    The other options change that plan as they do for `ql launch`.
+    """
+    if name is None and preset is None and gpu is None:
+        _list(as_json)
+        return
+    from launcher.planning.decide import make_plan
+    from launcher.planning.request import make_request
+
+    request = make_request(
+        preset=name or preset,
+        gpu=gpu,
+        model=model,
+        method=method,
+        backend=backend,
+        settings=person_settings(settings, compute_dtype, max_steps),
+    )
+    plan = make_plan(request)
+    if as_json:
+        click.echo(json.dumps(plan.to_dict(), indent=2))
+        return
+    click.echo(f"{plan.preset or plan.gpu + ' + ' + plan.model}: {request.model.title} on {request.gpu.title}")
+    licence = f"{request.model.license}, {'gated: ask for access on the hub' if request.model.gated else 'not gated'}"
+    click.echo(f"base model {plan.base_model} ({licence})")
+    if request.gpu.note:
+        click.echo(request.gpu.note)
+    click.echo()
+    show_plan(plan.to_dict())
+
+
+def show_plan(plan: dict[str, Any]) -> None:
+    """Each setting with its value and reason, one line each where the terminal is wide enough."""
+    from launcher.cli.text import table
+    from launcher.planning.plan import SETTINGS
+
+    rows = [(key, _short(plan[key]), plan["reasons"].get(key, "")) for key in SETTINGS]
+    click.echo(table(("setting", "value", "reason"), rows))
+
+
+def _short(value: Any) -> str:
+    if isinstance(value, list | tuple):
+        return ", ".join(str(item) for item in value) or "none"
+    return "none" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _list(as_json: bool) -> None:
+    from launcher.catalog import list_presets, load_gpu, load_model, load_preset
+
+    presets = [load_preset(name) for name in list_presets()]
+    if as_json:
+        facts = []
+        for preset in presets:
+            model = load_model(preset.model)
+            facts.append(
+                {
+                    "name": preset.name,
+                    "title": preset.title,
+                    "gpu": preset.gpu,
+                    "model": preset.model,
+                    "base_model": model.base_model,
+                    "license": model.license,
+                    "gated": model.gated,
+                    "recipe": preset.recipe,
+                    "settings": preset.settings,
+                }
+            )
+        click.echo(json.dumps(facts, indent=2))
+        return
+    from launcher.cli.text import table
+
+    rows = []
+    for preset in presets:
+        gpu, model = load_gpu(preset.gpu), load_model(preset.model)
+        memory = f"{gpu.usable_gib:.1f} GiB" if gpu.kind == "cuda" else "-"
+        rows.append((preset.name, gpu.title, memory, model.base_model, "gated" if model.gated else ""))
+    click.echo(table(("preset", "card", "usable", "base model", ""), rows))
+    click.echo("\n`ql presets NAME` shows what one decides, and why.", err=True)

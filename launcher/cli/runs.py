@@ -1,0 +1,83 @@
+"""``ql runs``: the runs there are, or one of them."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import click
+
+from launcher.cli.options import json_option, runs_dir
+
+
+@click.command()
+@click.argument("run", required=False)
+@runs_dir
+@json_option
+def command(run: str | None, runs_dir: Path, as_json: bool) -> None:
+    """List the runs, or show RUN: a name, a path, or `latest`."""
+    from launcher.runs.run import list_runs, open_run
+    from launcher.runs.summary import summarise
+
+    if run is not None:
+        facts = summarise(open_run(run, runs_dir))
+        click.echo(json.dumps(facts, indent=2) if as_json else _describe(facts))
+        return
+    every = [summarise(found) for found in list_runs(runs_dir)]
+    if as_json:
+        click.echo(json.dumps(every, indent=2))
+        return
+    if not every:
+        click.echo(f"no runs in {runs_dir}/", err=True)
+        return
+    from launcher.cli.text import duration, table
+
+    rows = [
+        (facts["name"], facts["state"], _score(facts), duration(facts["seconds"]), facts["backend"]) for facts in every
+    ]
+    click.echo(table(("run", "state", "score", "time", "trainer"), rows))
+
+
+def _score(facts: dict[str, Any]) -> str:
+    golden = facts["golden"]
+    for subject in ("merged", "adapter"):
+        scores = golden.get(subject)
+        if scores:
+            return f"{scores['exact_match']:.2f} exact match"
+    loss = facts["best_eval_loss"]
+    return f"{loss:.3f} eval loss" if loss is not None else "-"
+
+
+def _describe(facts: dict[str, Any]) -> str:
+    from launcher.cli.text import duration, table
+
+    lines = [f"{facts['name']}: {facts['state']}", f"  {facts['path']}", ""]
+    rows = [
+        (
+            stage["name"],
+            stage["state"],
+            duration(stage["seconds"]) if stage["seconds"] is not None else "",
+            stage.get("reason") or stage.get("error") or "",
+        )
+        for stage in facts["stages"]
+    ]
+    lines.append(table(("stage", "state", "time", ""), rows))
+    if facts["golden"]:
+        metrics = list(next(iter(facts["golden"].values())))
+        scores = [
+            (subject, *(f"{values[metric]:.3f}" for metric in metrics)) for subject, values in facts["golden"].items()
+        ]
+        lines += ["", table(("golden set", *metrics), scores)]
+    for gate in facts["gates"]:
+        lines.append(f"gate {gate['gate']}: {'passed' if gate['passed'] else 'MISSED'} ({gate['subject']} {gate['value']:.3f})")
+    if facts["merge"]:
+        merge = facts["merge"]
+        said = [f"merge: {merge['base']} base + adapter in {merge['dtype']}"]
+        if merge.get("delta_error") is not None:
+            said.append(f"delta off by {merge['delta_error']:.2%} after rounding")
+        if merge.get("kl") is not None:
+            said.append(f"KL {merge['kl']:.1e}, top-1 agreement {merge['top1_agreement']:.1%} with the unmerged model")
+        lines += ["", "; ".join(said)]
+    lines += [f"note: {note}" for note in facts["notes"]]
+    return "\n".join(lines)

@@ -1,0 +1,70 @@
+"""How a finished run is served: vLLM's command lines, from what the manifest says."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from launcher.errors import BadInput
+from launcher.runs.run import Run
+
+# The names of vLLM's --dtype.
+VLLM_DTYPE = {"float16": "half", "bfloat16": "bfloat16", "float32": "float"}
+# vLLM sizes its LoRA buffers by rank and accepts these: https://docs.vllm.ai, --max-lora-rank.
+VLLM_LORA_RANKS = (8, 16, 32, 64, 128, 256, 320, 512)
+
+
+def serving_commands(runs: Sequence[Run]) -> dict[str, list[str]]:
+    """``{"merged": argv, "adapter": argv}``, each only where the runs have what it serves.
+
+    Raises BadInput when several runs have different bases: one server has one base.
+    """
+    bases = sorted({run.plan["base_model"] for run in runs})
+    if len(bases) > 1:
+        raise BadInput(f"these runs have different base models: {', '.join(bases)}")
+    commands = {}
+    if len(runs) == 1 and (runs[0].path / "merged").is_dir():
+        commands["merged"] = _merged(runs[0])
+    with_adapter = [run for run in runs if (run.path / "adapter").is_dir()]
+    if with_adapter:
+        commands["adapter"] = _adapters(with_adapter)
+    if not commands:
+        raise BadInput("nothing to serve: no merged/ and no adapter/ in " + ", ".join(str(run.path) for run in runs))
+    return commands
+
+
+def _merged(run: Run) -> list[str]:
+    dtype = run.data.get("merge", {}).get("dtype", "float16")
+    return [
+        "vllm",
+        "serve",
+        str(run.path / "merged"),
+        "--dtype",
+        VLLM_DTYPE[dtype],
+        "--served-model-name",
+        run.path.name,
+        *_length(run),
+    ]
+
+
+def _adapters(runs: Sequence[Run]) -> list[str]:
+    first = runs[0]
+    rank = max(run.plan["lora_r"] for run in runs)
+    fitting = next((known for known in VLLM_LORA_RANKS if known >= rank), None)
+    if fitting is None:
+        raise BadInput(f"vLLM serves adapters up to rank {VLLM_LORA_RANKS[-1]}, this one has {rank}: serve merged/")
+    argv = ["vllm", "serve", first.plan["base_model"], "--enable-lora", "--max-lora-rank", str(fitting)]
+    if len(runs) > 1:
+        argv += ["--max-loras", str(len(runs))]
+    argv += ["--lora-modules", *(f"{run.path.name}={run.path / 'adapter'}" for run in runs)]
+    dtype = first.plan["compute_dtype"]
+    argv += ["--dtype", VLLM_DTYPE[dtype]]
+    if first.plan["method"] == "qlora":
+        # The base as it was trained on: vLLM quantises it to NF4 while loading.
+        argv += ["--quantization", "bitsandbytes"]
+    if (first.path / "chat_template.jinja").is_file():
+        argv += ["--chat-template", str(first.path / "chat_template.jinja")]
+    return argv + _length(first)
+
+
+def _length(run: Run) -> list[str]:
+    return ["--max-model-len", str(max(run.plan["sequence_len"], run.data.get("max_position_embeddings") or 0))]

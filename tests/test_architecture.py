@@ -1,0 +1,95 @@
+"""The shape of the package: imports point down one list, the start is light, files stay small."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+PACKAGE = ROOT / "launcher"
+
+# From the command line down to the errors; a module imports only what stands on a lower line (or its own).
+LAYERS: tuple[frozenset[str], ...] = (
+    frozenset({"__main__"}),
+    frozenset({"cli"}),
+    frozenset({"runs"}),
+    frozenset({"backends"}),
+    frozenset({"merge"}),
+    frozenset({"golden"}),
+    frozenset({"report"}),
+    frozenset({"configs"}),
+    frozenset({"planning"}),
+    frozenset({"sizing"}),
+    frozenset({"trainers"}),
+    frozenset({"data"}),
+    frozenset({"catalog"}),
+    frozenset({"yaml_source"}),
+    frozenset({"errors", "resources", "files", "worker"}),
+)
+HEAVY = ("torch", "transformers", "peft", "bitsandbytes", "axolotl", "unsloth", "datasets", "safetensors", "numpy")
+# Run by the trainer's python only, through launcher/worker.py or on the trainer's path.
+TORCH_SIDE = ("inject", "merge", "golden", "backends/probe.py", "backends/fetch.py")
+MAX_LINES = 400
+
+MODULES = sorted(PACKAGE.rglob("*.py"))
+
+
+def room(module: str) -> str:
+    return module.split(".")[1] if "." in module else "launcher"
+
+
+def imports(path: Path) -> list[str]:
+    names = []
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            names += [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names += [f"{node.module}.{alias.name}" if node.module == "launcher" else node.module for alias in node.names]
+    return names
+
+
+def depth(name: str) -> int:
+    return next(index for index, layer in enumerate(LAYERS) if name in layer)
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_imports_point_down(path: Path) -> None:
+    place = path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+    if place in ("__init__", "inject"):
+        assert not [name for name in imports(path) if name.startswith("launcher")]
+        return
+    for name in imports(path):
+        if name.startswith("launcher.") and room(name) != "__version__":
+            assert depth(room(name)) >= depth(place), f"{path.relative_to(ROOT)} imports {name}, which stands above it"
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_only_the_torch_side_imports_torch(path: Path) -> None:
+    relative = path.relative_to(PACKAGE).as_posix()
+    if relative.startswith(TORCH_SIDE):
+        return
+    assert not [name for name in imports(path) if name.split(".")[0] in HEAVY]
+
+
+@pytest.mark.parametrize(
+    "path",
+    [*MODULES, *sorted((ROOT / "tests").rglob("*.py")), *sorted((ROOT / "templates").glob("*.py"))],
+    ids=lambda path: str(path.relative_to(ROOT)),
+)
+def test_files_are_short_enough_to_read(path: Path) -> None:
+    assert len(path.read_text(encoding="utf-8").splitlines()) <= MAX_LINES
+
+
+def test_the_command_line_starts_without_heavy_imports() -> None:
+    code = (
+        "import sys\nfrom launcher.cli.main import main\n"
+        "try: main(['--help'])\nexcept SystemExit: pass\n"
+        "late = {'yaml', 'jsonschema', 'jinja2', 'rich', 'tokenizers', 'torch', 'asyncio'} & set(sys.modules)\n"
+        "sys.exit(f'imported for --help: {late}' if late else 0)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
