@@ -36,6 +36,7 @@ def solve_batch(
     usable_gib: float,
     effective_batch_size: int,
     *,
+    micro_batch_size: int | None = None,
     gradient_checkpointing: bool | None = None,
     activation_offload: bool | None = None,
     largest: int = MAX_MICRO_BATCH,
@@ -44,7 +45,7 @@ def solve_batch(
 
     Micro-batches are divisors of ``effective_batch_size``, so that accumulation reaches it exactly. Tried in order:
     checkpointing with the checkpoints on the device, then offloaded to the host, which costs transfers. None leaves a
-    mode to the solver; True or False fixes it. Evaluation runs with the micro-batch of training: it saves no
+    mode to the solver; True or False fixes it, and ``micro_batch_size`` fixes that. Evaluation runs with the micro-batch of training: it saves no
     activations, so it fits where training does. ``largest`` caps the search: past it a card gains nothing.
     """
     limit = budget(usable_gib)
@@ -55,7 +56,8 @@ def solve_batch(
         # Offloading moves checkpoints: without them, or where the trainer does it anyway, there is nothing to try.
         pointless = not checkpointing or request.trainer.offloads_checkpoints or request.on_cpu
         offloads = [False] if pointless else [False, True]
-    sizes = [n for n in range(min(effective_batch_size, largest), 0, -1) if effective_batch_size % n == 0]
+    divisors = [n for n in range(min(effective_batch_size, largest), 0, -1) if effective_batch_size % n == 0]
+    sizes = [micro_batch_size] if micro_batch_size else divisors
     choice = None
     for offload in offloads:
         for size in sizes:
