@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from launcher.sizing.batch import MARGIN, BatchChoice, budget, solve_batch
+from launcher.sizing.batch import BatchSolution, solve_batch
 from launcher.sizing.cost import Cost, Workload, estimate_cost
 from launcher.sizing.memory import estimate_memory
-from launcher.sizing.request import TRAINERS, MemoryEstimate, MemoryRequest, TrainerMemory
+from launcher.sizing.request import MARGIN, TRAINERS, MemoryEstimate, MemoryRequest, TrainerMemory, budget
 from launcher.sizing.throughput import flops_per_token, tokens_per_second
 
 __all__ = [
     "MARGIN",
     "TRAINERS",
-    "BatchChoice",
+    "BatchSolution",
     "Cost",
     "MemoryEstimate",
     "MemoryRequest",

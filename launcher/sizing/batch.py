@@ -2,98 +2,102 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Callable
+from dataclasses import dataclass
 
-from launcher.sizing.memory import estimate_memory
-from launcher.sizing.request import MemoryEstimate, MemoryRequest
+from launcher.sizing.request import MemoryEstimate
 
-MARGIN = 0.04  # of usable memory left free: the model's worst error on a device peak that it was calibrated on
 MAX_MICRO_BATCH = 64
+
+# (micro-batch, gradient checkpointing, activation offload) -> estimate
+Estimator = Callable[[int, bool, bool], MemoryEstimate]
 
 
 @dataclass(frozen=True)
-class BatchChoice:
+class BatchSolution:
     """How a job is cut to fit. When even one row does not, ``fits`` is False and ``estimate`` is that of one row."""
 
     micro_batch_size: int
     gradient_accumulation_steps: int
-    eval_batch_size: int
     gradient_checkpointing: bool
     activation_offload: bool
     estimate: MemoryEstimate
-    budget_gib: float
     fits: bool
     reason: str
-
-
-def budget(usable_gib: float) -> float:
-    """GiB that a job may show on the device: usable memory less `MARGIN`."""
-    return usable_gib * (1 - MARGIN)
+    checkpointing_reason: str
+    offload_reason: str
 
 
 def solve_batch(
-    request: MemoryRequest,
-    usable_gib: float,
     effective_batch_size: int,
+    estimate: Estimator,
     *,
-    micro_batch_size: int | None = None,
-    gradient_checkpointing: bool | None = None,
-    activation_offload: bool | None = None,
+    micro_batch: int | None = None,
+    checkpointing: bool | None = None,
+    offload: bool | None = None,
     largest: int = MAX_MICRO_BATCH,
-) -> BatchChoice:
-    """The largest micro-batch that fits ``usable_gib`` less the margin; ``request`` gives everything else of the job.
+) -> BatchSolution:
+    """The largest micro-batch whose ``estimate`` fits its budget, evaluation with the same batch included.
 
-    Micro-batches are divisors of ``effective_batch_size``, so that accumulation reaches it exactly. Tried in order:
-    checkpointing with the checkpoints on the device, then offloaded to the host, which costs transfers. None leaves a
-    mode to the solver; True or False fixes it, and ``micro_batch_size`` fixes that. Evaluation runs with the micro-batch of training: it saves no
-    activations, so it fits where training does. ``largest`` caps the search: past it a card gains nothing.
+    Micro-batches are divisors of ``effective_batch_size``, so that accumulation reaches it exactly, up to ``largest``
+    rows. Checkpointing is always on unless fixed: without it a 7B needs 7 GiB for each row of 2,048 tokens. Checkpoints
+    stay on the device if any micro-batch fits so; else they go to the host, which costs transfers. None leaves a value to
+    the solver, anything else fixes it.
     """
-    limit = budget(usable_gib)
-    checkpointing = True if gradient_checkpointing is None else gradient_checkpointing
-    if activation_offload is not None:
-        offloads = [activation_offload]
+    recompute = True if checkpointing is None else checkpointing
+    if micro_batch is not None:
+        sizes = [micro_batch]
     else:
-        # Offloading moves checkpoints: without them, or where the trainer does it anyway, there is nothing to try.
-        pointless = not checkpointing or request.trainer.offloads_checkpoints or request.on_cpu
-        offloads = [False] if pointless else [False, True]
-    divisors = [n for n in range(min(effective_batch_size, largest), 0, -1) if effective_batch_size % n == 0]
-    sizes = [micro_batch_size] if micro_batch_size else divisors
-    choice = None
-    for offload in offloads:
+        sizes = [n for n in range(min(effective_batch_size, largest), 0, -1) if effective_batch_size % n == 0]
+    if offload is not None:
+        offloads = [offload]
+    else:
+        offloads = [False, True] if recompute else [False]  # only checkpoints can be offloaded
+
+    chosen: tuple[int, bool, MemoryEstimate] | None = None
+    nearest: tuple[int, bool, MemoryEstimate] | None = None
+    for where in offloads:
         for size in sizes:
-            job = replace(
-                request,
-                micro_batch_size=size,
-                eval_batch_size=size,
-                gradient_checkpointing=checkpointing,
-                activation_offload=offload,
-                usable_gib=usable_gib,
-            )
-            estimate = estimate_memory(job)
-            needed = max(estimate.peak_gib, estimate.evaluation_gib)
-            fits = needed <= limit
-            choice = BatchChoice(
-                micro_batch_size=size,
-                gradient_accumulation_steps=effective_batch_size // size,
-                eval_batch_size=size,
-                gradient_checkpointing=checkpointing,
-                activation_offload=offload,
-                estimate=estimate,
-                budget_gib=limit,
-                fits=fits,
-                reason=_reason(size, effective_batch_size, needed, limit, offload, fits),
-            )
-            if fits:
-                return choice
-    assert choice is not None
-    return choice
+            found = estimate(size, recompute, where)
+            if found.fits:
+                chosen = (size, where, found)
+                break
+            # Nothing fits so far: remember the job that comes nearest; offloading only where it helps.
+            if nearest is None or round(found.needed_gib, 2) < round(nearest[2].needed_gib, 2):
+                nearest = (size, where, found)
+        if chosen:
+            break
+    best = chosen or nearest
+    assert best is not None
+    size, where, found = best
 
-
-def _reason(size: int, effective: int, needed: float, limit: float, offload: bool, fits: bool) -> str:
-    if not fits:
-        return f"does not fit: one row needs {needed:.1f} GiB of {limit:.1f}"
-    largest = (
-        "the whole effective batch" if size == effective else "the largest divisor of the effective batch that fits"
+    if not found.fits:
+        offload_reason = "it would not fit either way"
+    else:
+        offload_reason = "without it not one row fits" if where else "not needed: it fits without the transfers"
+    return BatchSolution(
+        micro_batch_size=size,
+        gradient_accumulation_steps=max(1, effective_batch_size // size),
+        gradient_checkpointing=recompute,
+        activation_offload=where,
+        estimate=found,
+        fits=found.fits,
+        reason=_size_reason(size, effective_batch_size, found, given=micro_batch is not None),
+        checkpointing_reason="recomputing activations is what lets a useful batch fit"
+        if checkpointing is None
+        else "given",
+        offload_reason=offload_reason if offload is None else "given",
     )
-    where = ", with checkpoints in host memory" if offload else ""
-    return f"{largest}: {needed:.1f} GiB of {limit:.1f}{where}"
+
+
+def _size_reason(size: int, effective: int, found: MemoryEstimate, *, given: bool) -> str:
+    memory = f"{found.needed_gib:.1f} GiB"
+    if found.budget_gib is not None:
+        memory += f" of {found.budget_gib:.1f} GiB"
+    if not found.fits:
+        return f"does not fit: {size} {'row needs' if size == 1 else 'rows need'} {memory}"
+    if given:
+        return f"given; needs {memory}"
+    if size == effective:
+        return f"the whole effective batch fits: {memory}"
+    return f"the largest divisor of the effective batch that fits: {memory}"

@@ -16,7 +16,7 @@ from launcher.catalog.architecture import (
     lora_parameters,
     vector_parameters,
 )
-from launcher.sizing.request import GIB, MemoryEstimate, MemoryRequest
+from launcher.sizing.request import GIB, MemoryEstimate, MemoryRequest, budget
 
 # CUDA context, cuBLAS and cuDNN workspaces of one process: nvidia-smi showed 0.55 to 0.9 GiB above reserved memory on
 # an H200 (driver 580), 0.08 of them paged optimizer state. Smaller cards need less, so this errs on the safe side.
@@ -176,6 +176,7 @@ def estimate_memory(request: MemoryRequest) -> MemoryEstimate:
         evaluation_gib=static + outside + evaluating * (1 + request.trainer.fragmentation),
         host_gib=host_memory(request),
         breakdown_gib=breakdown,
+        budget_gib=None if request.usable_gib is None else budget(request.usable_gib),
     )
 
 

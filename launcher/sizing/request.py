@@ -8,6 +8,7 @@ from typing import Literal
 from launcher.catalog.types import Model
 
 GIB = 2**30
+MARGIN = 0.04  # of usable memory left free: the model's worst error on the device peaks that it was calibrated on
 
 
 @dataclass(frozen=True)
@@ -29,7 +30,7 @@ class TrainerMemory:
 # Axolotl: logits in 16 bit (2) + fp32 copy for the loss (4) + saved log-softmax (4) + its gradient (4) = 14 bytes per
 # logit; the run of Llama-2-7B (H200, Axolotl 0.19) gives 12.2 and that of Llama-3.1-8B 14.7.
 # Unsloth: compiled, so about 16-bit logits (2) + fp32 (4) + gradient (2) = 8; it splits the loss so that 16 bytes per
-# logit stay below min(4 GiB, half of the free memory), into multiples of four chunks (unsloth_zoo 2026.10, fused_losses).
+# logit stay below min(4 GiB, half of the free memory), into multiples of four chunks (unsloth_zoo, fused_losses).
 # Launch time: 4,096 tokens in 0.67 s over 32 layers x 3 passes on an H200, whose arithmetic takes less than half of it.
 # Unsloth's rate and launch time relative to Axolotl's: LLaMA-Factory's A100 table, 1.14 at 16k and 1.16 at 2k tokens.
 TRAINERS: dict[str, TrainerMemory] = {
@@ -58,7 +59,7 @@ class MemoryRequest:
     kernels: tuple[str, ...] = ()
     compute_dtype: str = "bfloat16"
     on_cpu: bool = False
-    usable_gib: float | None = None  # the card's; a trainer that adapts to free memory needs it
+    usable_gib: float | None = None  # the card's; None: not known, so nothing is said about fitting
 
     @property
     def tokens(self) -> int:
@@ -73,6 +74,7 @@ class MemoryEstimate:
     ``peak_gib`` is what the device shows, and what runs out: reserved by the allocator, plus CUDA context and paged
     optimizer state. ``allocated_gib`` is torch's ``max_memory_allocated``. On a CPU both are host memory.
     ``breakdown_gib`` adds up to ``peak_gib``. ``evaluation_gib`` is the device's peak while evaluating.
+    ``budget_gib`` is the card's usable memory less `MARGIN`; None when the card is not known.
     """
 
     peak_gib: float
@@ -81,3 +83,19 @@ class MemoryEstimate:
     evaluation_gib: float
     host_gib: float
     breakdown_gib: dict[str, float]
+    budget_gib: float | None = None
+
+    @property
+    def needed_gib(self) -> float:
+        """The device's peak over training and evaluation."""
+        return max(self.peak_gib, self.evaluation_gib)
+
+    @property
+    def fits(self) -> bool:
+        """Whether training and evaluation stay within the budget; True where there is none."""
+        return self.budget_gib is None or self.needed_gib <= self.budget_gib
+
+
+def budget(usable_gib: float) -> float:
+    """GiB that a job may show on the device: usable memory less `MARGIN`."""
+    return usable_gib * (1 - MARGIN)

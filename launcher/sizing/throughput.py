@@ -27,7 +27,8 @@ def flops_per_token(request: MemoryRequest) -> float:
     """Floating-point operations to train on one token: 2 per weight and pass, over the weights that multiply it.
 
     Three passes with checkpointing (forward, recomputation, backward to the activations), two without: a frozen base
-    has no weight gradient. Causal attention adds 2 * layers * length * heads * head_dim per forward, twice that backward.
+    has no weight gradient. Causal attention adds
+    2 * layers * length * heads * head_dim per forward pass, and twice that backward.
     """
     model = request.model
     active = 1.0
