@@ -1,0 +1,90 @@
+"""What a trainer is to the planner: what it can do on which card, and why. Descriptions only; nothing is imported or run.
+
+Each choice is returned with its reason, in words that fit behind the value in a config file.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from launcher.catalog.types import Gpu
+from launcher.errors import Problem
+
+FLASH_ATTENTION_2 = 8.0  # compute capability that FlashAttention 2 needs (its README: Ampere, Ada, Hopper)
+TRITON = 7.5  # compute capability from which Triton's kernels are maintained
+BITSANDBYTES_OPTIMIZERS = ("paged_adamw_8bit", "paged_adamw_32bit", "adamw_bnb_8bit")
+
+
+@dataclass(frozen=True)
+class Trainer(ABC):
+    """One trainer. ``templates`` maps an exported file to the template it is rendered from, ``copies`` to one copied as is."""
+
+    name: str
+    title: str
+    requires: tuple[str, ...]  # requirement specifiers
+    distribution: str  # the installed distribution that proves its presence
+    schema: str  # of its config, under schemas/
+    templates: Mapping[str, str]
+    copies: Mapping[str, str]
+    command: str  # what runs an exported folder without ql
+
+    @property
+    def install_hint(self) -> str:
+        """What to type when the trainer is missing."""
+        return f"pip install 'ql[{self.name}]', or name its environment with --trainer-python"
+
+    @abstractmethod
+    def kernels(self, gpu: Gpu, method: str, dtype: str, lora_dropout: float) -> tuple[tuple[str, ...], str]:
+        """The fused kernels to switch on by default, and why."""
+
+    @abstractmethod
+    def attention(self, gpu: Gpu, packing: bool) -> tuple[str, str]:
+        """The attention implementation to use by default, and why."""
+
+    @abstractmethod
+    def packing(self, gpu: Gpu) -> tuple[bool, str]:
+        """Whether to pack rows by default, and why."""
+
+    @abstractmethod
+    def optimizer(self, gpu: Gpu, wanted: str) -> tuple[str, str]:
+        """The optimizer that will really run when ``wanted`` is asked for, and why."""
+
+    @abstractmethod
+    def supports(self, setting: str, value: Any, gpu: Gpu) -> str | None:
+        """Why this trainer cannot do ``setting`` = ``value`` on that card; None when it can."""
+
+    def refusals(self, values: Mapping[str, Any], gpu: Gpu) -> list[Problem]:
+        """Every setting of ``values`` that this trainer cannot do on that card, or that cannot go with another."""
+        problems = []
+        for setting, value in values.items():
+            reason = self.supports(setting, value, gpu)
+            if reason:
+                problems.append(Problem(f"{setting} {_shown(value)}: {reason}"))
+        problems += [Problem(message) for message in self.conflicts(values, gpu)]
+        return problems
+
+    def conflicts(self, values: Mapping[str, Any], gpu: Gpu) -> list[str]:
+        """What is wrong between settings that are fine one by one."""
+        found = []
+        if values.get("activation_offload") and not values.get("gradient_checkpointing"):
+            found.append("activation_offload moves checkpointed activations: it needs gradient_checkpointing")
+        return found
+
+
+def supports_on_any(setting: str, value: Any, gpu: Gpu) -> str | None:
+    """What no trainer can do on that card, whatever its own limits."""
+    if setting == "attn_implementation" and value == "flash_attention_2":
+        if gpu.kind == "cpu":
+            return "FlashAttention 2 needs a GPU; sdpa runs on a CPU"
+        if gpu.compute_capability < FLASH_ATTENTION_2:
+            return f"FlashAttention 2 needs compute capability 8.0, {gpu.title} has {gpu.compute_capability}; use sdpa"
+    if setting == "activation_offload" and value and gpu.kind == "cpu":
+        return "there is no GPU memory to save on a CPU"
+    return None
+
+
+def _shown(value: Any) -> str:
+    return ", ".join(value) if isinstance(value, tuple | list) else str(value)

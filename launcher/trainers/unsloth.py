@@ -1,0 +1,59 @@
+"""Unsloth 2026.10: a config file of our own schema, read by the stand-alone train.py that is exported beside it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from launcher.catalog.types import Gpu
+from launcher.trainers.base import BITSANDBYTES_OPTIMIZERS, Trainer, supports_on_any
+
+CHOOSES_ATTENTION = "Unsloth chooses its own attention: FlashAttention 2 or xformers where installed, else SDPA"
+
+
+@dataclass(frozen=True)
+class Unsloth(Trainer):
+    """Patches the model with its own kernels; they are always on, and there are no switches for them."""
+
+    def kernels(self, gpu: Gpu, method: str, dtype: str, lora_dropout: float) -> tuple[tuple[str, ...], str]:
+        return (), "Unsloth's own kernels are always on"
+
+    def attention(self, gpu: Gpu, packing: bool) -> tuple[str, str]:
+        return "sdpa", CHOOSES_ATTENTION
+
+    def packing(self, gpu: Gpu) -> tuple[bool, str]:
+        if gpu.kind == "cpu":
+            return False, "Unsloth does not pack on a CPU"
+        return (
+            False,
+            "one row per sequence: every row weighs the same for both trainers, and evaluation sets may be small",
+        )
+
+    def optimizer(self, gpu: Gpu, wanted: str) -> tuple[str, str]:
+        if gpu.kind == "cpu" and wanted in BITSANDBYTES_OPTIMIZERS:
+            return "adamw_torch_fused", "Unsloth swaps 8-bit and paged AdamW for it on a CPU"
+        return wanted, "as the recipe says"
+
+    def supports(self, setting: str, value: Any, gpu: Gpu) -> str | None:
+        if setting == "kernels" and value:
+            return "Unsloth's own kernels are always on; these are Axolotl's"
+        if setting == "attn_implementation" and value != "sdpa":
+            return CHOOSES_ATTENTION
+        if gpu.kind == "cpu":
+            if setting == "packing" and value:
+                return "Unsloth does not pack on a CPU"
+            if setting == "optimizer" and value in BITSANDBYTES_OPTIMIZERS:
+                return "Unsloth swaps it for adamw_torch_fused on a CPU: name that one"
+        return supports_on_any(setting, value, gpu)
+
+
+UNSLOTH = Unsloth(
+    name="unsloth",
+    title="Unsloth",
+    requires=("unsloth>=2026.10.5,<2026.11", "torch>=2.11,<2.15"),
+    distribution="unsloth",
+    schema="unsloth.json",
+    templates={"config.yaml": "unsloth.yaml.j2"},
+    copies={"train.py": "unsloth_train.py"},
+    command="python train.py config.yaml",
+)
