@@ -7,11 +7,11 @@ from dataclasses import replace
 from typing import Any
 
 from launcher.errors import BadInput, Problem
+from launcher.planning.estimate import estimate_plan_memory, memory_request
 from launcher.planning.plan import Plan
 from launcher.planning.request import Request
 from launcher.planning.settings import Layers
-from launcher.planning.estimate import estimate_plan_memory, fits, memory_budget, memory_request
-from launcher.sizing.batch import solve_batch
+from launcher.sizing import MemoryEstimate, estimate_memory, solve_batch
 from launcher.trainers import Trainer, get_trainer
 
 DEFAULT_SEQUENCE_LEN = 2048
@@ -33,11 +33,10 @@ def _choose_method(request: Request) -> Plan:
     """The house rule: LoRA on 16-bit weights where it fits the card, QLoRA where it would not."""
     plan = _plan(request, "lora", "it fits: 16-bit weights are faster than 4-bit ones and lose nothing")
     estimate = estimate_plan_memory(plan, request)
-    if fits(estimate, request):
+    if estimate.fits:
         return plan
     reason = (
-        f"16-bit LoRA would need {max(estimate.peak_gib, estimate.evaluation_gib):.1f} GiB of "
-        f"{memory_budget(request):.1f} GiB: 4-bit weights are what fits"
+        f"16-bit LoRA would need {estimate.needed_gib:.1f} GiB of {estimate.budget_gib:.1f} GiB: 4-bit weights are what fits"
     )
     return _plan(request, "qlora", reason)
 
@@ -53,7 +52,8 @@ def _plan(request: Request, method: str, method_reason: str) -> Plan:
     _decide_length(request, layers, problems)
     _decide_trainer_choices(request, layers, trainer)
     _decide_rest(request, layers)
-    _decide_batch(request, layers, trainer, problems)
+    _decide_cpu(request, layers)
+    _decide_batch(request, layers, problems)
     problems += trainer.refusals(layers.values, request.gpu)
     if problems:
         raise BadInput(problems)
@@ -135,7 +135,13 @@ def _decide_rest(request: Request, layers: Layers) -> None:
         layers.force("keep", "last", "eval_fraction is 0, so there is no evaluation loss")
 
 
-def _decide_batch(request: Request, layers: Layers, trainer: Trainer, problems: list[Problem]) -> None:
+def _decide_cpu(request: Request, layers: Layers) -> None:
+    if request.gpu.kind == "cpu":
+        layers.decide("gradient_checkpointing", False, "host memory holds the activations: recomputing would cost time")
+        layers.decide("activation_offload", False, "they are in host memory already")
+
+
+def _decide_batch(request: Request, layers: Layers, problems: list[Problem]) -> None:
     """Micro-batch and accumulation for the effective batch; checkpointing and offload where memory asks for them."""
     effective = layers["effective_batch_size"]
     micro, steps = layers.values.get("micro_batch_size"), layers.values.get("gradient_accumulation_steps")
@@ -162,31 +168,29 @@ def _decide_batch(request: Request, layers: Layers, trainer: Trainer, problems: 
             return
         micro, steps = (given, effective // given) if name == "micro_batch_size" else (effective // given, given)
 
-    choice = solve_batch(
-        memory_request(layers.values, request),
-        request.gpu.usable_gib,
+    def estimate(size: int, checkpointing: bool, offload: bool) -> MemoryEstimate:
+        batch = {
+            "micro_batch_size": size,
+            "eval_batch_size": layers.values.get("eval_batch_size", size),
+            "gradient_checkpointing": checkpointing,
+            "activation_offload": offload,
+        }
+        return estimate_memory(memory_request(layers.values | batch, request))
+
+    solution = solve_batch(
         effective,
-        micro_batch_size=micro,
-        gradient_checkpointing=layers.values.get("gradient_checkpointing"),
-        activation_offload=layers.values.get("activation_offload"),
+        estimate,
+        micro_batch=micro,
+        checkpointing=layers.values.get("gradient_checkpointing"),
+        offload=layers.values.get("activation_offload"),
     )
-    layers.decide("micro_batch_size", choice.micro_batch_size, choice.reason)
+    size = layers.decide("micro_batch_size", solution.micro_batch_size, solution.reason)
     layers.decide(
-        "gradient_accumulation_steps",
-        effective // layers["micro_batch_size"],
-        f"reaches the effective batch of {effective}",
+        "gradient_accumulation_steps", effective // size, f"{effective // size} x {size} rows: the effective batch"
     )
-    layers.decide(
-        "gradient_checkpointing", choice.gradient_checkpointing, "activations are recomputed: memory for a larger batch"
-    )
-    layers.decide(
-        "activation_offload",
-        choice.activation_offload,
-        "checkpoints go to host memory: the batch would not fit otherwise"
-        if choice.activation_offload
-        else "the checkpoints fit beside the weights",
-    )
-    layers.decide("eval_batch_size", layers["micro_batch_size"], "training's micro-batch: evaluation fits where training does")
+    layers.decide("gradient_checkpointing", solution.gradient_checkpointing, solution.checkpointing_reason)
+    layers.decide("activation_offload", solution.activation_offload, solution.offload_reason)
+    layers.decide("eval_batch_size", size, "training's micro-batch: evaluation fits where training does")
 
 
 def _assemble(request: Request, layers: Layers) -> Plan:

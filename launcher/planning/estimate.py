@@ -7,9 +7,7 @@ from typing import Any
 
 from launcher.planning.plan import Plan
 from launcher.planning.request import Request
-from launcher.sizing.batch import budget
-from launcher.sizing.memory import estimate_memory
-from launcher.sizing.request import TRAINERS, MemoryEstimate, MemoryRequest
+from launcher.sizing import TRAINERS, MemoryEstimate, MemoryRequest, estimate_memory
 
 
 def memory_request(values: Mapping[str, Any], request: Request) -> MemoryRequest:
@@ -38,13 +36,3 @@ def memory_request(values: Mapping[str, Any], request: Request) -> MemoryRequest
 def estimate_plan_memory(plan: Plan, request: Request) -> MemoryEstimate:
     """Peak memory of ``plan``, in GiB."""
     return estimate_memory(memory_request(plan.to_dict(), request))
-
-
-def memory_budget(request: Request) -> float:
-    """GiB that the plan may show on the device: the card's usable memory less the margin."""
-    return budget(request.gpu.usable_gib)
-
-
-def fits(estimate: MemoryEstimate, request: Request) -> bool:
-    """Whether training and evaluation both stay within the budget."""
-    return max(estimate.peak_gib, estimate.evaluation_gib) <= memory_budget(request)
