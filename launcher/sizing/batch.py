@@ -41,18 +41,16 @@ def solve_batch(
 
     Micro-batches are divisors of ``effective_batch_size``, so that accumulation reaches it exactly, up to ``largest``
     rows. Checkpointing is always on unless fixed: without it a 7B needs 7 GiB for each row of 2,048 tokens. Checkpoints
-    stay on the device if any micro-batch fits so; else they go to the host, which costs transfers. None leaves a value to
-    the solver, anything else fixes it.
+    stay on the device if any micro-batch fits so; else they go to the host, which costs transfers. None leaves a value
+    to the solver, anything else fixes it.
     """
     recompute = True if checkpointing is None else checkpointing
     if micro_batch is not None:
         sizes = [micro_batch]
     else:
         sizes = [n for n in range(min(effective_batch_size, largest), 0, -1) if effective_batch_size % n == 0]
-    if offload is not None:
-        offloads = [offload]
-    else:
-        offloads = [False, True] if recompute else [False]  # only checkpoints can be offloaded
+    either = [False, True] if recompute else [False]  # only checkpoints can be offloaded
+    offloads = either if offload is None else [offload]
 
     chosen: tuple[int, bool, MemoryEstimate] | None = None
     nearest: tuple[int, bool, MemoryEstimate] | None = None
