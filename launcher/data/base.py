@@ -67,9 +67,10 @@ def base_tokens(base: Path) -> dict[str, str]:
 
 
 def added_tokens(base: Path) -> set[str]:
-    """The strings that tokenizer.json cuts out of a text before anything else: control tokens, mostly."""
-    items = read_json_object(base / "tokenizer.json").get("added_tokens") or []
-    named = (_named(item) for item in items if isinstance(item, Mapping))
+    """The strings that the tokenizer cuts out of a text before anything else: control tokens, mostly."""
+    listed = read_json_object(base / "tokenizer.json").get("added_tokens") or []
+    decoder = read_tokenizer_config(base).get("added_tokens_decoder") or {}
+    named = (_named(item) for item in [*listed, *decoder.values()])
     return {token for token in named if token}
 
 

@@ -9,8 +9,9 @@ from dataclasses import dataclass
 class DataFacts:
     """What planning needs to know of the data; made by `launcher.data`, never read from a file by the plan.
 
-    Lengths are in tokens of one rendered row. ``exact`` is False when no tokenizer was at hand and they
-    were estimated from bytes.
+    ``rows`` are the usable rows of the file; ``eval_rows`` of them are held out for the evaluation loss, the others
+    trained on. Lengths are in tokens of one rendered row, before any cut to a sequence length. ``exact`` is False
+    when no tokenizer was at hand and they were estimated from bytes.
     """
 
     rows: int

@@ -1,0 +1,247 @@
+"""What is found in a data file: every problem with its line, and how long its rows are."""
+
+from __future__ import annotations
+
+import statistics
+from array import array
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass, field, fields, replace
+from pathlib import Path
+from typing import Any, Literal
+
+from launcher.data.facts import DataFacts
+from launcher.data.formats import Format
+from launcher.data.split import choose_eval
+from launcher.errors import BadInput, Problem
+
+Severity = Literal["error", "warning"]
+ExcessLength = Literal["truncate", "drop", "raise"]
+Fate = Literal["truncate", "drop", "raise", "split"]  # split: what trainers do to long rows of plain text
+KEPT_FINDINGS = 10_000  # texts that are kept; what lies beyond is counted
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing about one row (``line`` from 1) or the whole file (None). An error makes a row unusable."""
+
+    kind: str
+    severity: Severity
+    line: int | None
+    message: str
+
+    def problem(self, path: Path) -> Problem:
+        return Problem(self.message, file=str(path), line=self.line)
+
+
+class Findings:
+    """Findings as they come: the first KEPT_FINDINGS with their texts, all of them counted and their lines kept."""
+
+    def __init__(self) -> None:
+        self.kept: list[Finding] = []
+        self.counts: Counter[tuple[Severity, str]] = Counter()
+        self.lines: dict[tuple[Severity, str], array[int]] = {}
+
+    def add(self, kind: str, severity: Severity, line: int | None, message: str) -> None:
+        self.counts[severity, kind] += 1
+        if line is not None:
+            self.lines.setdefault((severity, kind), array("Q")).append(line)
+        if len(self.kept) < KEPT_FINDINGS:
+            self.kept.append(Finding(kind, severity, line, message))
+
+    def count(self, severity: Severity) -> int:
+        return sum(count for (found, _), count in self.counts.items() if found == severity)
+
+
+@dataclass(frozen=True)
+class Lengths:
+    """Row lengths in tokens. ``histogram`` counts the rows up to each length, and above the one before it."""
+
+    exact: bool
+    source: str
+    total: int
+    trained: int
+    mean: float
+    minimum: int
+    median: int
+    p95: int
+    maximum: int
+    histogram: tuple[tuple[int, int], ...]
+
+
+@dataclass(frozen=True)
+class Excess:
+    """What a sequence length does to the rows longer than it. Tokens beyond it are lost when rows are cut or dropped.
+
+    ``untrained_rows`` would keep no trained token after the cut and are left out of the training file.
+    """
+
+    sequence_len: int
+    strategy: Fate
+    long_rows: int
+    tokens_over: int
+    long_tokens: int
+    untrained_rows: int
+
+    def describe(self, rows: int, exact: bool) -> str:
+        """One sentence with the numbers, for people."""
+        about = "" if exact else "about "
+        head = f"{about}{self.long_rows} of {rows} rows are longer than {self.sequence_len} tokens: "
+        if not self.long_rows:
+            return f"no row is longer than {self.sequence_len} tokens" + ("" if exact else " (estimated)")
+        if self.strategy == "drop":
+            return head + f"they are left out, {self.long_tokens} tokens in all"
+        if self.strategy == "raise":
+            return head + "they are refused"
+        if self.strategy == "split":
+            return head + "they are split into several, and nothing is lost"
+        text = head + f"they are cut at the end, {self.tokens_over} tokens in all"
+        if self.untrained_rows:
+            text += f"; {self.untrained_rows} of them would keep no trained token and are left out"
+        return text
+
+
+@dataclass
+class Rows:
+    """What is kept of each usable row, in the order of the file: some 41 bytes a row."""
+
+    digests: array[int] = field(default_factory=lambda: array("Q"))
+    keys: array[int] = field(default_factory=lambda: array("B"))  # as `optional_keys` gives them
+    lines: array[int] = field(default_factory=lambda: array("Q"))
+    totals: array[int] = field(default_factory=lambda: array("L"))
+    trained: array[int] = field(default_factory=lambda: array("L"))
+    first_trained: array[int] = field(default_factory=lambda: array("l"))  # -1: none
+
+    def only(self, indices: Sequence[int]) -> Rows:
+        """The rows at these indices."""
+        columns = (getattr(self, column.name) for column in fields(self))
+        return Rows(*(array(column.typecode, (column[index] for index in indices)) for column in columns))
+
+
+@dataclass(frozen=True)
+class DataReport:
+    """A data file, inspected. ``rows`` are usable; ``lines_read`` counts the unusable too."""
+
+    path: Path
+    sha256: str
+    format: Format | None
+    lines_read: int
+    findings: Findings
+    notes: tuple[str, ...]
+    rows: Rows
+    lengths: Lengths | None
+    excess: Excess | None
+
+    @property
+    def row_count(self) -> int:
+        return len(self.rows.lines)
+
+    @property
+    def ok(self) -> bool:
+        return self.findings.count("error") == 0
+
+    @property
+    def conversational(self) -> bool:
+        return self.format != "text"
+
+    def problems(self, severity: Severity = "error") -> list[Problem]:
+        """The findings of one severity, as problems to raise or to show."""
+        found = [finding.problem(self.path) for finding in self.findings.kept if finding.severity == severity]
+        missing = self.findings.count(severity) - len(found)
+        if missing:
+            found.append(Problem(f"and {missing} more", file=str(self.path)))
+        return found
+
+    def require_rows(self) -> None:
+        """Raises BadInput with every error, when there is one."""
+        if not self.ok:
+            raise BadInput(self.problems("error"))
+
+    def eval_split(self, fraction: float, seed: int) -> frozenset[int]:
+        """Indices of the usable rows that are held out."""
+        return choose_eval(self.rows.digests, fraction, seed)
+
+    def facts(self, eval_fraction: float = 0.0, seed: int = 0) -> DataFacts:
+        """What planning needs; ``eval_rows`` are those that this fraction and seed hold out."""
+        lengths = self.lengths
+        return DataFacts(
+            rows=self.row_count,
+            eval_rows=len(self.eval_split(eval_fraction, seed)),
+            conversational=self.conversational,
+            tokens_total=lengths.total if lengths else 0,
+            tokens_mean=lengths.mean if lengths else 0.0,
+            tokens_p95=lengths.p95 if lengths else 0,
+            tokens_max=lengths.maximum if lengths else 0,
+            exact=lengths.exact if lengths else False,
+        )
+
+    def with_rows(self, indices: Sequence[int]) -> DataReport:
+        """The same report, as if the file had only these usable rows."""
+        rows = self.rows.only(indices)
+        lengths = summarise(rows, self.lengths.exact, self.lengths.source) if self.lengths else None
+        return replace(self, rows=rows, lengths=lengths)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The report as JSON-ready data; per row only what was found."""
+        return {
+            "path": str(self.path),
+            "sha256": self.sha256,
+            "format": self.format,
+            "lines_read": self.lines_read,
+            "rows": self.row_count,
+            "ok": self.ok,
+            "errors": self.findings.count("error"),
+            "warnings": self.findings.count("warning"),
+            "counts": {kind: count for (_, kind), count in sorted(self.findings.counts.items())},
+            "findings": [asdict(finding) for finding in self.findings.kept],
+            "notes": list(self.notes),
+            "lengths": asdict(self.lengths) if self.lengths else None,
+            "excess": asdict(self.excess) if self.excess else None,
+        }
+
+
+def summarise(rows: Rows, exact: bool, source: str) -> Lengths | None:
+    """The summary of all row lengths; None without rows. Percentiles are of the sorted lengths, nearest rank."""
+    if not rows.totals:
+        return None
+    ordered = sorted(rows.totals)
+    total = sum(ordered)
+    return Lengths(
+        exact=exact,
+        source=source,
+        total=total,
+        trained=sum(rows.trained),
+        mean=total / len(ordered),
+        minimum=ordered[0],
+        median=int(statistics.median_low(ordered)),
+        p95=ordered[max(0, -(-len(ordered) * 95 // 100) - 1)],
+        maximum=ordered[-1],
+        histogram=_histogram(ordered),
+    )
+
+
+def _histogram(ordered: Sequence[int]) -> tuple[tuple[int, int], ...]:
+    """Rows by powers of two: (64, 3) counts those of 33 to 64 tokens."""
+    bins = Counter(1 << max(0, length - 1).bit_length() for length in ordered)
+    upper, out = min(bins), []
+    while upper <= max(bins):
+        out.append((upper, bins[upper]))
+        upper *= 2
+    return tuple(out)
+
+
+def line_ranges(lines: Iterable[int], most: int = 30) -> str:
+    """Line numbers for people: ``3, 7-9, 12``, with an ellipsis after ``most`` ranges."""
+    ranges: list[list[int]] = []
+    for line in sorted(set(lines)):
+        if ranges and line == ranges[-1][1] + 1:
+            ranges[-1][1] = line
+        elif len(ranges) == most:
+            return ", ".join(_span(*pair) for pair in ranges) + ", …"
+        else:
+            ranges.append([line, line])
+    return ", ".join(_span(*pair) for pair in ranges)
+
+
+def _span(first: int, last: int) -> str:
+    return str(first) if first == last else f"{first}-{last}"

@@ -1,0 +1,152 @@
+"""Rows as tokens: how many, and which are trained. Exact with a tokenizer at hand, else estimated from bytes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from launcher.data.base import base_tokens
+from launcher.data.chat import ChatTemplate, Span, render_with_spans
+from launcher.data.special import special_tokens, template_tokens
+from launcher.errors import Unreadable
+
+# Llama 2's tokenizer makes one token of 3.17 characters of English, Llama 3's of 3.94 (The Llama 3 Herd of Models,
+# arXiv 2407.21783, section 3.2). The smaller, taken per byte, rather overstates lengths than hides a cut.
+BYTES_PER_TOKEN = 3.17
+
+
+@dataclass(frozen=True)
+class Rendered:
+    """A row as the text a trainer tokenizes, and the character spans of it that are trained."""
+
+    text: str
+    spans: tuple[Span, ...]
+
+
+@dataclass(frozen=True)
+class Length:
+    """A row in tokens: all of them, those trained, and the index of the first trained one (None without any)."""
+
+    total: int
+    trained: int
+    first_trained: int | None
+
+
+class Measure(Protocol):
+    """Tells the lengths of rendered rows; ``exact`` says whether by tokenizing, ``source`` by what."""
+
+    exact: bool
+    source: str
+
+    def lengths(self, rows: Sequence[Rendered]) -> list[Length]: ...
+
+
+class Renderer:
+    """Turns normalised rows into text, with the template and special tokens of one base model.
+
+    For ``text`` rows (``template`` None) the text is the row, and all of it is trained with the eos token behind it.
+    """
+
+    def __init__(self, template: ChatTemplate | None, base: Path | None) -> None:
+        self.template = template
+        self.tokens = {} if template is None else template_tokens(base, template)
+
+    def render(self, row: Mapping[str, Any]) -> Rendered:
+        """Raises `launcher.data.chat.CannotRender` when the template refuses the row."""
+        if self.template is None:
+            text = row["text"]
+            return Rendered(text, ((0, len(text)),))
+        text, spans = render_with_spans(row["messages"], self.template, self.tokens, tools=row.get("tools"))
+        return Rendered(text, tuple(spans))
+
+
+def trained_tokens(offsets: Sequence[Span], spans: Sequence[Span]) -> list[bool]:
+    """For each token, by its character offsets, whether it overlaps a trained span. Spans are in order and disjoint."""
+    trained = [False] * len(offsets)
+    remaining = iter(spans)
+    span = next(remaining, None)
+    for index, (start, end) in enumerate(offsets):
+        while span is not None and start >= span[1]:
+            span = next(remaining, None)
+        if span is None:
+            break
+        trained[index] = end > span[0] and start < span[1]
+    return trained
+
+
+class Tokenizing:
+    """Exact lengths, by the tokenizer.json of a base model."""
+
+    exact = True
+
+    def __init__(self, base: Path, template: ChatTemplate | None) -> None:
+        from tokenizers import AddedToken, Tokenizer
+
+        path = base / "tokenizer.json"
+        try:
+            self.tokenizer = Tokenizer.from_file(str(path))
+        except Exception as error:  # the library raises bare Exception
+            raise Unreadable(f"{path}: not a tokenizer that can be read: {error}") from error
+        self.tokenizer.no_truncation()
+        self.tokenizer.no_padding()
+        # What a trainer does when it is told its special tokens: they are cut out of a text before it is split.
+        named = {**base_tokens(base), **{f"{k}_token": v for k, v in special_tokens(base, template).items()}}
+        known = [token for token in named.values() if self.tokenizer.token_to_id(token) is not None]
+        self.tokenizer.add_special_tokens([AddedToken(token, special=True, normalized=False) for token in known])
+        self.source = str(path)
+        self._text_rows = template is None
+
+    def lengths(self, rows: Sequence[Rendered]) -> list[Length]:
+        encodings = self.tokenizer.encode_batch([row.text for row in rows], add_special_tokens=self._text_rows)
+        if self._text_rows:
+            return [Length(len(encoding) + 1, len(encoding) + 1, 0) for encoding in encodings]  # + eos
+        out = []
+        for row, encoding in zip(rows, encodings, strict=True):
+            trained = trained_tokens(encoding.offsets, row.spans)
+            out.append(Length(len(trained), sum(trained), trained.index(True) if any(trained) else None))
+        return out
+
+    def pieces(self, row: Rendered) -> list[tuple[int, str, bool]]:
+        """Each token of a row: its id, the text it stands for, and whether it is trained."""
+        encoding = self.tokenizer.encode(row.text, add_special_tokens=self._text_rows)
+        trained = trained_tokens(encoding.offsets, row.spans)
+        texts = [row.text[start:end] for start, end in encoding.offsets]
+        return list(zip(encoding.ids, texts, trained, strict=True))
+
+
+class Estimating:
+    """Lengths from bytes, where no tokenizer is at hand: BYTES_PER_TOKEN, and one token per control token."""
+
+    exact = False
+    source = f"estimated at {BYTES_PER_TOKEN} bytes a token"
+
+    def __init__(self, template: ChatTemplate | None) -> None:
+        self._control = () if template is None else template.control_tokens
+
+    def lengths(self, rows: Sequence[Rendered]) -> list[Length]:
+        out = []
+        for row in rows:
+            trained = sum(self._tokens(row.text[start:end]) for start, end in row.spans)
+            before = self._tokens(row.text[: row.spans[0][0]]) if row.spans else None
+            out.append(Length(max(1, self._tokens(row.text)), trained, before))
+        return out
+
+    def _tokens(self, text: str) -> int:
+        size, control = len(text.encode("utf-8")), 0
+        for token in self._control:
+            count = text.count(token)
+            control += count
+            size -= count * len(token.encode("utf-8"))
+        return control + round(size / BYTES_PER_TOKEN)
+
+
+def measure_for(base: Path | None, template: ChatTemplate | None) -> Measure:
+    """An exact measure when the folder ``base`` has a tokenizer.json, else the estimate.
+
+    ``template`` is None for ``text`` rows. Raises Unreadable for a broken tokenizer.json.
+    """
+    if base is not None and (base / "tokenizer.json").is_file():
+        return Tokenizing(base, template)
+    return Estimating(template)
