@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from launcher.catalog.local import snapshot_in_cache
 from launcher.errors import Unreadable
 
 _SLOTS = ("bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token")
@@ -16,21 +16,10 @@ _SLOTS = ("bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_
 def find_base(name: str) -> Path | None:
     """The folder of a base model: ``name`` itself when it is one, else its snapshot in the local Hugging Face cache.
 
-    None when the model is not on this machine; nothing is downloaded. The cache is where huggingface_hub looks for it:
-    HF_HUB_CACHE, else HF_HOME/hub, else XDG_CACHE_HOME/huggingface/hub, else ~/.cache/huggingface/hub.
+    None when the model is not on this machine; nothing is downloaded.
     """
     folder = Path(name).expanduser()
-    if folder.is_dir():
-        return folder
-    home = Path(os.environ.get("HF_HOME") or Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache") / "huggingface")
-    cache = Path(os.environ.get("HF_HUB_CACHE") or home / "hub").expanduser()
-    repository = cache / f"models--{name.replace('/', '--')}"
-    try:
-        commit = (repository / "refs" / "main").read_text(encoding="utf-8").strip()
-    except (OSError, ValueError):
-        return None
-    snapshot = repository / "snapshots" / commit
-    return snapshot if commit and snapshot.is_dir() else None
+    return folder if folder.is_dir() else snapshot_in_cache(name)
 
 
 def read_json_object(path: Path) -> dict[str, Any]:

@@ -95,6 +95,7 @@ class Tokenizing:
         named = {**base_tokens(base), **{f"{k}_token": v for k, v in special_tokens(base, template).items()}}
         known = [token for token in named.values() if self.tokenizer.token_to_id(token) is not None]
         self.tokenizer.add_special_tokens([AddedToken(token, special=True, normalized=False) for token in known])
+        self._eos_id = self.tokenizer.token_to_id(named["eos_token"])
         self.source = str(path)
         self._text_rows = template is None
 
@@ -108,12 +109,25 @@ class Tokenizing:
             out.append(Length(len(trained), sum(trained), trained.index(True) if any(trained) else None))
         return out
 
-    def pieces(self, row: Rendered) -> list[tuple[int, str, bool]]:
-        """Each token of a row: its id, the text it stands for, and whether it is trained."""
+    def labels(self, row: Rendered) -> tuple[list[int], list[int]]:
+        """input_ids and labels of a row, as the trainers make them: -100 where a token is not trained."""
         encoding = self.tokenizer.encode(row.text, add_special_tokens=self._text_rows)
+        if self._text_rows:
+            ids = [*encoding.ids, self._eos_id]
+            return ids, ids
         trained = trained_tokens(encoding.offsets, row.spans)
-        texts = [row.text[start:end] for start, end in encoding.offsets]
-        return list(zip(encoding.ids, texts, trained, strict=True))
+        return encoding.ids, [token if keep else -100 for token, keep in zip(encoding.ids, trained, strict=True)]
+
+    def trained_text(self, row: Rendered) -> list[Span]:
+        """The character spans that the trained tokens of a row cover; wider than asked where a token straddles."""
+        offsets = self.tokenizer.encode(row.text, add_special_tokens=self._text_rows).offsets
+        spans: list[Span] = []
+        for (start, end), trained in zip(offsets, trained_tokens(offsets, row.spans), strict=True):
+            if trained and spans and start <= spans[-1][1]:
+                spans[-1] = (spans[-1][0], max(end, spans[-1][1]))
+            elif trained:
+                spans.append((start, end))
+        return spans
 
 
 class Estimating:

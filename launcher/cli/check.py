@@ -1,0 +1,112 @@
+"""``ql check``: every bad row of a data file, with its line number, and how long the rows are."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from launcher.cli.options import json_option
+
+if TYPE_CHECKING:
+    from launcher.data.report import DataReport, Lengths
+
+SHOWN = 20  # problems shown with their text; beyond that, a line list for each kind
+
+
+@click.command()
+@click.argument("data", type=click.Path(path_type=Path))
+@click.option("--golden", type=click.Path(path_type=Path), help="Golden set: rows that ask the same are errors.")
+@click.option("--allow-overlap", is_flag=True, help="Rows that are in the golden set too are warnings only.")
+@click.option("--show", type=click.IntRange(min=0), default=0, metavar="N", help="Print N rows as the model sees them.")
+@click.option("--seq-len", type=click.IntRange(min=16), help="Say what this sequence length (in tokens) would cut.")
+@click.option("--model", metavar="NAME", help="Base model, for its tokenizer and template: catalog name or folder.")
+@click.option("--chat-template", metavar="NAME", help="Default: the model's; without a model chatml.")
+@json_option
+def command(
+    data: Path,
+    golden: Path | None,
+    allow_overlap: bool,
+    show: int,
+    seq_len: int | None,
+    model: str | None,
+    chat_template: str | None,
+    as_json: bool,
+) -> None:
+    """Check a data file: every bad row with its line number, and a summary of the token lengths.
+
+    Reads alpaca, OpenAI messages, sharegpt, prompt/completion and text, one JSON object a line. Exits 1 when a row is
+    unusable. Lengths are exact where the model's tokenizer is on this machine, else estimated from bytes.
+    """
+    from launcher.data.inspect import DEFAULT_TEMPLATE, inspect_data
+
+    base = None
+    if model is not None:
+        from launcher.catalog import load_model, resolve_base
+        from launcher.data.base import find_base
+
+        found = load_model(model)
+        base = find_base(resolve_base(found))
+        chat_template = chat_template or found.chat_template
+    template = chat_template or DEFAULT_TEMPLATE
+    report = inspect_data(
+        data, base=base, chat_template=template, sequence_len=seq_len, golden=golden, allow_overlap=allow_overlap
+    )
+    if as_json:
+        click.echo(json.dumps(report.to_dict(), indent=2, ensure_ascii=False))
+    else:
+        _print(report)
+        if show:
+            from launcher.cli.show_rows import show_rows
+
+            show_rows(report, show, template, base)
+    if not report.ok:
+        sys.exit(1)
+
+
+def _print(report: DataReport) -> None:
+    from launcher.data.report import line_ranges
+
+    errors, warnings = report.findings.count("error"), report.findings.count("warning")
+    for severity in ("error", "warning"):
+        kept = [finding for finding in report.findings.kept if finding.severity == severity]
+        for finding in kept[:SHOWN]:
+            click.echo(f"{severity}: {finding.problem(report.path)}")
+        most = 1000 if severity == "error" else 30  # every unusable row is named, whatever their number
+        if report.findings.count(severity) > SHOWN:
+            click.echo(f"{severity}s by kind:")
+            for (found, kind), count in sorted(report.findings.counts.items()):
+                if found == severity:
+                    lines = line_ranges(report.findings.lines.get((found, kind), ()), most)
+                    click.echo(f"  {kind}: {count} (lines {lines})")
+    for note in report.notes:
+        click.echo(f"note: {note}")
+    if errors or warnings or report.notes:
+        click.echo()
+    click.echo(f"{report.path}: {report.format or 'unknown format'}, {report.row_count} usable rows", nl=False)
+    click.echo(f" of {report.lines_read}, {_count(errors, 'error')}, {_count(warnings, 'warning')}")
+    if report.lengths:
+        _print_lengths(report.lengths)
+    if report.excess and report.lengths:
+        click.echo(report.excess.describe(report.row_count, report.lengths.exact))
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
+def _print_lengths(lengths: Lengths) -> None:
+    how = f"exact, by {lengths.source}" if lengths.exact else f"{lengths.source}; no tokenizer at hand"
+    click.echo(
+        f"tokens a row ({how}): min {lengths.minimum}, median {lengths.median}, "
+        f"p95 {lengths.p95}, max {lengths.maximum}"
+    )
+    click.echo(f"tokens in all: {lengths.total}, of which trained {lengths.trained}")
+    most = max(count for _, count in lengths.histogram)
+    width = len(str(lengths.histogram[-1][0]))
+    for upper, count in lengths.histogram:
+        bar = "#" * max(round(40 * count / most), 1 if count else 0)
+        click.echo(f"  up to {upper:>{width}}  {bar:<40} {count}")
