@@ -190,7 +190,7 @@ def _decide_batch(request: Request, layers: Layers, problems: list[Problem]) -> 
     )
     layers.decide("gradient_checkpointing", solution.gradient_checkpointing, solution.checkpointing_reason)
     layers.decide("activation_offload", solution.activation_offload, solution.offload_reason)
-    layers.decide("eval_batch_size", size, "training's micro-batch: evaluation fits where training does")
+    layers.decide("eval_batch_size", solution.eval_batch_size, solution.eval_reason)
 
 
 def _assemble(request: Request, layers: Layers) -> Plan:

@@ -110,28 +110,32 @@ def dequantization(request: MemoryRequest) -> float:
     return max(linear.parameters for linear in linear_layers(request.model)) * _width(request) / GIB
 
 
-def loss_workspace(request: MemoryRequest, rows: int, free_gib: float | None) -> float:
-    """GiB of logits and their gradients at the loss's peak, for ``rows`` rows of full length.
+def loss_workspace(request: MemoryRequest, free_gib: float | None) -> float:
+    """GiB of logits and their gradients at the loss's peak: tokens * vocabulary * bytes per logit of the trainer.
 
-    tokens * vocabulary * bytes per logit of the trainer. Liger's fused loss works through chunks of
-    2^ceil(log2(tokens / ceil(vocabulary / hidden))) tokens and keeps the hidden states' gradient (liger_kernel,
-    fused_linear_cross_entropy); Unsloth splits by free memory (`TrainerMemory`).
+    Liger's fused loss works through chunks of 2^ceil(log2(tokens / ceil(vocabulary / hidden))) tokens, turns their
+    logits into gradients in place, and keeps the hidden states' gradient (liger_kernel 0.8, fused_linear_cross_entropy).
     """
-    model, trainer = request.model, request.trainer
-    tokens = rows * request.sequence_len
+    model = request.model
     if "liger" in request.kernels:
         pieces = math.ceil(model.vocab_size / model.hidden_size)
-        chunk = min(tokens, 1 << (math.ceil(tokens / pieces) - 1).bit_length())
-        return (chunk * model.vocab_size * 6 + tokens * model.hidden_size * _width(request)) / GIB
-    whole = tokens * model.vocab_size / GIB
+        chunk = min(request.tokens, 1 << (math.ceil(request.tokens / pieces) - 1).bit_length())
+        return (chunk * model.vocab_size + request.tokens * model.hidden_size) * _width(request) / GIB
+    return _logits(request, request.tokens, request.trainer.loss_bytes_per_logit, free_gib)
+
+
+def _logits(request: MemoryRequest, tokens: int, bytes_per_logit: float, free_gib: float | None) -> float:
+    """GiB of the logits that are live at once; a trainer may split them by free memory (`TrainerMemory`)."""
+    trainer = request.trainer
+    whole = tokens * request.model.vocab_size / GIB
     chunks = 1
     if trainer.loss_chunk_gib is not None:
-        target = (
-            min(trainer.loss_chunk_gib, max(free_gib / 2, 0.05)) if free_gib is not None else trainer.loss_chunk_gib
-        )
+        target = trainer.loss_chunk_gib
+        if free_gib is not None:
+            target = min(target, max(free_gib / 2, 0.05))
         ratio = whole * trainer.loss_chunk_bytes_per_logit / target
         chunks = 1 if ratio <= 1 else math.ceil(ratio / 4) * 4
-    return whole * trainer.loss_bytes_per_logit / chunks
+    return whole * bytes_per_logit / chunks
 
 
 def estimate_memory(request: MemoryRequest) -> MemoryEstimate:
@@ -148,7 +152,7 @@ def estimate_memory(request: MemoryRequest) -> MemoryEstimate:
     free = None if request.usable_gib is None else request.usable_gib - context - static
 
     saved = saved_activations(request)
-    loss = loss_workspace(request, request.micro_batch_size, free)
+    loss = loss_workspace(request, free)
     layer = dequantization(request) + (layer_activations(request) if request.gradient_checkpointing else 0.0)
     working = max(loss, layer)
     # Without checkpointing the saved activations are large, alike, and allocated in the same order each step.
@@ -166,9 +170,7 @@ def estimate_memory(request: MemoryRequest) -> MemoryEstimate:
         "fragmentation": fragments,
         "process" if request.on_cpu else "cuda_context": context,
     }
-    # Evaluation saves nothing: one layer at work, then the logits, whose gradient (4 bytes in fp32) is not made.
-    share = 1 - 4 / request.trainer.loss_bytes_per_logit
-    evaluating = max(share * loss_workspace(request, request.eval_batch_size, free), layer_evaluation(request))
+    evaluating = evaluation_workspace(request, free)
     return MemoryEstimate(
         peak_gib=allocated + fragments + outside,
         allocated_gib=allocated + (context if request.on_cpu else 0.0),
@@ -180,10 +182,15 @@ def estimate_memory(request: MemoryRequest) -> MemoryEstimate:
     )
 
 
-def layer_evaluation(request: MemoryRequest) -> float:
-    """GiB of one layer's forward pass without a backward: its widest tensors, about a third of what training saves."""
+def evaluation_workspace(request: MemoryRequest, free_gib: float | None) -> float:
+    """GiB at work while evaluating: one layer's forward pass, or the logits of a batch.
+
+    Nothing is saved for a backward pass: a layer's widest tensors are about a third of what training saves of it.
+    """
     rows = request.eval_batch_size / request.micro_batch_size
-    return dequantization(request) + layer_activations(request) * rows / 3
+    layer = dequantization(request) + layer_activations(request) * rows / 3
+    tokens = request.eval_batch_size * request.sequence_len
+    return max(layer, _logits(request, tokens, request.trainer.eval_bytes_per_logit, free_gib))
 
 
 def host_memory(request: MemoryRequest) -> float:

@@ -17,6 +17,7 @@ class TrainerMemory:
 
     name: str
     loss_bytes_per_logit: float  # live at the loss's peak, for each (token, vocabulary entry)
+    eval_bytes_per_logit: float  # the same while evaluating, where no gradient is made
     loss_chunk_gib: float | None  # the trainer splits the loss so that a chunk stays below this; None: it does not
     loss_chunk_bytes_per_logit: float  # what the trainer reckons with when it decides on the split
     offloads_checkpoints: bool  # keeps checkpointed activations in host memory, asked or not
@@ -28,14 +29,15 @@ class TrainerMemory:
 # Calibrated on the runs in tests/sizing/measured.py, which holds each constant to them.
 #
 # Axolotl: logits in 16 bit (2) + fp32 copy for the loss (4) + saved log-softmax (4) + its gradient (4) = 14 bytes per
-# logit; the run of Llama-2-7B (H200, Axolotl 0.19) gives 12.2 and that of Llama-3.1-8B 14.7.
+# logit; the run of Llama-2-7B (H200, Axolotl 0.19) gives 12.2 and that of Llama-3.1-8B 14.7. Evaluation makes no
+# gradient, but keeps whole logits even where Liger's loss spares them in training (it does so only "if self.training").
 # Unsloth: compiled, so about 16-bit logits (2) + fp32 (4) + gradient (2) = 8; it splits the loss so that 16 bytes per
 # logit stay below min(4 GiB, half of the free memory), into multiples of four chunks (unsloth_zoo, fused_losses).
 # Launch time: 4,096 tokens in 0.67 s over 32 layers x 3 passes on an H200, whose arithmetic takes less than half of it.
 # Unsloth's rate and launch time relative to Axolotl's: LLaMA-Factory's A100 table, 1.14 at 16k and 1.16 at 2k tokens.
 TRAINERS: dict[str, TrainerMemory] = {
-    "axolotl": TrainerMemory("axolotl", 14.0, None, 0.0, False, 0.25, 0.0070, 1.0),
-    "unsloth": TrainerMemory("unsloth", 8.0, 4.0, 16.0, True, 0.25, 0.0060, 1.14),
+    "axolotl": TrainerMemory("axolotl", 14.0, 10.0, None, 0.0, False, 0.25, 0.0070, 1.0),
+    "unsloth": TrainerMemory("unsloth", 8.0, 6.0, 4.0, 16.0, True, 0.25, 0.0060, 1.14),
 }
 
 
