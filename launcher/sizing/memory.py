@@ -114,7 +114,7 @@ def loss_workspace(request: MemoryRequest, free_gib: float | None) -> float:
     """GiB of logits and their gradients at the loss's peak: tokens * vocabulary * bytes per logit of the trainer.
 
     Liger's fused loss works through chunks of 2^ceil(log2(tokens / ceil(vocabulary / hidden))) tokens, turns their
-    logits into gradients in place, and keeps the hidden states' gradient (liger_kernel 0.8, fused_linear_cross_entropy).
+    logits into gradients in place, and keeps the hidden states' gradient (liger_kernel, fused_linear_cross_entropy).
     """
     model = request.model
     if "liger" in request.kernels:
