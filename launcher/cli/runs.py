@@ -22,7 +22,7 @@ def command(run: str | None, runs_dir: Path, as_json: bool) -> None:
 
     if run is not None:
         facts = summarise(open_run(run, runs_dir))
-        click.echo(json.dumps(facts, indent=2) if as_json else _describe(facts))
+        click.echo(json.dumps(facts, indent=2) if as_json else describe(facts))
         return
     every = [summarise(found) for found in list_runs(runs_dir)]
     if as_json:
@@ -49,7 +49,8 @@ def _score(facts: dict[str, Any]) -> str:
     return f"{loss:.3f} eval loss" if loss is not None else "-"
 
 
-def _describe(facts: dict[str, Any]) -> str:
+def describe(facts: dict[str, Any]) -> str:
+    """A run in words: stages, scores, gates, merge."""
     from launcher.cli.text import duration, table
 
     lines = [f"{facts['name']}: {facts['state']}", f"  {facts['path']}", ""]
@@ -70,7 +71,7 @@ def _describe(facts: dict[str, Any]) -> str:
         ]
         lines += ["", table(("golden set", *metrics), scores)]
     for gate in facts["gates"]:
-        lines.append(f"gate {gate['gate']}: {'passed' if gate['passed'] else 'MISSED'} ({gate['subject']} {gate['value']:.3f})")
+        lines.append(f"gate {gate['gate']}: {'passed' if gate['passed'] else 'MISSED'} ({gate['reason']})")
     if facts["merge"]:
         merge = facts["merge"]
         said = [f"merge: {merge['base']} base + adapter in {merge['dtype']}"]

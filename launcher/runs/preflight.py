@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import tempfile
@@ -13,6 +14,7 @@ from launcher.backends.workers import call_worker
 from launcher.catalog import Gpu
 from launcher.errors import Problem, RunFailed
 from launcher.planning.plan import Plan
+from launcher.runs.prepare import Prepared
 
 GIB = 2**30
 INSTALL = {name: f"pip install 'ql[{name}]', or name the python that has it with --trainer-python" for name in ("axolotl", "unsloth")}
@@ -93,13 +95,29 @@ def _check_card(
     return round(gpu.usable_gib / total, 4), notes, problems
 
 
+def check_disk(prepared: Prepared, folder: Path, *, merge: bool) -> None:
+    """Raises RunFailed when the disk of ``folder`` cannot hold what the run writes.
+
+    That is merged/ at 2 bytes a weight, and up to three checkpoints at once (the best, the last, and the one being
+    written) of fp32 weights (4 bytes) and two moments of up to 4 bytes.
+    """
+    from launcher.catalog.architecture import lora_parameters
+
+    model, plan = prepared.request.model, prepared.plan
+    adapter = lora_parameters(model, plan.lora_r, plan.lora_target_modules)
+    needed = (3 * 12 * adapter + (2 * model.parameters if merge else 0)) / GIB
+    existing = next(parent for parent in (folder, *folder.absolute().parents) if parent.exists())
+    free = shutil.disk_usage(existing).free / GIB
+    if free < needed:
+        hint = "--runs-dir puts runs on another disk; --no-merge writes the adapter alone"
+        raise RunFailed(f"the run writes {needed:.1f} GiB and {existing} has {free:.1f} GiB free", hint=hint)
+
+
 def check_base(base_model: str) -> None:
     """A base given as a folder must be complete: every shard of its index there.
 
     Raises RunFailed naming each missing file. Hub names are looked up by the trainer's python (see `fetch_base`).
     """
-    import json
-
     folder = Path(base_model)
     if not folder.is_dir():
         return

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import time
 from contextlib import contextmanager
@@ -11,7 +12,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from launcher.errors import RunFailed, Unreadable
+from launcher.errors import Unreadable
 from launcher.files import write_json
 
 MANIFEST = "run.json"
@@ -86,23 +87,15 @@ def new_manifest(**facts: Any) -> dict[str, Any]:
     return {"version": 1, "state": "running", "created": now(), **facts, "stages": stages}
 
 
-def create_run(parent: Path, name: str, data: dict[str, Any]) -> Run:
-    """Make ``parent/name-<UTC time>`` with its manifest, and point ``parent/latest`` at it.
+def create_run(parent: Path, name: str, data: dict[str, Any], *, exactly: Path | None = None) -> Run:
+    """Make ``parent/name-<UTC time>``, or the folder ``exactly``, with its manifest; ``parent/latest`` points at it.
 
-    Two launches in one second get two directories. Raises Unreadable when the place cannot be written.
+    Two launches in one second get two directories. Raises Unreadable when the place cannot be written, or when
+    ``exactly`` exists and is not empty.
     """
     try:
         parent.mkdir(parents=True, exist_ok=True)
-        stamp = datetime.now(UTC).strftime("%Y%m%d-%H%M%S")
-        for suffix in ("", *(f"-{count}" for count in range(2, 1000))):
-            path = parent / f"{name}-{stamp}{suffix}"
-            try:
-                path.mkdir()
-                break
-            except FileExistsError:
-                continue
-        else:
-            raise RunFailed(f"{parent} has a thousand runs named {name}-{stamp}")
+        path = _make_folder(parent, name) if exactly is None else _claim(exactly)
         run = Run(path, {"name": path.name, **data})
         run.save()
         link = parent / f".latest-{path.name}"
@@ -112,6 +105,25 @@ def create_run(parent: Path, name: str, data: dict[str, Any]) -> Run:
         hint = "name a folder that can be written with --out"
         raise Unreadable(f"cannot write runs to {parent}: {error.strerror or error}", hint=hint) from None
     return run
+
+
+def _make_folder(parent: Path, name: str) -> Path:
+    stamp = datetime.now(UTC).strftime("%Y%m%d-%H%M%S")
+    for count in itertools.count(1):
+        path = parent / (f"{name}-{stamp}" if count == 1 else f"{name}-{stamp}-{count}")
+        try:
+            path.mkdir()
+        except FileExistsError:
+            continue
+        return path
+    raise AssertionError("count() does not end")
+
+
+def _claim(path: Path) -> Path:
+    path.mkdir(exist_ok=True)
+    if any(path.iterdir()):
+        raise Unreadable(f"{path} is not empty: a run gets a folder of its own")
+    return path
 
 
 def open_run(name: str | Path, parent: Path = Path("runs")) -> Run:

@@ -1,0 +1,134 @@
+"""``ql launch``: the main job, from a preset and a data file to a scored and merged model."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from launcher.cli.options import json_option, person_settings, plan_options, runs_dir
+
+if TYPE_CHECKING:
+    from launcher.runs.prepare import Prepared
+    from launcher.runs.run import Run
+
+
+@click.command()
+@plan_options
+@click.option("--data", type=click.Path(path_type=Path), required=True, help="Training rows, JSONL.")
+@click.option("--golden", type=click.Path(path_type=Path), help="Golden set, JSONL: prompts with right answers.")
+@click.option("--gate", "gates", multiple=True, metavar="EXPR", help='Such as "exact_match>=0.8"; repeatable.')
+@click.option("--allow-overlap", is_flag=True, help="Accept golden prompts that are also training rows.")
+@click.option("--keep", type=click.Choice(["best", "last"]), help="Checkpoint that ships.")
+@click.option(
+    "--base",
+    "base_mode",
+    type=click.Choice(["dequantized", "original"]),
+    default="dequantized",
+    show_default=True,
+    help="What the adapter is merged into: the 4-bit base it was trained on, in 16 bit; or the original weights.",
+)
+@click.option("--no-merge", is_flag=True, help="Stop after the golden set: ship the adapter alone.")
+@click.option("--no-cap", is_flag=True, help="Let the trainer use all of a card larger than the planned one.")
+@click.option("--trainer-python", metavar="PATH", help="Python of the environment that has the trainers.")
+@click.option("--out", type=click.Path(path_type=Path), help="The run's directory, instead of one under --runs-dir.")
+@click.option("--dry-run", is_flag=True, help="Everything up to the trainer: plan, config, estimate. Needs no GPU.")
+@runs_dir
+@json_option
+def command(
+    preset: str | None,
+    gpu: str | None,
+    model: str | None,
+    method: str | None,
+    backend: str | None,
+    compute_dtype: str | None,
+    settings: tuple[str, ...],
+    max_steps: int | None,
+    data: Path,
+    golden: Path | None,
+    gates: tuple[str, ...],
+    allow_overlap: bool,
+    keep: str | None,
+    base_mode: str,
+    no_merge: bool,
+    no_cap: bool,
+    trainer_python: str | None,
+    out: Path | None,
+    dry_run: bool,
+    runs_dir: Path,
+    as_json: bool,
+) -> None:
+    """Plan, check, train, score and merge, in one run directory.
+
+    Exits 1 when the data, the fit or a gate is bad, 3 when the run cannot start or fails.
+    """
+    from launcher.planning.request import make_request
+    from launcher.runs import launch as runs
+    from launcher.runs.prepare import prepare
+
+    chosen = person_settings(settings, compute_dtype, max_steps)
+    if keep is not None:
+        chosen["keep"] = keep
+    request = make_request(preset=preset, gpu=gpu, model=model, method=method, backend=backend, settings=chosen)
+    prepared = prepare(request, data, golden=golden, gates=gates, allow_overlap=allow_overlap)
+    if dry_run:
+        _show_dry_run(prepared, runs.dry_run(prepared), as_json)
+        return
+    options = runs.LaunchOptions(
+        runs_dir=runs_dir,
+        out=out,
+        trainer_python=trainer_python or sys.executable,
+        base_mode=base_mode,
+        merge=not no_merge,
+        cap=not no_cap,
+    )
+    run = _launch(prepared, options)
+    _show_result(run, as_json)
+    if any(not gate["passed"] for gate in run.data["gates"]):
+        sys.exit(1)
+
+
+def _launch(prepared: Prepared, options: Any) -> Run:
+    from launcher.cli.progress import make_progress
+    from launcher.runs.launch import launch
+
+    progress = make_progress()
+    try:
+        return launch(prepared, options, progress)
+    except KeyboardInterrupt:
+        progress.note("stopped by Ctrl-C")
+        sys.exit(130)
+    finally:
+        progress.close()
+
+
+def _show_dry_run(prepared: Prepared, facts: dict[str, Any], as_json: bool) -> None:
+    if as_json:
+        click.echo(json.dumps(facts, indent=2))
+        return
+    from launcher.cli.presets import show_plan
+
+    show_plan(facts["plan"])
+    for name, text in facts["files"].items():
+        if name == "config.yaml":
+            click.echo(f"\n--- {name}\n{text}")
+    memory = prepared.memory
+    fitting = f" of {memory.budget_gib:.1f} GiB" if memory.budget_gib is not None else ""
+    click.echo(f"estimate: {memory.needed_gib:.1f} GiB{fitting} on {prepared.gpu.title}")
+    for finding in facts["findings"]:
+        click.echo(f"{finding['severity']}: {finding['code']} {finding['message']}", err=True)
+    for note in facts["notes"]:
+        click.echo(f"note: {note}", err=True)
+
+
+def _show_result(run: Run, as_json: bool) -> None:
+    from launcher.cli.runs import describe
+    from launcher.runs.summary import summarise
+
+    facts = summarise(run)
+    click.echo(json.dumps(facts, indent=2) if as_json else describe(facts))
+    if not as_json:
+        click.echo(f"report: {run.path / 'report.html'}", err=True)

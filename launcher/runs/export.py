@@ -1,0 +1,32 @@
+"""Write a prepared run's files into a folder of the person's choice: all of them, or none."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from pathlib import Path
+
+from launcher.errors import Unreadable
+from launcher.runs.prepare import Prepared
+
+
+def export(prepared: Prepared, folder: Path) -> list[str]:
+    """Write config, script, template and data into ``folder``; the relative names written, sorted.
+
+    A folder that has a file of one of these names is refused (Unreadable) rather than overwritten: it may hold edits.
+    """
+    taken = [name for name in (*prepared.files, "data") if (folder / name).exists()]
+    if taken:
+        raise Unreadable(
+            f"{folder} already has {', '.join(taken)}: not overwritten", hint="name an empty folder with -o"
+        )
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=".ql-export-", dir=folder) as scratch:
+            prepared.write(Path(scratch))
+            written = sorted(path.relative_to(scratch).as_posix() for path in Path(scratch).rglob("*") if path.is_file())
+            for entry in sorted(Path(scratch).iterdir()):
+                shutil.move(str(entry), folder / entry.name)
+    except OSError as error:
+        raise Unreadable(f"cannot write to {folder}: {error.strerror or error}") from None
+    return written

@@ -1,0 +1,155 @@
+"""Everything before the trainer: request, data, plan, config and its findings. No GPU, no torch, nothing written."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from launcher.catalog import Gpu
+from launcher.catalog.local import snapshot_in_cache
+from launcher.configs.findings import Finding
+from launcher.configs.render import render_config
+from launcher.configs.validate import check_text
+from launcher.data.chat import ChatTemplate, load_chat_template
+from launcher.data.inspect import inspect_data
+from launcher.data.prepare import prepare_data
+from launcher.data.report import DataReport
+from launcher.data.special import special_tokens
+from launcher.errors import BadInput, Problem, Unreadable
+from launcher.files import write_atomic
+from launcher.golden.gates import Gate, parse_gates
+from launcher.golden.rows import GoldenRow, read_golden
+from launcher.planning.decide import make_plan
+from launcher.planning.estimate import estimate_plan_memory
+from launcher.planning.plan import Plan
+from launcher.planning.request import Request
+from launcher.sizing import MemoryEstimate
+
+TEMPLATE_FILE = "chat_template.jinja"
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A run that could start: decided, rendered and checked.
+
+    ``files`` are the trainer's files by name; ``base_folder`` is None when the base model is not on this machine yet.
+    """
+
+    request: Request
+    plan: Plan
+    report: DataReport
+    memory: MemoryEstimate
+    files: dict[str, str]
+    findings: tuple[Finding, ...]
+    base_folder: Path | None
+    golden_path: Path | None
+    golden: tuple[GoldenRow, ...]
+    gates: tuple[Gate, ...]
+    allow_overlap: bool
+
+    @property
+    def gpu(self) -> Gpu:
+        return self.request.gpu
+
+    def write(self, folder: Path) -> dict[str, Any]:
+        """Write the trainer's files and its data into ``folder``; the facts of the data come back for the manifest."""
+        for name, text in self.files.items():
+            write_atomic(folder / name, text)
+        written = prepare_data(
+            self.report.path,
+            folder,
+            eval_fraction=self.plan.eval_fraction,
+            seed=self.plan.seed,
+            sequence_len=self.plan.sequence_len,
+            excess_length=self.plan.excess_length,
+            chat_template=self.plan.chat_template,
+            base=self.base_folder,
+            golden=self.golden_path,
+            allow_overlap=self.allow_overlap,
+        )
+        return written.to_dict()
+
+
+def local_base(base_model: str) -> Path | None:
+    """The folder of a base model where it is on this machine: a folder, or a snapshot in the hub's cache."""
+    return Path(base_model) if Path(base_model).is_dir() else snapshot_in_cache(base_model)
+
+
+def prepare(
+    request: Request,
+    data: Path,
+    *,
+    golden: Path | None = None,
+    gates: Sequence[str] = (),
+    allow_overlap: bool = False,
+) -> Prepared:
+    """Decide and check everything that can be known before a GPU is touched.
+
+    Raises Unreadable or BadInput with every problem of the data, the golden set, the gates and the plan.
+    """
+    parsed = _parse_gates(gates, golden)
+    base = local_base(request.base_model)
+    template_name = str(request.overrides.get("chat_template") or request.model.chat_template)
+    inspect = partial(
+        inspect_data, data, base=base, chat_template=template_name, golden=golden, allow_overlap=allow_overlap
+    )
+    report = inspect()
+    problems = list(report.problems("error"))
+    rows: list[GoldenRow] = []
+    if golden is not None:
+        try:
+            rows = read_golden(golden, conversational=report.conversational)
+        except BadInput as error:
+            problems += error.problems
+    if problems:
+        raise BadInput(problems)
+    request = replace(request, data=report.facts())
+    plan = make_plan(request)
+    # The held-out rows follow from the plan's fraction and seed, and the plan's cadence from whether there are any.
+    request = replace(request, data=report.facts(plan.eval_fraction, plan.seed))
+    plan = make_plan(request)
+    if request.data.tokens_max > plan.sequence_len:  # only now is it known what the length cuts
+        report = inspect(sequence_len=plan.sequence_len, excess_length=plan.excess_length)
+        report.require_rows()
+    files = _render(plan, request, report, base)
+    findings = _check(files, plan)
+    return Prepared(
+        request=request,
+        plan=plan,
+        report=report,
+        memory=estimate_plan_memory(plan, request),
+        files=files,
+        findings=findings,
+        base_folder=base,
+        golden_path=golden,
+        golden=tuple(rows),
+        gates=parsed,
+        allow_overlap=allow_overlap,
+    )
+
+
+def _parse_gates(gates: Sequence[str], golden: Path | None) -> tuple[Gate, ...]:
+    if gates and golden is None:
+        raise Unreadable("--gate needs a golden set to be measured on", hint="add --golden FILE.jsonl")
+    return tuple(parse_gates(gates))
+
+
+def _render(plan: Plan, request: Request, report: DataReport, base: Path | None) -> dict[str, str]:
+    template: ChatTemplate | None = load_chat_template(plan.chat_template, base) if report.conversational else None
+    tokens = special_tokens(base, template, vocab_size=request.model.vocab_size)
+    files = render_config(plan, tokens)
+    if template is not None:
+        files[TEMPLATE_FILE] = template.text
+    return files
+
+
+def _check(files: dict[str, str], plan: Plan) -> tuple[Finding, ...]:
+    """Our own config through the validator that everybody's config goes through; an error here is a fault of ql."""
+    findings = check_text(files["config.yaml"], file="config.yaml", gpu=plan.gpu)
+    errors = [finding for finding in findings if finding.severity == "error"]
+    if errors:
+        raise BadInput([Problem(f"{found.code}: {found.message}", file="config.yaml", line=found.line) for found in errors])
+    return tuple(findings)

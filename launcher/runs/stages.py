@@ -1,0 +1,164 @@
+"""The stages of a run, in their order. Each reads what it needs from the run directory and records what it found."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from launcher.backends import get_backend
+from launcher.backends.workers import call_worker
+from launcher.errors import RunFailed
+from launcher.files import write_atomic
+from launcher.golden.gates import judge, parse_gates
+from launcher.golden.rows import read_golden
+from launcher.runs.observer import Observer
+from launcher.runs.run import Run
+
+Call = Callable[[str, dict[str, Any]], dict[str, Any]]
+
+
+def worker(run: Run, stage: str, observer: Observer) -> Call:
+    """A function that runs one torch job under the trainer's python, with its output in ``<stage>.log``."""
+
+    def call(job: str, request: dict[str, Any]) -> dict[str, Any]:
+        return call_worker(
+            run.trainer_python, job, request, run.path / f"{stage}.log", partial(observer.progress, stage)
+        )
+
+    return call
+
+
+def train(run: Run, observer: Observer) -> None:
+    """Run the trainer to its end and put its adapter into adapter/."""
+    backend = get_backend(run.plan["backend"])
+    outcome = backend.train(
+        run.path, python=run.trainer_python, memory_fraction=run.data["memory_fraction"], on_event=observer.telemetry
+    )
+    run.data["training"] = outcome
+    record = run.path / "trainer" / "quantization.json"
+    run.data["quantization"] = json.loads(record.read_text(encoding="utf-8")) if record.is_file() else None
+    backend.collect_adapter(run.path)
+
+
+def evaluate(run: Run, observer: Observer) -> None:
+    """Score base and adapter on the golden set."""
+    _score(run, ["base", "adapter"], worker(run, "evaluate", observer))
+
+
+def merge(run: Run, observer: Observer) -> None:
+    """Merge the adapter into a 16-bit checkpoint."""
+    merged = worker(run, "merge", observer)(
+        "merge",
+        {
+            "base": run.data["base_folder"],
+            "adapter": str(run.path / "trainer"),
+            "out": str(run.path / "merged"),
+            "record": run.data["quantization"],
+            "base_mode": run.data["base_mode"],
+            "dtype": "auto",
+            "tokenizer": str(run.path / "adapter"),
+            "chat_template": _template(run),
+            "device": "cpu" if run.plan["on_cpu"] else "auto",
+        },
+    )
+    run.data["merge"] = merged
+
+
+def verify(run: Run, observer: Observer) -> None:
+    """How far the merged model is from the one that was trained, and its golden scores."""
+    call = worker(run, "verify", observer)
+    found = call(
+        "verify",
+        {
+            "base": run.data["base_folder"],
+            "adapter": str(run.path / "trainer"),
+            "merged": str(run.path / "merged"),
+            "record": run.data["quantization"],
+            "prompts": _sample_texts(run),
+            "device": "cpu" if run.plan["on_cpu"] else "auto",
+        },
+    )
+    run.data["merge"].update(found)
+    if run.data["golden"]:
+        _score(run, ["merged"], call)
+
+
+def report(run: Run, observer: Observer) -> None:
+    """Judge the gates and write report.html."""
+    scores = run.data.get("golden_scores", {})
+    if run.data["golden"]:
+        run.data["gates"] = [result.to_dict() for result in judge(parse_gates(run.data["golden"]["gates"]), scores)]
+    write_report(run)
+
+
+def write_report(run: Run) -> Path:
+    """Render report.html from the manifest and the telemetry."""
+    from launcher.errors import BadInput
+    from launcher.planning.plan import SETTINGS
+    from launcher.report.html import render_report
+    from launcher.runs.serving import serving_commands
+    from launcher.runs.summary import summarise
+
+    try:
+        commands = serving_commands([run])
+    except BadInput:
+        commands = {}
+    losses = [event for event in read_events(run.path) if event.get("event") == "eval"]
+    page = render_report(summarise(run), run.data, SETTINGS, commands, losses)
+    path = run.path / "report.html"
+    write_atomic(path, page)
+    return path
+
+
+def read_events(folder: Path) -> list[dict[str, Any]]:
+    """The telemetry so far; a last line that is still being written is left out."""
+    path = folder / "events.jsonl"
+    if not path.is_file():
+        return []
+    events = []
+    with path.open(encoding="utf-8") as stream:
+        for line in stream:
+            try:
+                events.append(json.loads(line))
+            except ValueError:
+                continue
+    return events
+
+
+def _score(run: Run, subjects: list[str], call: Call) -> None:
+    from launcher.golden.evaluate import evaluate as evaluate_golden
+
+    golden = run.data["golden"]
+    conversational = run.plan["conversational"]
+    result = evaluate_golden(
+        run.path,
+        read_golden(Path(golden["path"]), conversational=conversational),
+        call,
+        subjects=subjects,
+        base=run.data["base_folder"],
+        record=run.data["quantization"],
+        compute_dtype=run.plan["compute_dtype"],
+        on_cpu=run.plan["on_cpu"],
+        chat_template=_template(run),
+        gates=parse_gates(golden["gates"]),
+    )
+    run.data.setdefault("golden_scores", {}).update(result.scores)
+    run.data["notes"] += result.notes
+
+
+def _template(run: Run) -> str | None:
+    path = run.path / "chat_template.jinja"
+    return str(path) if path.is_file() else None
+
+
+def _sample_texts(run: Run) -> list[dict[str, Any]]:
+    """Rows to compare the merged model on: held-out ones where there are, else the first that were trained on."""
+    for name in ("eval.jsonl", "train.jsonl"):
+        path = run.path / "data" / name
+        if path.is_file():
+            with path.open(encoding="utf-8") as stream:
+                return [json.loads(line) for _, line in zip(range(16), stream, strict=False)]
+    raise RunFailed(f"{run.path}/data is empty")
