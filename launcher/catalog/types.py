@@ -40,8 +40,8 @@ class Gpu:
         return self.kind == "cpu" or self.compute_capability >= 8.0
 
     def matches(self, device_name: str) -> bool:
-        """Whether the driver's name of a device is this card's: "NVIDIA L4" is not "NVIDIA L40S"."""
-        return any(re.search(rf"{re.escape(known)}(?!\w)", device_name, re.IGNORECASE) for known in self.match)
+        """Whether the driver's name of a device is this card's: no L40S is an L4, and no laptop has the desktop's card."""
+        return any(re.search(rf"{re.escape(known)}(?!\w| Laptop)", device_name, re.IGNORECASE) for known in self.match)
 
 
 @dataclass(frozen=True)

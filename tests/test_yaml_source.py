@@ -1,0 +1,105 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import yaml
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from launcher.errors import Problem, Unreadable
+from launcher.yaml_source import MAX_DEPTH, Place, load_yaml, parse_yaml
+
+
+def refused(text: str | bytes) -> list[Problem]:
+    with pytest.raises(Unreadable) as caught:
+        parse_yaml(text, file="config.yaml")
+    return caught.value.problems
+
+
+def test_places_of_keys_and_values() -> None:
+    data, positions = parse_yaml("base_model: x\ndatasets:\n  - path: a\n    type: b\n", file="f")
+    assert data == {"base_model": "x", "datasets": [{"path": "a", "type": "b"}]}
+    assert positions.key(("datasets", 0, "type")) == Place(4, 5)
+    assert positions.value(("datasets", 0, "type")) == Place(4, 11)
+    assert positions.value(("base_model",)) == Place(1, 13)
+
+
+def test_a_path_that_is_not_there_has_its_parents_place() -> None:
+    _, positions = parse_yaml("a: 1\nb:\n  c: 2\n", file="f")
+    assert positions.key(("b", "missing")) == Place(2, 1)
+    assert positions.value(("b", "missing")) == Place(3, 3)
+
+
+def test_merge_keys_and_anchors_read_as_yaml_does_and_point_at_the_anchor() -> None:
+    text = "base: &base\n  r: 8\n  alpha: 16\nrun:\n  <<: *base\n  alpha: 32\n"
+    data, positions = parse_yaml(text, file="f")
+    assert data == yaml.safe_load(text)
+    assert positions.key(("run", "r")) == Place(2, 3)
+    assert positions.key(("run", "alpha")) == Place(6, 3)
+
+
+def test_all_duplicate_keys_are_reported_with_both_lines() -> None:
+    problems = refused("a: 1\nb: 2\na: 3\nc: {d: 1, d: 2}\n")
+    assert [(p.line, p.column) for p in problems] == [(3, 1), (4, 11)]
+    assert "'a' is already set on line 1" in problems[0].message
+
+
+def test_a_merged_key_that_is_set_again_is_no_duplicate() -> None:
+    data, _ = parse_yaml("x: &x {a: 1}\ny:\n  a: 2\n  <<: *x\n", file="f")
+    assert data["y"] == {"a": 2}
+
+
+@pytest.mark.parametrize(
+    ("text", "message", "line"),
+    [
+        ("a:\n\tb: 1\n", "a tab in the indentation", 2),
+        ("a: 1\n---\nb: 2\n", "second YAML document", 2),
+        (b"a: \xe9\n", "not UTF-8: byte 0xe9", 1),
+        ("a: 1\nb: [1, 2\nc: 3\n", "not valid YAML", 3),
+        ("a: b: c\n", "not valid YAML", 1),
+        ("a: 1\nb: \x07\n", "control character U+0007", 2),
+        ("? [a]\n: 1\n", "a key must be a plain value", 1),
+        ("a: &a [*a]\n", "alias that contains itself", 1),
+        ("a: *nowhere\n", "undefined alias", 1),
+        ("a: !!python/object:os.system x\n", "not valid YAML", 1),
+    ],
+)
+def test_what_cannot_be_read_is_said_with_its_line(text: str | bytes, message: str, line: int) -> None:
+    [problem] = refused(text)
+    assert message in problem.message
+    assert (problem.file, problem.line) == ("config.yaml", line)
+
+
+@pytest.mark.parametrize("text", ["[" * 50_000, "{a: " * 5_000, "- " * 5_000])
+def test_deep_nesting_is_refused_rather_than_overflowing_the_stack(text: str) -> None:
+    assert f"deeper than {MAX_DEPTH}" in refused(text)[0].message
+
+
+def test_an_impossible_date_is_refused() -> None:
+    assert "not valid YAML" in refused("when: 2024-99-99\n")[0].message
+
+
+def test_utf16_and_missing_files(tmp_path: Path) -> None:
+    assert "UTF-16" in refused("a: 1".encode("utf-16"))[0].message
+    with pytest.raises(Unreadable, match="No such file"):
+        load_yaml(tmp_path / "nothing.yaml")
+
+
+def test_a_byte_order_mark_and_an_empty_file_are_fine(tmp_path: Path) -> None:
+    path = tmp_path / "a.yaml"
+    path.write_bytes(b"\xef\xbb\xbfa: 1\n")
+    assert load_yaml(path)[0] == {"a": 1}
+    path.write_bytes(b"")
+    assert load_yaml(path)[0] is None
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.one_of(st.text(max_size=80), st.text(alphabet="ab:-?*&!<>|[]{},\"'#%@ \n\t", max_size=60)))
+def test_any_text_is_read_as_yaml_does_or_refused_in_words(text: str) -> None:
+    try:
+        data, _ = parse_yaml(text, file="f")
+    except Unreadable:
+        return
+    expected = yaml.load(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+    assert data == expected or repr(data) == repr(expected)  # nan is not equal to itself
