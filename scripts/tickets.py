@@ -24,7 +24,7 @@ class Queue:
 QUEUES: dict[str, Queue] = {
     "billing": Queue(
         ("the invoice", "my monthly bill", "the card charge", "the payment receipt", "the account balance"),
-        ("was charged twice", "lists a wrong tax", "shows the wrong total", "has an unknown fee", "is overdue by mistake"),
+        ("was charged twice", "lists a wrong tax", "shows the wrong total", "has an unknown fee", "is overdue"),
         ("correct the amount", "refund the extra charge", "send a new invoice", "explain the fee"),
     ),
     "delivery": Queue(
@@ -44,7 +44,7 @@ QUEUES: dict[str, Queue] = {
     ),
     "security": Queue(
         ("a phishing mail", "an unknown device", "a stolen badge", "a hacker", "some malware"),
-        ("got into our system", "asked for my secrets", "was seen by the firewall", "copied the keys", "set off an alarm"),
+        ("got into our system", "asked for my secrets", "passed the firewall", "copied the keys", "set off an alarm"),
         ("block the intruder", "check the logs", "scan the laptop for threats", "revoke the keys"),
     ),
     "hardware": Queue(
@@ -64,7 +64,7 @@ QUEUES: dict[str, Queue] = {
     ),
     "privacy": Queue(
         ("my personal data", "the cookie banner", "the consent form", "the newsletter list", "my old record"),
-        ("was shared with partners", "is kept too long", "ignores my choice", "was used without permission", "names my family"),
+        ("was shared with partners", "is kept too long", "ignores my choice", "was used unasked", "names my family"),
         ("delete my record", "stop the newsletter", "send a copy of my data", "withdraw my consent"),
     ),
     "sales": Queue(
@@ -87,7 +87,7 @@ QUEUES: dict[str, Queue] = {
 OPENERS = ("Hello,", "Hi there,", "Good morning,", "Dear team,", "To whom it may concern,", "Sorry to bother you, but")
 CONTEXTS = (
     "It began {when}.", "I noticed it {when}.", "A colleague saw the same {when}.", "We are in the {where} office.",
-    "I write from {where}.", "My manager in {where} is waiting.", "This is the {count} time.", "I asked {when} already.",
+    "I write from {where}.", "My manager in {where} waits.", "This is the {count} time.", "I asked {when} already.",
 )  # fmt: skip
 WHEN = ("on Monday", "on Tuesday", "on Friday", "last week", "this morning", "yesterday", "two days ago", "after lunch")
 WHERE = ("Oslo", "Lima", "Kyoto", "Nairobi", "Lisbon", "Denver", "Prague", "Hanoi")

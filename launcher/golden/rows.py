@@ -1,0 +1,164 @@
+"""A golden set: prompts with the answers that are right, read from a JSONL file (schemas/golden.json)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from launcher.data.formats import BadRow, normalise
+from launcher.data.read import read_lines
+from launcher.errors import BadInput, Problem, did_you_mean
+
+TARGET_KEYS = ("target", "ideal", "expected_output")
+KEYS = ("input", *TARGET_KEYS, "id", "tools", "metadata")
+
+
+@dataclass(frozen=True)
+class GoldenRow:
+    """One prompt and its right answers; ``line`` is where it stands in the file (from 1).
+
+    ``input`` is one user turn, or the text to continue for a model trained on plain text; a list is the turns so far,
+    in the form training rows are brought into.
+    """
+
+    id: str
+    input: str | tuple[dict[str, Any], ...]
+    targets: tuple[str, ...]
+    line: int
+    tools: tuple[dict[str, Any], ...] = ()
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def messages(self) -> list[dict[str, Any]]:
+        """The turns so far."""
+        return [{"role": "user", "content": self.input}] if isinstance(self.input, str) else list(self.input)
+
+    def prompt(self, *, conversational: bool) -> dict[str, Any]:
+        """What the worker `golden` reads: ``{"id", "messages", "tools"?}``, or ``{"id", "text"}`` for plain text."""
+        if not conversational and isinstance(self.input, str):
+            return {"id": self.id, "text": self.input}
+        return {"id": self.id, "messages": self.messages} | ({"tools": list(self.tools)} if self.tools else {})
+
+
+def read_golden(path: Path, *, conversational: bool = True) -> list[GoldenRow]:
+    """Every row of a golden set, in the order of the file.
+
+    ``conversational`` says whether the model was trained on chats: one trained on plain text has no chat template,
+    so its prompts must be strings. Raises Unreadable when there is no such file, BadInput with all bad rows and
+    their lines, or when there is no row at all.
+    """
+    rows: list[GoldenRow] = []
+    problems: list[Problem] = []
+    lines_of: dict[str, int] = {}
+    found = 0
+    for line in read_lines(path):
+        found += 1
+        if line.row is None:
+            problems.append(Problem(str(line.problem), file=str(path), line=line.number))
+            continue
+        row, said = _row(line.row, line.number, conversational)
+        if row is not None and row.id in lines_of:
+            said.append((f"the id {row.id!r} is taken by line {lines_of[row.id]}", None))
+        problems += [Problem(message, file=str(path), line=line.number, hint=hint) for message, hint in said]
+        if row is not None:
+            lines_of.setdefault(row.id, line.number)
+            rows.append(row)
+    if problems:
+        raise BadInput(problems)
+    if not found:
+        raise BadInput(Problem("holds no row", file=str(path), hint='one a line: {"input": "…", "target": "…"}'))
+    return rows
+
+
+_Said = list[tuple[str, str | None]]
+
+
+def _row(raw: dict[str, Any], line: int, conversational: bool) -> tuple[GoldenRow | None, _Said]:
+    said: _Said = []
+    value = _input(raw, conversational, said)
+    targets = _targets(raw, said)
+    name = _id(raw, line, said)
+    metadata = raw.get("metadata", {})
+    if not isinstance(metadata, dict):
+        said.append(("metadata must be an object", None))
+    if said or value is None:
+        return None, said
+    messages, tools = value
+    return GoldenRow(name, messages, targets, line, tools, metadata), said
+
+
+def _input(
+    raw: dict[str, Any], conversational: bool, said: _Said
+) -> tuple[str | tuple[dict[str, Any], ...], tuple[dict[str, Any], ...]] | None:
+    if "input" not in raw:
+        said.append(("has no input", _typo(raw, ("input",))))
+        return None
+    value = raw["input"]
+    if not isinstance(value, str | list):
+        said.append(("input must be text or a list of messages", None))
+        return None
+    if isinstance(value, list) and not conversational:
+        said.append(("input is a list of messages", "this model is trained on plain text and has no chat template"))
+        return None
+    turns = [{"role": "user", "content": value}] if isinstance(value, str) else value
+    # The answer to come is not known here; any stands in for it, so that the row is checked as a training row is.
+    probe = {"messages": [*turns, {"role": "assistant", "content": "answer"}], "tools": raw.get("tools")}
+    try:
+        row, _ = normalise(probe, "messages")
+    except BadRow as error:
+        for _, message in error.problems:
+            about = "input is empty" if isinstance(value, str) and "empty" in message else message
+            said.append((about.replace("messages[", "input["), None))
+        return None
+    messages = tuple(row["messages"][:-1])
+    if not messages:
+        said.append(("input is empty", None))
+        return None
+    if messages[-1]["role"] == "assistant":
+        said.append(("input ends with the assistant's turn", "the answer belongs into target"))
+        return None
+    return (value if isinstance(value, str) else messages), tuple(row.get("tools", ()))
+
+
+def _targets(raw: dict[str, Any], said: _Said) -> tuple[str, ...]:
+    given = [key for key in TARGET_KEYS if key in raw]
+    if not given:
+        said.append(("has no target", _typo(raw, TARGET_KEYS)))
+        return ()
+    if len(given) > 1:
+        said.append((f"has {' and '.join(given)}, which mean the same", "keep target"))
+        return ()
+    value = raw[given[0]]
+    targets = [value] if isinstance(value, str) else value
+    if not isinstance(targets, list) or not all(isinstance(target, str) for target in targets):
+        said.append((f"{given[0]} must be text or a list of texts", "write numbers in quotes"))
+        return ()
+    if not targets or not all(target.strip() for target in targets):
+        said.append((f"{given[0]} is empty", None))
+        return ()
+    try:
+        "".join(targets).encode("utf-8")
+    except UnicodeEncodeError:
+        said.append((f"{given[0]} holds half a surrogate pair (\\ud800 to \\udfff), which is no character", None))
+    return tuple(targets)
+
+
+def _id(raw: dict[str, Any], line: int, said: _Said) -> str:
+    value = raw.get("id", f"line-{line}")
+    if isinstance(value, bool) or not isinstance(value, str | int) or value == "":
+        said.append(("id must be text or a whole number", None))
+    elif not str(value).isprintable():
+        said.append(("id holds a character that cannot be printed", None))
+    return str(value)
+
+
+def _typo(raw: dict[str, Any], wanted: tuple[str, ...]) -> str:
+    """A hint for a missing key: the key that may have been meant, else what a row looks like."""
+    unknown = [key for key in raw if key not in KEYS]
+    for key in unknown:
+        hint = did_you_mean(key, wanted)
+        if hint.startswith("did"):
+            return f"{key!r} is not read: {hint}"
+    return 'a row is {"input": "…", "target": "…"}; ideal and expected_output may stand for target'
