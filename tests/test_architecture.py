@@ -27,7 +27,7 @@ LAYERS: tuple[frozenset[str], ...] = (
     frozenset({"trainers"}),
     frozenset({"data"}),
     frozenset({"catalog"}),
-    frozenset({"yaml_source"}),
+    frozenset({"yaml_source", "json_schema"}),
     frozenset({"errors", "resources", "files", "worker"}),
 )
 HEAVY = ("torch", "transformers", "peft", "bitsandbytes", "axolotl", "unsloth", "datasets", "safetensors", "numpy")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 
+import click
 import pytest
 from click.testing import CliRunner
 
@@ -24,7 +25,7 @@ def test_every_verb_has_help_that_begins_with_a_sentence(run: CliRunner, verb: s
     assert command is not None
     assert (command.help or "").split("\n")[0].rstrip().endswith(".")
     for parameter in command.params:
-        if hasattr(parameter, "help"):
+        if isinstance(parameter, click.Option):
             assert parameter.help, f"{verb} {parameter.name} has no help"
 
 

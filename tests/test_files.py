@@ -1,0 +1,50 @@
+"""Atomic writes: the order write, fsync, rename, fsync of the folder; nothing left behind on failure."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from launcher.files import sha256_file, write_atomic, write_json
+
+
+def test_the_order_is_write_fsync_rename_fsync_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[str] = []
+    fsync, replace = os.fsync, Path.replace
+
+    def spy_fsync(descriptor: int) -> None:
+        target = os.readlink(f"/proc/self/fd/{descriptor}")
+        seen.append("fsync folder" if target == str(tmp_path) else "fsync file")
+        fsync(descriptor)
+
+    def spy_replace(self: Path, target: Path) -> Path:
+        seen.append("rename")
+        assert self.read_text() == "text"
+        return replace(self, target)
+
+    monkeypatch.setattr(os, "fsync", spy_fsync)
+    monkeypatch.setattr(Path, "replace", spy_replace)
+    write_atomic(tmp_path / "file", "text")
+    assert seen == ["fsync file", "rename", "fsync folder"]
+
+
+def test_a_failed_write_keeps_the_old_text_and_leaves_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    write_atomic(path, "old")
+    with pytest.raises(UnicodeEncodeError):
+        write_atomic(path, "new \ud800")
+    assert path.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_json_refuses_what_is_not_json(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        write_json(tmp_path / "file", {"loss": float("nan")})
+    assert not list(tmp_path.iterdir())
+
+
+def test_sha256(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"abc")
+    assert sha256_file(tmp_path / "file").startswith("ba7816bf")
