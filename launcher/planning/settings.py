@@ -41,8 +41,8 @@ class Layers:
         return self.values[key]
 
     def decide(self, key: str, value: Any, reason: str) -> Any:
-        """Take ``value`` unless a layer fixed another; return what holds."""
-        if not self.fixed(key):
+        """Take ``value`` unless a layer, or an earlier decision, has settled it; return what holds."""
+        if key not in self.values:
             self.force(key, value, reason)
         return self.values[key]
 
