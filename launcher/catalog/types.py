@@ -40,7 +40,7 @@ class Gpu:
         return self.kind == "cpu" or self.compute_capability >= 8.0
 
     def matches(self, device_name: str) -> bool:
-        """Whether the driver's name of a device is this card's: no L40S is an L4, and no laptop has the desktop's card."""
+        """Whether the driver's name of a device is this card's: an L40S is no L4, a laptop's 4090 no desktop's."""
         return any(re.search(rf"{re.escape(known)}(?!\w| Laptop)", device_name, re.IGNORECASE) for known in self.match)
 
 

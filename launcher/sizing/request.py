@@ -26,7 +26,7 @@ class TrainerMemory:
     rate: float  # GPU time relative to plain transformers: 1.14 is 14 % faster
 
 
-# Calibrated on the runs in tests/sizing/measured.py, which holds each constant to them.
+# Calibrated on the runs in tests/sizing/test_memory.py and test_throughput.py, which hold each constant to them.
 #
 # Axolotl: logits in 16 bit (2) + fp32 copy for the loss (4) + saved log-softmax (4) + its gradient (4) = 14 bytes per
 # logit; the run of Llama-2-7B (H200, Axolotl 0.19) gives 12.2 and that of Llama-3.1-8B 14.7. Evaluation makes no
