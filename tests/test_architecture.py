@@ -48,7 +48,9 @@ def imports(path: Path) -> list[str]:
         if isinstance(node, ast.Import):
             names += [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom) and node.module:
-            names += [f"{node.module}.{alias.name}" if node.module == "launcher" else node.module for alias in node.names]
+            names += [
+                f"{node.module}.{alias.name}" if node.module == "launcher" else node.module for alias in node.names
+            ]
     return names
 
 

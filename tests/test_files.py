@@ -15,7 +15,7 @@ def test_the_order_is_write_fsync_rename_fsync_folder(tmp_path: Path, monkeypatc
     fsync, replace = os.fsync, Path.replace
 
     def spy_fsync(descriptor: int) -> None:
-        target = os.readlink(f"/proc/self/fd/{descriptor}")
+        target = str(Path(f"/proc/self/fd/{descriptor}").readlink())
         seen.append("fsync folder" if target == str(tmp_path) else "fsync file")
         fsync(descriptor)
 

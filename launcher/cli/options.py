@@ -25,20 +25,31 @@ def _complete(kind: str) -> Callable[[click.Context, click.Parameter, str], list
 def plan_options(function: Callable[..., Any]) -> Callable[..., Any]:
     """What names a run to plan: preset, or card and model; method, trainer, and single values."""
     decorators: list[Decorator] = [
-        click.option("--preset", metavar="NAME", shell_complete=_complete("preset"), help="A named preset: `ql presets`."),
+        click.option(
+            "--preset", metavar="NAME", shell_complete=_complete("preset"), help="A named preset: `ql presets`."
+        ),
         click.option("--gpu", metavar="NAME", shell_complete=_complete("gpu"), help="Card to plan for."),
         click.option(
-            "--model", metavar="NAME", shell_complete=_complete("model"), help="Base model: catalog name, hub name or folder."
+            "--model",
+            metavar="NAME",
+            shell_complete=_complete("model"),
+            help="Base model: catalog name, hub name or folder.",
         ),
-        click.option("--method", type=click.Choice(["qlora", "lora", "auto"]), help="auto: lora where it fits, else qlora."),
+        click.option(
+            "--method", type=click.Choice(["qlora", "lora", "auto"]), help="auto: lora where it fits, else qlora."
+        ),
         click.option("--backend", type=click.Choice(["axolotl", "unsloth"]), help="Trainer; the default is Axolotl."),
         click.option(
             "--compute-dtype",
             type=click.Choice(["float16", "bfloat16", "float32"]),
             help="Overrides the card's dtype.",
         ),
-        click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="Override a plan value; repeatable."),
-        click.option("--max-steps", type=click.IntRange(min=1), help="Stop after so many optimizer steps: a smoke run."),
+        click.option(
+            "--set", "settings", multiple=True, metavar="KEY=VALUE", help="Override a plan value; repeatable."
+        ),
+        click.option(
+            "--max-steps", type=click.IntRange(min=1), help="Stop after so many optimizer steps: a smoke run."
+        ),
     ]
     for decorator in reversed(decorators):
         function = decorator(function)

@@ -41,5 +41,7 @@ def command(runs: tuple[str, ...], only_print: bool, adapter: bool, runs_dir: Pa
         raise RunFailed(f"this run has no {wanted}/", hint="`ql merge RUN` makes merged/")
     executable = shutil.which("vllm")
     if executable is None:
-        raise RunFailed("vllm is not installed here", hint="`ql serve RUN --print` shows the command to run where it is")
+        raise RunFailed(
+            "vllm is not installed here", hint="`ql serve RUN --print` shows the command to run where it is"
+        )
     os.execv(executable, commands[wanted])

@@ -35,9 +35,8 @@ def _choose_method(request: Request) -> Plan:
     estimate = estimate_plan_memory(plan, request)
     if estimate.fits:
         return plan
-    reason = (
-        f"16-bit LoRA would need {estimate.needed_gib:.1f} GiB of {estimate.budget_gib:.1f} GiB: 4-bit weights are what fits"
-    )
+    needed, budget = estimate.needed_gib, estimate.budget_gib
+    reason = f"16-bit LoRA would need {needed:.1f} GiB of {budget:.1f} GiB: 4-bit weights are what fits"
     return _plan(request, "qlora", reason)
 
 
@@ -48,7 +47,9 @@ def _plan(request: Request, method: str, method_reason: str) -> Plan:
     trainer = get_trainer(backend)
     _decide_dtype(request, layers, problems)
     _decide_quantisation(layers)
-    layers.decide("lora_target_modules", request.model.linear_modules, "every linear layer: the recipe needs all of them")
+    layers.decide(
+        "lora_target_modules", request.model.linear_modules, "every linear layer: the recipe needs all of them"
+    )
     _decide_length(request, layers, problems)
     _decide_trainer_choices(request, layers, trainer)
     _decide_rest(request, layers)
@@ -128,7 +129,9 @@ def _decide_trainer_choices(request: Request, layers: Layers, trainer: Trainer) 
 
 def _decide_rest(request: Request, layers: Layers) -> None:
     layers.decide("max_steps", None, "the epochs decide")
-    layers.decide("chat_template", request.model.chat_template, "ends a turn with a token that this base was trained on")
+    layers.decide(
+        "chat_template", request.model.chat_template, "ends a turn with a token that this base was trained on"
+    )
     if request.data and request.data.eval_rows == 0:
         layers.force("keep", "last", "no evaluation rows, so no best checkpoint")
     elif layers["eval_fraction"] == 0:

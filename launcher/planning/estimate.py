@@ -11,7 +11,7 @@ from launcher.sizing import TRAINERS, MemoryEstimate, MemoryRequest, estimate_me
 
 
 def memory_request(values: Mapping[str, Any], request: Request) -> MemoryRequest:
-    """The sizing question for a plan's ``values``; batch and checkpointing may still be missing: the solver tries them."""
+    """The sizing question for a plan's ``values``; batch and checkpointing may still be missing: the solver tries."""
     return MemoryRequest(
         model=request.model,
         trainer=TRAINERS[values["backend"]],

@@ -1,4 +1,4 @@
-"""The plan: every number of a run, decided once, each with its reason. Plain data; `launcher.planning.decide` makes it."""
+"""The plan: every number of a run, each with its reason. Plain data; `launcher.planning.decide` makes it."""
 
 from __future__ import annotations
 

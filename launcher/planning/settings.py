@@ -29,7 +29,9 @@ class Layers:
         for key, value in settings.items():
             self.values[key] = tuple(value) if isinstance(value, list) else value
             self.fixed_by[key] = source
-            self.reasons[key] = "set by you" if source == "you" else f"{source}: {reasons[key]}" if key in reasons else source
+            self.reasons[key] = (
+                "set by you" if source == "you" else f"{source}: {reasons[key]}" if key in reasons else source
+            )
 
     def set_by_person(self, key: str) -> bool:
         return self.fixed_by.get(key) == "you"

@@ -24,7 +24,9 @@ def export(prepared: Prepared, folder: Path) -> list[str]:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=".ql-export-", dir=folder) as scratch:
             prepared.write(Path(scratch))
-            written = sorted(path.relative_to(scratch).as_posix() for path in Path(scratch).rglob("*") if path.is_file())
+            written = sorted(
+                path.relative_to(scratch).as_posix() for path in Path(scratch).rglob("*") if path.is_file()
+            )
             for entry in sorted(Path(scratch).iterdir()):
                 shutil.move(str(entry), folder / entry.name)
     except OSError as error:

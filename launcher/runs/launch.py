@@ -56,9 +56,7 @@ def launch(prepared: Prepared, options: LaunchOptions, observer: Observer) -> Ru
     """
     check_fit(prepared)
     environment = preflight.examine(options.trainer_python)
-    fraction, notes = preflight.check_environment(
-        prepared.plan, prepared.gpu, prepared.memory.needed_gib, environment
-    )
+    fraction, notes = preflight.check_environment(prepared.plan, prepared.gpu, prepared.memory.needed_gib, environment)
     preflight.check_base(prepared.plan.base_model)
     preflight.check_disk(prepared, options.out or options.runs_dir, merge=options.merge)
     run = _create(prepared, options, environment, fraction if options.cap else None, notes)
@@ -193,5 +191,3 @@ def dry_run(prepared: Prepared) -> dict[str, Any]:
         "findings": [finding.to_dict() for finding in prepared.findings],
         "notes": _notes(prepared),
     }
-
-

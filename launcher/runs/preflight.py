@@ -17,7 +17,10 @@ from launcher.planning.plan import Plan
 from launcher.runs.prepare import Prepared
 
 GIB = 2**30
-INSTALL = {name: f"pip install 'ql[{name}]', or name the python that has it with --trainer-python" for name in ("axolotl", "unsloth")}
+INSTALL = {
+    name: f"pip install 'ql[{name}]', or name the python that has it with --trainer-python"
+    for name in ("axolotl", "unsloth")
+}
 NEEDED = ("torch", "transformers", "peft", "bitsandbytes", "safetensors", "accelerate")
 
 
@@ -36,7 +39,9 @@ def examine(python: str) -> dict[str, Any]:
     return facts
 
 
-def check_environment(plan: Plan, gpu: Gpu, needed_gib: float, facts: Mapping[str, Any]) -> tuple[float | None, list[str]]:
+def check_environment(
+    plan: Plan, gpu: Gpu, needed_gib: float, facts: Mapping[str, Any]
+) -> tuple[float | None, list[str]]:
     """Whether the planned run can start here: ``(fraction, notes)``.
 
     ``fraction`` caps the trainer's share of the card's memory where the card is larger than the planned one, else None.
@@ -44,7 +49,9 @@ def check_environment(plan: Plan, gpu: Gpu, needed_gib: float, facts: Mapping[st
     """
     problems = []
     if not facts["versions"].get(plan.backend):
-        problems.append(Problem(f"{plan.backend} is not installed in {facts['executable']}", hint=INSTALL[plan.backend]))
+        problems.append(
+            Problem(f"{plan.backend} is not installed in {facts['executable']}", hint=INSTALL[plan.backend])
+        )
     missing = [name for name in NEEDED if not facts["versions"].get(name)]
     if missing and not problems:
         problems.append(Problem(f"missing in {facts['executable']}: {', '.join(missing)}", hint=INSTALL[plan.backend]))
@@ -52,7 +59,8 @@ def check_environment(plan: Plan, gpu: Gpu, needed_gib: float, facts: Mapping[st
         if problems:
             raise RunFailed(problems)
         return None, []
-    fraction, notes = None, []
+    fraction: float | None = None
+    notes: list[str] = []
     if not facts["devices"]:
         hint = "--dry-run plans without a card; the preset cpu-tiny trains without one"
         problems.append(Problem(f"this run is planned for {gpu.title}, and torch finds no CUDA device here", hint=hint))
@@ -90,7 +98,7 @@ def _check_card(
     notes = [] if gpu.matches(name) else [f"planned for {gpu.title}, running on {name}"]
     if total <= gpu.usable_gib * 1.02:
         return None, notes, problems
-    # A larger card stands in for the planned one: hold the trainer to what was planned, so that the run proves the plan.
+    # A larger card stands in for the planned one: hold the trainer to the plan, so that the run proves it.
     notes.append(f"the trainer is capped at {gpu.usable_gib:.1f} GiB of {total:.1f} GiB; --no-cap lifts that")
     return round(gpu.usable_gib / total, 4), notes, problems
 

@@ -20,6 +20,7 @@ from launcher.data.report import DataReport
 from launcher.data.special import special_tokens
 from launcher.errors import BadInput, Problem, Unreadable
 from launcher.files import write_atomic
+from launcher.golden.evaluate import metrics_for
 from launcher.golden.gates import Gate, parse_gates
 from launcher.golden.rows import GoldenRow, read_golden
 from launcher.planning.decide import make_plan
@@ -106,12 +107,15 @@ def prepare(
             problems += error.problems
     if problems:
         raise BadInput(problems)
+    if golden is not None:
+        metrics_for(rows, parsed, golden)  # a missing library or pattern is said now, not after the training
     request = replace(request, data=report.facts())
     plan = make_plan(request)
     # The held-out rows follow from the plan's fraction and seed, and the plan's cadence from whether there are any.
-    request = replace(request, data=report.facts(plan.eval_fraction, plan.seed))
+    facts = report.facts(plan.eval_fraction, plan.seed)
+    request = replace(request, data=facts)
     plan = make_plan(request)
-    if request.data.tokens_max > plan.sequence_len:  # only now is it known what the length cuts
+    if facts.tokens_max > plan.sequence_len:  # only now is it known what the length cuts
         report = inspect(sequence_len=plan.sequence_len, excess_length=plan.excess_length)
         report.require_rows()
     files = _render(plan, request, report, base)
@@ -151,5 +155,7 @@ def _check(files: dict[str, str], plan: Plan) -> tuple[Finding, ...]:
     findings = check_text(files["config.yaml"], file="config.yaml", gpu=plan.gpu)
     errors = [finding for finding in findings if finding.severity == "error"]
     if errors:
-        raise BadInput([Problem(f"{found.code}: {found.message}", file="config.yaml", line=found.line) for found in errors])
+        raise BadInput(
+            [Problem(f"{found.code}: {found.message}", file="config.yaml", line=found.line) for found in errors]
+        )
     return tuple(findings)

@@ -10,12 +10,17 @@ from typing import Any
 
 from launcher.backends import get_backend
 from launcher.backends.workers import call_worker
-from launcher.errors import RunFailed
+from launcher.errors import BadInput, RunFailed
 from launcher.files import write_atomic
+from launcher.golden.evaluate import evaluate as evaluate_golden
 from launcher.golden.gates import judge, parse_gates
 from launcher.golden.rows import read_golden
+from launcher.planning.plan import SETTINGS
+from launcher.report.html import render_report
 from launcher.runs.observer import Observer
 from launcher.runs.run import Run
+from launcher.runs.serving import serving_commands
+from launcher.runs.summary import summarise
 
 Call = Callable[[str, dict[str, Any]], dict[str, Any]]
 
@@ -96,12 +101,6 @@ def report(run: Run, observer: Observer) -> None:
 
 def write_report(run: Run) -> Path:
     """Render report.html from the manifest and the telemetry."""
-    from launcher.errors import BadInput
-    from launcher.planning.plan import SETTINGS
-    from launcher.report.html import render_report
-    from launcher.runs.serving import serving_commands
-    from launcher.runs.summary import summarise
-
     try:
         commands = serving_commands([run])
     except BadInput:
@@ -129,8 +128,6 @@ def read_events(folder: Path) -> list[dict[str, Any]]:
 
 
 def _score(run: Run, subjects: list[str], call: Call) -> None:
-    from launcher.golden.evaluate import evaluate as evaluate_golden
-
     golden = run.data["golden"]
     conversational = run.plan["conversational"]
     result = evaluate_golden(
@@ -144,6 +141,7 @@ def _score(run: Run, subjects: list[str], call: Call) -> None:
         on_cpu=run.plan["on_cpu"],
         chat_template=_template(run),
         gates=parse_gates(golden["gates"]),
+        conversational=conversational,
     )
     run.data.setdefault("golden_scores", {}).update(result.scores)
     run.data["notes"] += result.notes

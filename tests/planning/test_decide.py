@@ -132,7 +132,14 @@ def test_every_bad_setting_is_named_with_what_would_be_right() -> None:
         parse_settings(["learning_rat=1", "lora_r=many", "novalue", "num_epochs=-1", "seed=[1", "optimizer=adam"])
     text = str(caught.value)
     assert len(caught.value.problems) == 6
-    for expected in ("did you mean 'learning_rate'?", "lora_r", "not key=value", "num_epochs", "not a YAML value", "adamw"):
+    for expected in (
+        "did you mean 'learning_rate'?",
+        "lora_r",
+        "not key=value",
+        "num_epochs",
+        "not a YAML value",
+        "adamw",
+    ):
         assert expected in text
 
 

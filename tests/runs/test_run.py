@@ -57,7 +57,9 @@ def test_an_unknown_run_names_the_known_ones(run: Run, tmp_path: Path) -> None:
         open_run("no-such-run", tmp_path)
 
 
-@pytest.mark.parametrize("text", ["", "{", "[]", "null", '{"version": 2, "stages": []}', '{"version": 1}', "[" * 100_000])
+@pytest.mark.parametrize(
+    "text", ["", "{", "[]", "null", '{"version": 2, "stages": []}', '{"version": 1}', "[" * 100_000]
+)
 def test_a_broken_manifest_is_one_clear_error(run: Run, text: str) -> None:
     (run.path / "run.json").write_text(text)
     with pytest.raises(Unreadable, match=r"run\.json cannot be read"):
