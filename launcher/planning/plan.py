@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field, fields
 from typing import Any, Literal
 
@@ -68,9 +69,13 @@ class Plan:
 
     @property
     def eval_interval(self) -> float:
-        """Evaluate and save every this fraction of all optimizer steps (both trainers read a float below 1 so)."""
+        """Evaluate and save every this fraction of all optimizer steps (both trainers read a float below 1 so).
+
+        Rounded down: the trainers multiply by the number of steps and round up, so a fraction that is a hair too large
+        would cost the last evaluation. Never 1 or more, which they would read as a number of steps.
+        """
         epochs = 1.0 if self.max_steps else self.num_epochs
-        return round(1 / (self.evals_per_epoch * epochs), 6)
+        return min(math.floor(1e6 / (self.evals_per_epoch * epochs)) / 1e6, 0.999999)
 
     def to_dict(self) -> dict[str, Any]:
         """The plan as JSON-ready data, in the order of the fields."""

@@ -1,4 +1,4 @@
-"""What a trainer is to the planner: what it can do on which card, and why. Descriptions only; nothing is imported or run.
+"""What a trainer is to the planner: what it can do on which card, and why. Descriptions only: nothing is run.
 
 Each choice is returned with its reason, in words that fit behind the value in a config file.
 """
@@ -20,7 +20,10 @@ BITSANDBYTES_OPTIMIZERS = ("paged_adamw_8bit", "paged_adamw_32bit", "adamw_bnb_8
 
 @dataclass(frozen=True)
 class Trainer(ABC):
-    """One trainer. ``templates`` maps an exported file to the template it is rendered from, ``copies`` to one copied as is."""
+    """One trainer.
+
+    ``templates`` maps an exported file to the template it is rendered from, ``copies`` to one that is copied as is.
+    """
 
     name: str
     title: str
