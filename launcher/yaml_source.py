@@ -23,10 +23,16 @@ KeyPath = tuple[Hashable, ...]
 
 @dataclass(frozen=True)
 class Place:
-    """A place in a file; both numbers start at 1."""
+    """A place in a file; the numbers start at 1. ``end`` is the column after it, 0 when it ends on another line."""
 
     line: int
     column: int
+    end: int = field(default=0, compare=False)
+
+
+def _place(node: yaml.Node) -> Place:
+    start, stop = node.start_mark, node.end_mark
+    return Place(start.line + 1, start.column + 1, stop.column + 1 if stop.line == start.line else 0)
 
 
 @dataclass
@@ -172,11 +178,11 @@ class _Walk:
             raise Unreadable(_problem("an alias that contains itself", node.start_mark, self.file))
         if self.count > MAX_VALUES:
             raise Unreadable(_problem(f"aliases name more than {MAX_VALUES} values", node.start_mark, self.file))
-        self.positions.values[path] = Place(node.start_mark.line + 1, node.start_mark.column + 1)
+        self.positions.values[path] = _place(node)
         self.open.add(id(node))
         if isinstance(node, yaml.SequenceNode):
             for index, item in enumerate(node.value):
-                self.positions.keys[(*path, index)] = Place(item.start_mark.line + 1, item.start_mark.column + 1)
+                self.positions.keys[(*path, index)] = _place(item)
                 self.visit(item, (*path, index))
         elif isinstance(node, yaml.MappingNode):
             self.visit_mapping(node, path)
@@ -204,6 +210,11 @@ class _Walk:
                 continue
             seen[key] = key_node.start_mark.line + 1
             here = (*path, key)
-            self.positions.keys[here] = Place(key_node.start_mark.line + 1, key_node.start_mark.column + 1)
+            self.positions.keys[here] = _place(key_node)
             self.visit(value_node, here)
-        self.positions.values[path] = Place(node.start_mark.line + 1, node.start_mark.column + 1)
+        self.positions.values[path] = _place(node)
+
+
+def load_plain(path: Path) -> Any:
+    """The data of a YAML file that ql ships, without positions: such files are checked by tests."""
+    return yaml.load(path.read_bytes(), Loader=_Loader)  # _Loader is the safe one

@@ -244,7 +244,9 @@ def render(schema: Json) -> str:
         fields = inner.pop("properties", None)
         text = json.dumps(inner, sort_keys=True)
         if fields:
-            body = ",\n".join(f"      {json.dumps(k)}: {json.dumps(v, sort_keys=True)}" for k, v in sorted(fields.items()))
+            body = ",\n".join(
+                f"      {json.dumps(k)}: {json.dumps(v, sort_keys=True)}" for k, v in sorted(fields.items())
+            )
             text = text[:-1] + ', "properties": {\n' + body + "\n    }}"
         definitions.append(f"    {json.dumps(name)}: {text}")
     return "{\n" + "\n".join([*lines, ",\n".join(definitions), "  }"]) + "\n}\n"

@@ -1,0 +1,118 @@
+"""``ql validate``: check configs, with the line and the fix."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import click
+
+from launcher.errors import Unreadable
+
+FORMATS = ("text", "json", "github", "sarif")
+SUFFIXES = (".yaml", ".yml")
+STDIN = "-"
+
+
+@click.command()
+@click.argument("files", nargs=-1, metavar="FILE…")
+@click.option("--format", "output", type=click.Choice(FORMATS), default="text", help="How findings are printed.")
+@click.option("--json", "as_json", is_flag=True, help="The same as --format json.")
+@click.option("--kind", type=click.Choice(("axolotl", "unsloth", "preset", "gpu", "model", "recipe", "golden", "run")))
+@click.option("--axolotl-version", metavar="X.Y", help="Check against this Axolotl; default: the file's header, else the newest.")
+@click.option("--gpu", metavar="CARD", help="Check for this card of `ql presets`: its dtypes, its kernels, its memory.")
+@click.option("--with-data", is_flag=True, help="Read the data files as well.")
+@click.option("--select", multiple=True, metavar="CODE", help="Only these codes, or those that begin so (QL3).")
+@click.option("--ignore", multiple=True, metavar="CODE", help="Not these codes, or those that begin so.")
+@click.option("--strict", is_flag=True, help="Warnings fail too.")
+@click.option("--fix", is_flag=True, help="Apply the safe repairs: renames and successors. The rest stays byte for byte.")
+@click.option("--explain", metavar="CODE", help="Print what a code means, and nothing else.")
+@click.option("--quiet", is_flag=True, help="Leave out notes.")
+def command(
+    files: tuple[str, ...],
+    output: str,
+    as_json: bool,
+    kind: str | None,
+    axolotl_version: str | None,
+    gpu: str | None,
+    with_data: bool,
+    select: tuple[str, ...],
+    ignore: tuple[str, ...],
+    strict: bool,
+    fix: bool,
+    explain: str | None,
+    quiet: bool,
+) -> None:
+    """Check training configs, presets and golden sets: files, folders, globs, or - for standard input.
+
+    Exits 0 when nothing is wrong, 1 for a finding of severity error (or warning, with --strict), 2 for a file that
+    cannot be read.
+    """
+    from launcher.configs.check_files import Selection, check_files
+    from launcher.configs.formats import FORMATS as WRITE
+
+    if explain:
+        from launcher.configs.catalogue import explain as page
+
+        click.echo(page(explain).text(), nl=False)
+        return
+    if not files:
+        raise click.UsageError("give the files to check, or - for standard input")
+    selection = Selection(select, ignore, quiet)
+    checked = check_files(
+        list(sources(files)),
+        kind=kind,
+        axolotl_version=axolotl_version,
+        gpu=gpu,
+        with_data=with_data,
+        selection=selection,
+        fix=fix,
+    )
+    if STDIN in files and fix:
+        click.echo(checked.fixed_stdin, nl=False)
+    else:
+        name = "json" if as_json else output
+        colour = name == "text" and sys.stdout.isatty()
+        write = WRITE[name]
+        click.echo(write(checked.findings, checked.sources, checked.files, colour=colour), nl=False)
+    if checked.fixed:
+        click.echo(f"fixed {checked.fixed}", err=True)
+    sys.exit(checked.exit_code(strict=strict))
+
+
+def sources(names: Sequence[str]) -> Iterator[tuple[str, bytes | None, bool]]:
+    """(name, text or None when it must be read, whether the person named this very file) of what is to be checked.
+
+    Raises Unreadable for a pattern that matches nothing and a folder with no YAML file in it.
+    """
+    seen: set[str] = set()
+    for name in names:
+        if name == STDIN:
+            yield "<stdin>", sys.stdin.buffer.read(), True
+            continue
+        path = Path(name)
+        exact = not path.is_dir() and (path.exists() or not any(letter in name for letter in "*?["))
+        found = [name] if exact else sorted(map(str, in_folder(path) if path.is_dir() else glob(name)))
+        if not found:
+            raise Unreadable(f"no YAML file in {name}" if path.is_dir() else f"nothing matches {name}")
+        for item in found:
+            if item not in seen:
+                seen.add(item)
+                yield item, None, exact
+
+
+def in_folder(folder: Path) -> Iterator[Path]:
+    """The YAML files under a folder; hidden folders and virtual environments are left out."""
+    import os
+
+    for root, folders, names in os.walk(folder):
+        folders[:] = [name for name in folders if not name.startswith(".") and name not in ("node_modules", "venv")]
+        yield from (Path(root, name) for name in names if name.endswith(SUFFIXES))
+
+
+def glob(pattern: str) -> Iterator[Path]:
+    """The files that a pattern names, ``**`` included."""
+    import glob as patterns
+
+    yield from (Path(name) for name in patterns.glob(pattern, recursive=True) if Path(name).is_file())

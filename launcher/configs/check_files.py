@@ -1,0 +1,122 @@
+"""Check many files: read, check, repair where asked, and count."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import get_args
+
+from launcher.configs.facts import card_of
+from launcher.configs.findings import Finding
+from launcher.configs.kinds import parse_version
+from launcher.configs.rules.base import Kind
+from launcher.configs.validate import UNREADABLE, Options, check_source, known_versions, unreadable_file
+from launcher.errors import Unreadable
+
+Source = tuple[str, bytes | None, bool]  # name, text or None to read the file, whether the person named it
+ROUNDS = 5  # of repairs: one may uncover the next
+
+
+@dataclass(frozen=True)
+class Selection:
+    """Which findings are wanted, by code or the beginning of a code."""
+
+    select: tuple[str, ...] = ()
+    ignore: tuple[str, ...] = ()
+    without_notes: bool = False
+
+    def wants(self, finding: Finding) -> bool:
+        if self.without_notes and finding.severity == "note":
+            return False
+        if self.ignore and finding.code.startswith(_codes(self.ignore)):
+            return False
+        return not self.select or finding.code.startswith(_codes(self.select))
+
+
+def _codes(items: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(code.strip().upper() for item in items for code in item.split(",") if code.strip())
+
+
+@dataclass
+class Checked:
+    """What came of it. ``sources`` has the lines of the files that have findings; ``files`` counts all checked."""
+
+    findings: list[Finding] = field(default_factory=list)
+    sources: dict[str, list[str]] = field(default_factory=dict)
+    files: int = 0
+    skipped: int = 0
+    fixed: int = 0
+    fixed_stdin: str = ""
+
+    def exit_code(self, *, strict: bool = False) -> int:
+        """2 when a file could not be read, 1 for an error (or warning, when strict), else 0."""
+        if any(finding.code in UNREADABLE for finding in self.findings):
+            return 2
+        bad = ("error", "warning") if strict else ("error",)
+        return int(any(finding.severity in bad for finding in self.findings))
+
+
+def check_files(
+    sources: Sequence[Source],
+    *,
+    kind: str | None = None,
+    axolotl_version: str | None = None,
+    gpu: str | None = None,
+    with_data: bool = False,
+    selection: Selection | None = None,
+    fix: bool = False,
+) -> Checked:
+    """Check every source. A file of a folder or glob that does not say what it is is skipped; a named one is a config.
+
+    Raises Unreadable for a card or an Axolotl version that is not known.
+    """
+    selection = selection or Selection()
+    version = parse_version(axolotl_version) if axolotl_version else None
+    if axolotl_version and not version:
+        raise Unreadable(f"no schema for Axolotl {axolotl_version}", hint="known: " + known_versions())
+    card = card_of(gpu) if gpu else None
+    known: Kind | None = kind if kind in get_args(Kind) else None  # type: ignore[assignment]
+    checked = Checked()
+    for name, given, exact in sources:
+        options = Options(known, version, card, with_data, "axolotl" if exact else None)
+        try:
+            raw = Path(name).read_bytes() if given is None else given
+        except OSError as error:
+            checked.files += 1
+            checked.findings.append(unreadable_file(name, f"cannot be read: {error.strerror or error}"))
+            continue
+        findings = check_source(raw, name, options)
+        if findings is None:
+            checked.skipped += 1
+            continue
+        checked.files += 1
+        if fix:
+            raw, findings = _repair(raw, findings, name, options, selection, checked, given is None)
+        wanted = [finding for finding in findings if selection.wants(finding)]
+        if wanted:
+            checked.findings.extend(wanted)
+            checked.sources[name] = raw.decode("utf-8-sig", errors="replace").split("\n")
+    return checked
+
+
+def _repair(
+    raw: bytes, findings: list[Finding], name: str, options: Options, selection: Selection, checked: Checked, write: bool
+) -> tuple[bytes, list[Finding]]:
+    from launcher.configs.fix import apply_fixes
+
+    original = raw
+    for _ in range(ROUNDS):
+        repairable = [finding for finding in findings if finding.edits and selection.wants(finding)]
+        if not repairable:
+            break
+        raw, count = apply_fixes(raw, repairable)
+        checked.fixed += count
+        findings = check_source(raw, name, options) or []
+    if not write:
+        checked.fixed_stdin = raw.decode("utf-8")
+    elif raw != original:
+        from launcher.files import write_atomic
+
+        write_atomic(Path(name), raw.decode("utf-8"))
+    return raw, findings

@@ -1,0 +1,115 @@
+"""What the validator looks up beside a config: the base model's architecture and the card. No network, no torch."""
+
+from __future__ import annotations
+
+import json
+import re
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from launcher.configs.rules.base import Architecture, Card
+from launcher.resources import resource
+
+PLAIN_LINEARS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
+# Linear layers by family (transformers' modelling code), for models that are in no catalog.
+LINEARS: dict[str, tuple[str, ...]] = {
+    **dict.fromkeys(("llama", "mistral", "qwen2", "qwen3", "gemma", "gemma2"), PLAIN_LINEARS),
+    "phi3": ("qkv_proj", "o_proj", "gate_up_proj", "down_proj"),
+}
+# Families by a part of the hub name, for models that are in no catalog; the first match wins.
+FAMILY_BY_NAME: tuple[tuple[str, str], ...] = (
+    (r"gemma-?3n", "gemma3n"),
+    (r"gemma-?4", "gemma4"),
+    (r"gemma-?3", "gemma3"),
+    (r"gemma-?2", "gemma2"),
+    (r"gemma", "gemma"),
+    (r"qwen-?3\.5", "qwen3_5"),
+    (r"qwen-?3-\d+b-a\d+b", "qwen3_moe"),
+    (r"qwen-?3", "qwen3"),
+    (r"qwen-?2(\.5)?", "qwen2"),
+    (r"glm-?4\.\d", "glm4_moe"),
+    (r"gpt-?oss", "gpt_oss"),
+    (r"falcon-?h1", "falcon_h1"),
+    (r"mixtral", "mixtral"),
+    (r"mistral", "mistral"),
+    (r"llama", "llama"),
+    (r"(^|[/-])(flan-)?t5", "t5"),
+)
+
+
+def architecture_of(base_model: str, folder: Path) -> Architecture:
+    """What is known of ``base_model``: from its config.json when it is a folder (relative to ``folder``), from ql's
+    catalog, or from its name alone. Never fails: what is not known is None.
+    """
+    if not base_model:
+        return Architecture()
+    found = _from_folder(folder / base_model) or _from_catalog(base_model) or _from_name(base_model)
+    reason = overflow_families().get(found.model_type or "", "")
+    return Architecture(found.model_type, found.max_position_embeddings, found.linear_modules, reason, found.source)
+
+
+def _from_folder(folder: Path) -> Architecture | None:
+    try:
+        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    if not isinstance(config, dict):
+        return None
+    family, limit = config.get("model_type"), config.get("max_position_embeddings")
+    family = family if isinstance(family, str) else None
+    return Architecture(
+        family,
+        limit if isinstance(limit, int) else None,
+        LINEARS.get(family or "", ()),
+        source="its config.json",
+    )
+
+
+def _from_catalog(base_model: str) -> Architecture | None:
+    name = _catalog_index().get(base_model)
+    if name is None:
+        return None
+    data = _plain_yaml(resource("presets", "models", f"{name}.yaml"))
+    modules = data.get("linear_modules") or PLAIN_LINEARS
+    return Architecture(data["model_type"], data["max_position_embeddings"], tuple(modules), source=f"ql's {name}")
+
+
+def _from_name(base_model: str) -> Architecture:
+    name = base_model.lower()
+    family = next((family for pattern, family in FAMILY_BY_NAME if re.search(pattern, name)), None)
+    return Architecture(family, linear_modules=LINEARS.get(family or "", ()), source="by its name")
+
+
+@cache
+def _catalog_index() -> dict[str, str]:
+    """base_model of each catalog model -> its file's name. One line of each file is read; parsing all costs too much."""
+    index = {}
+    for path in sorted(resource("presets", "models").glob("*.yaml")):
+        found = re.search(r"^base_model: *[\"']?([^\s\"'#]+)", path.read_text(encoding="utf-8"), re.MULTILINE)
+        if found:
+            index[found[1]] = path.stem
+    return index
+
+
+@cache
+def overflow_families() -> dict[str, str]:
+    """Families whose activations overflow fp16, each with its evidence (presets/fp16_overflow.yaml)."""
+    families: dict[str, str] = _plain_yaml(resource("presets", "fp16_overflow.yaml"))["families"]
+    return families
+
+
+def _plain_yaml(path: Path) -> dict[str, Any]:
+    """One of ql's own files, which its tests hold against their schemas; so without positions and checks."""
+    from launcher.yaml_source import load_plain
+
+    data: dict[str, Any] = load_plain(path)
+    return data
+
+
+def card_of(name: str) -> Card:
+    """The card ``name`` of the catalog. Raises Unreadable, with the nearest name, when there is none."""
+    from launcher.catalog import load_gpu
+
+    gpu = load_gpu(name)
+    return Card(gpu.name, gpu.compute_capability, gpu.usable_gib, gpu.kind == "cpu")

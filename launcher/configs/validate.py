@@ -1,0 +1,269 @@
+"""The validator: one text in, all findings out. It never renders, never runs a trainer, and reads nothing from the hub."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from launcher.configs import kinds
+from launcher.configs.facts import architecture_of, card_of
+from launcher.configs.findings import Edit, Finding, Severity, path_text
+from launcher.configs.mismatch import DOCUMENTED, explained_elsewhere, to_hit
+from launcher.configs.rules import RULES
+from launcher.configs.rules.base import Card, Config, Hit, Kind, Version
+from launcher.errors import Problem, Unreadable
+from launcher.json_schema import Json, Mismatch, check, load_schema
+from launcher.yaml_source import Place, Positions, parse_yaml
+
+# Findings about the file as such: it is not checked further, and the exit code is 2.
+UNREADABLE = frozenset({"QL001", "QL002", "QL003", "QL004", "QL005", "QL006", "QL007"})
+FILE_CODES: dict[str, tuple[Severity, str, str]] = {
+    "QL001": ("error", "The file cannot be read.", "There is no such file, or it may not be read."),
+    "QL002": ("error", "The text is not YAML, or not JSON.", "The trainer stops at once."),
+    "QL003": ("error", "The text is not UTF-8.", "The trainer stops at once, or reads other letters than you see."),
+    "QL004": ("error", "A tab in the indentation.", "YAML is indented with spaces; the trainer stops at once."),
+    "QL005": ("error", "A key stands twice.", "YAML readers keep the last one in silence; the first is a dead line."),
+    "QL006": ("error", "Several YAML documents in one file.", "The trainer reads one and stops at the second."),
+    "QL007": ("error", "The file holds no mapping.", "A config is keys and values."),
+    "QL008": ("note", "A `# ql: ignore` that ignores nothing.", "What it was for is gone, or its code is misspelled."),
+    "QL009": ("error", "This Axolotl version has no schema here.", "ql cannot say what that version accepts."),
+}
+_IGNORE = re.compile(r"#\s*ql:\s*ignore\b([^#]*)")
+_CODE = re.compile(r"QL\d{3}")
+# What parse_yaml's problems begin with, and our code for them; QL002 is everything else.
+_READ_CODES = (
+    ("cannot be read", "QL001"),
+    ("not UTF-8", "QL003"),
+    ("this file is UTF-16", "QL003"),
+    ("a tab in", "QL004"),
+    ("the key ", "QL005"),
+    ("a second YAML document", "QL006"),
+)
+
+
+@dataclass(frozen=True)
+class Options:
+    """What a check may look at beside the text."""
+
+    kind: Kind | None = None
+    axolotl_version: Version | None = None
+    card: Card | None = None
+    with_data: bool = False
+    default_kind: Kind | None = "axolotl"  # for a file that does not say what it is; None skips it
+
+
+def check_text(
+    text: str | bytes,
+    *,
+    file: str,
+    kind: Kind | None = None,
+    axolotl_version: str | None = None,
+    gpu: str | None = None,
+    with_data: bool = False,
+) -> list[Finding]:
+    """All findings in ``text``, sorted by their place; ``file`` is its name, and relative paths in it start there.
+
+    ``kind`` and ``axolotl_version`` are read from the text when they are not given. ``gpu`` is a card of the catalog
+    (Unreadable when there is none of that name). ``with_data`` reads the data files as well.
+    """
+    version = kinds.parse_version(axolotl_version) if axolotl_version else None
+    if axolotl_version and not version:
+        raise Unreadable(f"no schema for Axolotl {axolotl_version}", hint="known: " + known_versions())
+    options = Options(kind, version, card_of(gpu) if gpu else None, with_data)
+    return check_source(text, file, options) or []
+
+
+def known_versions() -> str:
+    return ", ".join(kinds.version_name(version) for version in kinds.AXOLOTL_VERSIONS)
+
+
+def check_source(source: str | bytes, file: str, options: Options) -> list[Finding] | None:
+    """Like `check_text`; None when the text does not say what it is and ``options`` say to skip such files."""
+    if options.kind == "golden" or (options.kind is None and file.endswith(".jsonl")):
+        return sorted(_check_lines(source, file), key=_place_of)
+    try:
+        data, positions = parse_yaml(source, file=file)
+    except Unreadable as error:
+        return [_unreadable(problem, file) for problem in error.problems]
+    text = source.decode("utf-8-sig") if isinstance(source, bytes) else source
+    header_kind, header_version = kinds.header_of(text)
+    kind = options.kind or header_kind or kinds.kind_of(data, file) or options.default_kind
+    if kind is None:
+        return None
+    if not isinstance(data, dict):
+        return [_file_finding("QL007", file, "the file holds no mapping" if data is not None else "the file is empty")]
+    version = options.axolotl_version or header_version or kinds.NEWEST
+    if kind == "axolotl" and version not in kinds.AXOLOTL_VERSIONS:
+        message = f"no schema for Axolotl {kinds.version_name(version)}"
+        return [_file_finding("QL009", file, message, "known: " + known_versions())]
+    report = _Report(file, text.split("\n"), positions)
+    _check_mapping(data, kind, version, options, report, Path(file).parent)
+    return sorted(report.finish(), key=_place_of)
+
+
+def _place_of(finding: Finding) -> tuple[int, int, str]:
+    return finding.line, finding.column, finding.code
+
+
+def schema_name(kind: Kind, version: Version = kinds.NEWEST) -> str:
+    return f"axolotl-{kinds.version_name(version)}" if kind == "axolotl" else kind
+
+
+def _check_mapping(
+    data: dict[Any, Any], kind: Kind, version: Version, options: Options, report: _Report, folder: Path
+) -> None:
+    schema = load_schema(schema_name(kind, version))
+    checked = check(data, schema, mode="lax" if kind == "axolotl" else "strict")
+    foreign = kind == "axolotl" and _lists_foreign_plugin(checked.data)
+    hidden = set()
+    for mismatch in checked.errors:
+        if mismatch.keyword not in ("additionalProperties", "required") and mismatch.path:
+            hidden.add(mismatch.path[0])
+        if not explained_elsewhere(mismatch):
+            code, hit = to_hit(mismatch, _properties_at(schema, mismatch))
+            severity: Severity = "warning" if code == "QL101" and foreign and len(mismatch.path) == 1 else "error"
+            report.add(code, severity, hit, _why(code))
+    base = checked.data.get("base_model")
+    architecture = architecture_of(base if isinstance(base, str) else "", folder)
+    config = Config(checked.data, kind, version, schema, frozenset(hidden), architecture, options.card)
+    for rule in RULES.values():
+        if rule.applies_to(config):
+            for hit in rule.run(config):
+                report.add(rule.code, rule.severity, hit, rule)
+
+
+def _lists_foreign_plugin(data: dict[str, Any]) -> bool:
+    """Whether a plugin is listed whose keys nobody here knows."""
+    plugins = data.get("plugins")
+    return isinstance(plugins, list) and any(not str(item).startswith("axolotl.integrations.") for item in plugins)
+
+
+def _properties_at(schema: Json, mismatch: Mismatch) -> Json:
+    """The properties of the level that a mismatch stands on, as far as renames go: the top level and data sets."""
+    if len(mismatch.path) == 1:
+        properties: Json = schema.get("properties", {})
+        return properties
+    if mismatch.path[0] in ("datasets", "test_datasets") and len(mismatch.path) == 3:
+        data_set: Json = schema.get("$defs", {}).get("SFTDataset", {}).get("properties", {})
+        return data_set
+    return {}
+
+
+def _why(code: str) -> str:
+    paragraphs = (DOCUMENTED[code].__doc__ or "").split("\n\n")
+    return " ".join(paragraphs[1].split()) if len(paragraphs) > 1 else ""
+
+
+def _unreadable(problem: Problem, file: str) -> Finding:
+    code = next((code for start, code in _READ_CODES if problem.message.startswith(start)), "QL002")
+    return _file_finding(code, file, problem.message, problem.hint or "", problem.line or 1, problem.column or 1)
+
+
+def _file_finding(code: str, file: str, message: str, hint: str = "", line: int = 1, column: int = 1) -> Finding:
+    severity, _, why = FILE_CODES[code]
+    return Finding(code, severity, file, line, column, column + 1, "", message, hint, why)
+
+
+def unreadable_file(file: str, message: str) -> Finding:
+    """The finding for a file that could not be opened."""
+    return _file_finding("QL001", file, message)
+
+
+def _check_lines(source: str | bytes, file: str) -> Iterator[Finding]:
+    """Findings of a golden set: one JSON object per line, each against its schema."""
+    try:
+        text = source.decode("utf-8-sig") if isinstance(source, bytes) else source
+    except UnicodeDecodeError as error:
+        line = error.object.count(b"\n", 0, error.start) + 1
+        yield _file_finding("QL003", file, "not UTF-8", "save it as UTF-8", line)
+        return
+    rows = [(number, row) for number, row in enumerate(text.split("\n"), 1) if row.strip()]
+    if not rows:
+        yield _file_finding("QL007", file, "the file is empty")
+    for number, row in rows:
+        try:
+            data = json.loads(row)
+        except (ValueError, RecursionError) as error:
+            column = error.colno if isinstance(error, json.JSONDecodeError) else 1
+            message = error.msg if isinstance(error, json.JSONDecodeError) else "nested too deeply"
+            yield _file_finding("QL002", file, f"not JSON: {message}", "one JSON object per line", number, column)
+            continue
+        for mismatch in check(data, "golden").errors:
+            code, hit = to_hit(mismatch, {})
+            yield Finding(
+                code, "error", file, number, 1, len(row) + 1, path_text(hit.path), hit.message, hit.hint, _why(code)
+            )
+
+
+class _Report:
+    """Turns hits into findings with their place in the text, and applies the comments that ignore some."""
+
+    def __init__(self, file: str, lines: list[str], positions: Positions) -> None:
+        self.file = file
+        self.lines = lines
+        self.positions = positions
+        self.findings: list[Finding] = []
+
+    def add(self, code: str, severity: Severity, hit: Hit, why: Any) -> None:
+        place = self.positions.key(hit.path) if hit.on == "key" else self.positions.value(hit.path)
+        end = place.end or len(self.line(place.line).rstrip()) + 1
+        if not hit.path:  # the whole file: its first line, not the whole of it
+            end = max(len(self.line(place.line).rstrip()), place.column) + 1
+        reason = why if isinstance(why, str) else why.why
+        self.findings.append(
+            Finding(
+                code,
+                severity,
+                self.file,
+                place.line,
+                place.column,
+                max(end, place.column + 1),
+                path_text(hit.path),
+                hit.message,
+                hit.hint,
+                reason,
+                self.edits(hit),
+            )
+        )
+
+    def line(self, number: int) -> str:
+        return self.lines[number - 1] if 0 < number <= len(self.lines) else ""
+
+    def edits(self, hit: Hit) -> tuple[Edit, ...]:
+        """The repair of a hit as edits of its line; none where key and value do not stand plainly on one line."""
+        if not hit.repair:
+            return ()
+        what, text = hit.repair
+        key, value = self.positions.keys.get(hit.path), self.positions.values.get(hit.path)
+        if not key or not value or key.line != value.line or not key.end or not value.end:
+            return ()
+        start, end = {
+            "key": (key.column, key.end),
+            "value": (value.column, value.end),
+            "pair": (key.column, value.end),
+        }[what]
+        if self.line(key.line)[key.column - 1 : key.end - 1].strip("'\"") != str(hit.path[-1]):
+            return ()  # YAML counts lines by more than line feeds; never edit what is not the key
+        return (Edit(key.line, start, end, text),)
+
+    def finish(self) -> Iterator[Finding]:
+        """The findings that no comment ignores, and one for each comment that ignores nothing."""
+        ignored: dict[int, set[str]] = {}
+        for number, line in enumerate(self.lines, 1):
+            if "ql:" in line and (found := _IGNORE.search(line)):
+                ignored[number] = set(_CODE.findall(found[1]))
+        used: set[tuple[int, str]] = set()
+        for finding in self.findings:
+            if finding.code in ignored.get(finding.line, ()):
+                used.add((finding.line, finding.code))
+            else:
+                yield finding
+        for number, codes in ignored.items():
+            idle = sorted(code for code in codes if (number, code) not in used)
+            if idle or not codes:
+                message = f"nothing to ignore for {', '.join(idle)}" if idle else "no code is named"
+                yield _file_finding("QL008", self.file, message, "# ql: ignore QL123", number)

@@ -1,0 +1,269 @@
+"""Check data against one of the schemas that ql ships.
+
+An own checker, for two reasons. ``jsonschema`` costs more time and memory to import than a whole ``ql validate``
+may take. And a config is read by pydantic, which takes ``"16"`` for 16 and ``"2e-4"`` (a string in YAML 1.1) for a
+number: in the mode ``lax`` such values pass and come back converted, as the trainer sees them. In the mode
+``strict`` the verdict is jsonschema's (a property test compares the two).
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Hashable
+from dataclasses import dataclass, field
+from datetime import date
+from functools import cache
+from typing import Any, Literal
+
+from launcher.resources import resource
+
+Path = tuple[Hashable, ...]
+Json = dict[str, Any]
+Mode = Literal["strict", "lax"]
+
+# Keywords that this checker acts on, and those that it may pass over.
+ASSERTIONS = frozenset(
+    ["type", "enum", "const", "anyOf", "oneOf", "allOf", "if", "then", "else", "properties", "patternProperties", "additionalProperties", "required", "items", "prefixItems", "minItems", "maxItems", "uniqueItems", "minProperties", "minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "minLength", "maxLength", "pattern", "$ref"]
+)
+ANNOTATIONS = frozenset(["$schema", "$id", "$defs", "$comment", "title", "description", "default", "examples", "deprecated", "x-plugin"])
+
+
+@dataclass(frozen=True)
+class Mismatch:
+    """One place where data and schema differ. ``keyword`` is the one that failed, ``expected`` its value."""
+
+    path: Path
+    keyword: str
+    expected: Any
+    value: Any
+    known: tuple[str, ...] = ()  # for an unknown key: the keys that are known there
+
+
+@dataclass
+class Checked:
+    """The data as the reader sees it, and what is wrong with it."""
+
+    data: Any
+    errors: list[Mismatch] = field(default_factory=list)
+
+
+@cache
+def load_schema(name: str) -> Json:
+    """A shipped schema by its file's name without ``.json``."""
+    schema: Json = json.loads(resource("schemas", f"{name}.json").read_bytes())
+    return schema
+
+
+def check(data: Any, schema: str | Json, *, mode: Mode = "strict") -> Checked:
+    """Check ``data`` against a shipped schema (by name) or a given one. All errors, in the order of the schema."""
+    root = load_schema(schema) if isinstance(schema, str) else schema
+    checker = _Checker(root, mode)
+    value = checker.visit(data, root, ())
+    return Checked(value, checker.errors)
+
+
+class _Checker:
+    def __init__(self, root: Json, mode: Mode) -> None:
+        self.root = root
+        self.lax = mode == "lax"
+        self.errors: list[Mismatch] = []
+
+    def fail(self, path: Path, keyword: str, expected: Any, value: Any, known: tuple[str, ...] = ()) -> None:
+        self.errors.append(Mismatch(path, keyword, expected, value, known))
+
+    def attempt(self, value: Any, schema: Any, path: Path, lax: bool) -> tuple[Any, list[Mismatch]]:
+        """``value`` as ``schema`` reads it, and the errors, without recording them."""
+        kept, self.errors, was_lax, self.lax = self.errors, [], self.lax, lax
+        try:
+            return self.visit(value, schema, path), self.errors
+        finally:
+            self.errors, self.lax = kept, was_lax
+
+    def visit(self, value: Any, schema: Any, path: Path) -> Any:
+        if schema is True or not schema:
+            if schema is False:
+                self.fail(path, "false", False, value)
+            return value
+        if "$ref" in schema:
+            value = self.visit(value, self.resolve(schema["$ref"]), path)
+        if "type" in schema:
+            types = schema["type"] if isinstance(schema["type"], list) else [schema["type"]]
+            if not any(_is_type(value, name) for name in types):
+                converted = _convert(value, types) if self.lax else _NO
+                if converted is _NO:
+                    self.fail(path, "type", types, value)
+                    return value
+                value = converted
+        if "enum" in schema and not any(_same(value, item) for item in schema["enum"]):
+            self.fail(path, "enum", schema["enum"], value)
+        if "const" in schema and not _same(value, schema["const"]):
+            self.fail(path, "enum", [schema["const"]], value)
+        for keyword in ("anyOf", "oneOf"):
+            if keyword in schema:
+                value = self.any_of(value, schema[keyword], path, exactly_one=keyword == "oneOf")
+        if isinstance(value, str):
+            self.string(value, schema, path)
+        elif isinstance(value, dict):
+            value = self.mapping(value, schema, path)
+        elif isinstance(value, list):
+            value = self.sequence(value, schema, path)
+        elif _is_type(value, "number"):
+            self.number(value, schema, path)
+        for branch in schema.get("allOf", ()):
+            value = self.visit(value, branch, path)
+        if "if" in schema:
+            _, errors = self.attempt(value, schema["if"], path, self.lax)
+            value = self.visit(value, schema.get("else" if errors else "then", True), path)
+        return value
+
+    def resolve(self, reference: str) -> Any:
+        file, _, pointer = reference.partition("#")
+        node: Any = load_schema(file.removesuffix(".json")) if file else self.root
+        for part in pointer.strip("/").split("/") if pointer.strip("/") else ():
+            node = node[part]
+        return node
+
+    def any_of(self, value: Any, branches: list[Any], path: Path, *, exactly_one: bool) -> Any:
+        for lax in (False, True) if self.lax else (False,):
+            results = [self.attempt(value, branch, path, lax) for branch in branches]
+            passed = [result for result, errors in results if not errors]
+            if passed and (len(passed) == 1 or not exactly_one):
+                return passed[0]
+            if passed:
+                self.fail(path, "oneOf", branches, value)
+                return value
+        # Tell of the branch that the value was meant for: the one that gets past the type.
+        near = [errors for _, errors in results if not any(e.path == path and e.keyword == "type" for e in errors)]
+        deep = [errors for errors in near if not any(e.path == path and e.keyword == "enum" for e in errors)]
+        if len(near) == 1 or len(deep) == 1 or (deep and isinstance(value, dict | list)):
+            self.errors.extend(min(deep or near, key=len))
+        else:
+            resolved = [self.resolve(branch["$ref"]) if "$ref" in branch else branch for branch in branches]
+            self.fail(path, "oneOf" if exactly_one else "anyOf", resolved, value)
+        return value
+
+    def string(self, value: str, schema: Json, path: Path) -> None:
+        if "pattern" in schema and not re.search(schema["pattern"], value):
+            self.fail(path, "pattern", schema["pattern"], value)
+        if len(value) < schema.get("minLength", 0):
+            self.fail(path, "minLength", schema["minLength"], value)
+        if len(value) > schema.get("maxLength", math.inf):
+            self.fail(path, "maxLength", schema["maxLength"], value)
+
+    def number(self, value: float, schema: Json, path: Path) -> None:
+        for keyword, ok in (
+            ("minimum", value >= schema.get("minimum", -math.inf)),
+            ("maximum", value <= schema.get("maximum", math.inf)),
+            ("exclusiveMinimum", "exclusiveMinimum" not in schema or value > schema["exclusiveMinimum"]),
+            ("exclusiveMaximum", "exclusiveMaximum" not in schema or value < schema["exclusiveMaximum"]),
+        ):
+            if keyword in schema and not ok:
+                self.fail(path, keyword, schema[keyword], value)
+
+    def sequence(self, value: list[Any], schema: Json, path: Path) -> list[Any]:
+        if len(value) < schema.get("minItems", 0):
+            self.fail(path, "minItems", schema["minItems"], value)
+        if len(value) > schema.get("maxItems", math.inf):
+            self.fail(path, "maxItems", schema["maxItems"], value)
+        if schema.get("uniqueItems") and any(_same(a, b) for i, a in enumerate(value) for b in value[:i]):
+            self.fail(path, "uniqueItems", True, value)
+        prefix = schema.get("prefixItems", [])
+        rest = schema.get("items", True)
+        if not prefix and rest is True:
+            return value
+        return [self.visit(item, prefix[i] if i < len(prefix) else rest, (*path, i)) for i, item in enumerate(value)]
+
+    def mapping(self, value: dict[Any, Any], schema: Json, path: Path) -> dict[Any, Any]:
+        for name in schema.get("required", ()):
+            if name not in value:
+                self.fail((*path, name), "required", name, value)
+        if len(value) < schema.get("minProperties", 0):
+            self.fail(path, "minProperties", schema["minProperties"], value)
+        properties: Json = schema.get("properties", {})
+        patterns: Json = schema.get("patternProperties", {})
+        additional = schema.get("additionalProperties", True)
+        if not properties and not patterns and additional is True:
+            return value
+        result = {}
+        for key, item in value.items():
+            here = (*path, key)
+            if isinstance(key, str) and key in properties:
+                item = self.visit(item, properties[key], here)
+            matching = [sub for pattern, sub in patterns.items() if isinstance(key, str) and re.search(pattern, key)]
+            for sub in matching:
+                item = self.visit(item, sub, here)
+            if not matching and not (isinstance(key, str) and key in properties):
+                if additional is False:
+                    self.fail(here, "additionalProperties", False, item, tuple(properties))
+                else:
+                    item = self.visit(item, additional, here)
+            result[key] = item
+        return result
+
+
+_NO: Any = object()
+_TRUE = frozenset(("1", "true", "t", "yes", "y", "on"))
+_FALSE = frozenset(("0", "false", "f", "no", "n", "off"))
+
+
+def _is_type(value: Any, name: str) -> bool:
+    if name == "boolean":
+        return isinstance(value, bool)
+    if name == "integer":
+        return not isinstance(value, bool) and (
+            isinstance(value, int) or (isinstance(value, float) and value.is_integer())
+        )
+    if name == "number":
+        return isinstance(value, int | float) and not isinstance(value, bool)
+    if name == "string":
+        return isinstance(value, str)
+    if name == "null":
+        return value is None
+    return isinstance(value, dict if name == "object" else list)
+
+
+def _convert(value: Any, types: list[str]) -> Any:
+    """What pydantic's lax mode makes of ``value`` for the first of ``types`` that takes it; ``_NO`` if none does.
+
+    https://docs.pydantic.dev/latest/concepts/conversion_table/: whole floats and numeric strings are integers,
+    numbers and numeric strings are floats, 0, 1 and the words of YAML 1.1 are booleans; nothing becomes a string.
+    """
+    for name in types:
+        if name in ("integer", "number") and isinstance(value, str | bool):
+            try:
+                number = float(value)
+            except ValueError:
+                continue
+            if name == "number":
+                return number
+            if number.is_integer():
+                return int(number)
+        if name == "boolean":
+            if isinstance(value, str) and value.lower() in _TRUE | _FALSE:
+                return value.lower() in _TRUE
+            if isinstance(value, int | float) and value in (0, 1):
+                return bool(value)
+    return _NO
+
+
+def _same(left: Any, right: Any) -> bool:
+    """Equality of JSON values: 1 and 1.0 are equal, 1 and true are not."""
+    if isinstance(left, bool) or isinstance(right, bool):
+        return left is right
+    if isinstance(left, list) and isinstance(right, list):
+        return len(left) == len(right) and all(map(_same, left, right))
+    if isinstance(left, dict) and isinstance(right, dict):
+        return left.keys() == right.keys() and all(_same(left[key], right[key]) for key in left)
+    return bool(left == right)
+
+
+def type_name(value: Any) -> str:
+    """What a person calls the type of a YAML value."""
+    if value is None:
+        return "nothing"
+    if isinstance(value, bool):
+        return "true or false"
+    names = {int: "a whole number", float: "a number", str: "text", list: "a list", dict: "a mapping"}
+    return "a date" if isinstance(value, date) else names.get(type(value), type(value).__name__)
