@@ -13,7 +13,8 @@ Runs under the trainer's python. The request:
 ``chat_template``   path of the run's template, or null for the tokenizer's own
 ``batch_size``      prompts at once, or null
 
-The result: ``{"device", "subjects": {subject: {"outputs", "tokens", "unfinished", "seconds"} | {"skipped": reason}}}``.
+The result: ``{"device", "subjects": {subject: {"outputs", "limit", "tokens", "unfinished", "seconds"}}}``, or
+``{"skipped": reason}`` for a subject that fits nowhere.
 """
 
 from __future__ import annotations
@@ -100,6 +101,7 @@ def answer_all(job: Job, subject: str) -> dict[str, Any]:
                 job.emit({"event": "progress", "subject": subject, "done": len(there), "total": len(keys)})
     return {
         "outputs": len(there),
+        "limit": job.limit,
         "tokens": sum(record["tokens"] for record in there.values()),
         "unfinished": sum(not record["finished"] for record in there.values()),
         "seconds": round(time.monotonic() - begin, 3),

@@ -1,0 +1,88 @@
+"""Worker job ``chat``: base and adapter answer the same conversation, turn by turn.
+
+Runs under the trainer's python. The request names the models as that of the job ``golden`` does: ``base``, ``adapter``,
+``tokenizer``, ``quantization``, ``compute_dtype``, ``device``, ``chat_template``, and ``max_new_tokens``. Each line on
+stdin is ``{"text": what the person says}`` or ``{"reset": true}``, which forgets what was said. The job emits
+``{"event": "ready", "device": …}`` when the model is loaded and ``{"event": "answer", "base": {…}, "adapter": {…}}``
+for each text, both with ``output``, ``tokens`` and ``finished``. It ends with stdin; its result is ``{"turns": n}``.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Iterable
+from contextlib import nullcontext
+from typing import Any
+
+from launcher.errors import RunFailed
+from launcher.golden.generate import greedy, quiet
+from launcher.golden.models import add_adapter, as_base, choose_device, load_base
+from launcher.golden.prompts import load_tokenizer, prompt_ids, read_template, stop_ids
+
+Emit = Callable[[dict[str, Any]], None]
+
+
+def run(request: dict[str, Any], emit: Emit) -> dict[str, Any]:
+    """Answer until stdin ends; see the module's text. Raises RunFailed when a model cannot be loaded."""
+    quiet()
+    tokenizer = load_tokenizer(request["tokenizer"])
+    device = choose_device(request["device"])
+    base = load_base(request["base"], request["quantization"], request["compute_dtype"], device)
+    conversation = Conversation(
+        model=add_adapter(base, request["adapter"]),
+        tokenizer=tokenizer,
+        template=read_template(request["chat_template"], tokenizer),
+        limit=request["max_new_tokens"],
+    )
+    emit({"event": "ready", "device": device})
+    return {"turns": converse(conversation, sys.stdin, emit)}
+
+
+def converse(conversation: Conversation, lines: Iterable[str], emit: Emit) -> int:
+    """Answer each line; the number of turns."""
+    turns = 0
+    for line in lines:
+        said = json.loads(line)
+        if said.get("reset"):
+            conversation.reset()
+            continue
+        emit({"event": "answer", **conversation.ask(said["text"])})
+        turns += 1
+    return turns
+
+
+class Conversation:
+    """Two models that were told the same and remember their own answers.
+
+    Without a chat template (a model trained on plain text) every text is continued by itself.
+    """
+
+    def __init__(self, model: Any, tokenizer: Any, template: str | None, limit: int) -> None:
+        self.model = model
+        self.tokenizer = tokenizer
+        self.template = template
+        self.limit = limit
+        self.stops = stop_ids(model, tokenizer, template)
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget what was said."""
+        self.turns: dict[str, list[dict[str, str]]] = {"base": [], "adapter": []}
+
+    def ask(self, text: str) -> dict[str, dict[str, Any]]:
+        """The answers of base and adapter to ``text``."""
+        return {subject: self._answer(subject, text) for subject in self.turns}
+
+    def _answer(self, subject: str, text: str) -> dict[str, Any]:
+        turns = self.turns[subject]
+        turns.append({"role": "user", "content": text})
+        prompt: dict[str, Any] = {"messages": turns} if self.template else {"text": text}
+        try:
+            ids = prompt_ids(prompt, self.tokenizer, self.template)
+        except Exception as error:  # a template may raise anything that Jinja, or Python in it, can raise
+            raise RunFailed(f"the chat template refuses this conversation: {error}") from error
+        with as_base(self.model) if subject == "base" else nullcontext():
+            answer = greedy(self.model, self.tokenizer, [ids], self.limit, self.stops)[0]
+        turns.append({"role": "assistant", "content": answer["output"]})
+        return answer

@@ -1,0 +1,110 @@
+"""Score the models of a run on a golden set: answers from a worker, then metrics here.
+
+In the folder ``golden/`` of a run: ``outputs/<subject>.jsonl`` are the answers as they were generated,
+``scores/<subject>.jsonl`` each prompt with its answer and scores.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from launcher.errors import BadInput, Problem
+from launcher.golden.gates import Gate, Scores
+from launcher.golden.metrics import check_patterns, choose_metrics
+from launcher.golden.rows import GoldenRow
+from launcher.golden.score import read_answers, score_answers
+
+Call = Callable[[str, dict[str, Any]], dict[str, Any]]
+
+
+@dataclass(frozen=True)
+class GoldenResult:
+    """What was scored: ``scores`` by subject and metric; why a subject was not; what the worker counted."""
+
+    scores: Scores
+    skipped: Mapping[str, str] = field(default_factory=dict)
+    generation: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+
+    @property
+    def notes(self) -> list[str]:
+        """What a person should know besides the scores."""
+        notes = [f"{subject} was not scored on the golden set: it {reason}" for subject, reason in self.skipped.items()]
+        for subject, counts in self.generation.items():
+            if counts["unfinished"] and subject != "base":  # a base has not learnt to stop
+                count = f"{counts['unfinished']} of {counts['outputs']}"
+                notes.append(f"{subject}: {count} golden answers did not end within {counts['limit']} tokens")
+        return notes
+
+
+def metrics_for(rows: Sequence[GoldenRow], gates: Sequence[Gate], file: Path) -> list[str]:
+    """The metrics to score ``rows`` with. Call it before a run begins: what it raises cannot be mended after one.
+
+    Raises RunFailed when a gate needs a library that is missing, BadInput when one needs patterns and ``rows`` of
+    ``file`` hold other targets.
+    """
+    metrics = choose_metrics([gate.metric for gate in gates])
+    if "regex" in metrics:
+        bad = check_patterns([(target, row.line) for row in rows for target in row.targets])
+        if bad:
+            raise BadInput([Problem(message, file=str(file), line=line) for line, message in bad])
+    return metrics
+
+
+def evaluate(
+    run_dir: Path,
+    rows: Sequence[GoldenRow],
+    call: Call,
+    *,
+    subjects: Sequence[str],
+    base: str,
+    record: Mapping[str, Any] | None,
+    compute_dtype: str,
+    on_cpu: bool,
+    chat_template: str | None,
+    gates: Sequence[Gate] = (),
+    conversational: bool = True,
+    folder: Path | None = None,
+    max_new_tokens: int | None = None,
+) -> GoldenResult:
+    """Score ``subjects`` of the run in ``run_dir`` (adapter/ and merged/ there), greedily, on the same prompts.
+
+    ``base`` is the base model's folder, ``record`` the run's quantization.json, ``chat_template`` the path of its
+    template. ``call(job, request)`` runs a torch job under the trainer's python. Answers and scores go into
+    ``folder`` (default: golden/ of the run). Raises RunFailed when the worker fails.
+    """
+    folder = folder or run_dir / "golden"
+    outputs = {subject: folder / "outputs" / f"{subject}.jsonl" for subject in subjects}
+    found = call(
+        "golden",
+        {
+            "subjects": list(subjects),
+            "outputs": {subject: str(path) for subject, path in outputs.items()},
+            "base": base,
+            "adapter": str(run_dir / "adapter"),
+            "merged": str(run_dir / "merged"),
+            "tokenizer": str(run_dir / "adapter"),
+            "quantization": record,
+            "compute_dtype": compute_dtype,
+            "device": "cpu" if on_cpu else "auto",
+            "prompts": [row.prompt(conversational=conversational) for row in rows],
+            "answers": sorted({target for row in rows for target in row.targets}),
+            "chat_template": chat_template,
+            "max_new_tokens": max_new_tokens,
+            "batch_size": None,
+        },
+    )["subjects"]
+    metrics = choose_metrics([gate.metric for gate in gates])
+    scored = [subject for subject in subjects if "skipped" not in found[subject]]
+    return GoldenResult(
+        scores={
+            subject: score_answers(
+                rows, read_answers(outputs[subject]), metrics, folder / "scores" / f"{subject}.jsonl"
+            )
+            for subject in scored
+        },
+        skipped={subject: found[subject]["skipped"] for subject in subjects if subject not in scored},
+        generation={subject: found[subject] for subject in scored},
+    )

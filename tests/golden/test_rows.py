@@ -1,0 +1,142 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from launcher.errors import BadInput, QlError, Unreadable
+from launcher.golden.rows import read_golden
+from launcher.resources import resource
+
+
+def write(folder: Path, *rows: Any) -> Path:
+    path = folder / "golden.jsonl"
+    path.write_text("".join((row if isinstance(row, str) else json.dumps(row)) + "\n" for row in rows), "utf-8")
+    return path
+
+
+def test_a_row_is_read_with_every_way_to_name_its_targets(tmp_path: Path) -> None:
+    path = write(
+        tmp_path,
+        {"input": "2+2?", "target": "4", "id": 7, "metadata": {"topic": "sums"}},
+        "",
+        {"input": "a colour", "ideal": ["red", "blue"]},
+        {
+            "input": [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "Hi"}],
+            "expected_output": "Ho",
+        },
+    )
+    sums, colour, chat = read_golden(path)
+    assert (sums.id, sums.targets, sums.metadata, sums.line) == ("7", ("4",), {"topic": "sums"}, 1)
+    assert (colour.id, colour.targets, colour.line) == ("line-3", ("red", "blue"), 3)
+    assert [message["role"] for message in chat.messages] == ["system", "user"]
+    assert sums.prompt(conversational=True) == {"id": "7", "messages": [{"role": "user", "content": "2+2?"}]}
+    assert sums.prompt(conversational=False) == {"id": "7", "text": "2+2?"}
+
+
+def test_tools_reach_the_prompt(tmp_path: Path) -> None:
+    tool = {"type": "function", "function": {"name": "clock"}}
+    [row] = read_golden(write(tmp_path, {"input": "time?", "target": "noon", "tools": [tool]}))
+    assert row.prompt(conversational=True)["tools"] == [tool]
+
+
+def test_all_problems_are_told_at_once_with_their_lines(tmp_path: Path) -> None:
+    path = write(
+        tmp_path,
+        {"input": "good", "target": "yes", "id": "a"},
+        "not json",
+        {"input": "no target"},
+        {"inptu": "typo", "target": "x"},
+        {"input": "two", "target": "x", "ideal": "y"},
+        {"input": "number", "target": 4},
+        {"input": "empty", "target": " "},
+        {"input": [{"role": "usr", "content": "x"}], "target": "y"},
+        {"input": [{"role": "user", "content": "x"}, {"role": "assistant", "content": "y"}], "target": "y"},
+        {"input": [], "target": "y"},
+        {"input": "", "target": "y"},
+        {"input": "same id", "target": "y", "id": "a"},
+        "[1]",
+    )
+    with pytest.raises(BadInput) as caught:
+        read_golden(path)
+    assert [problem.line for problem in caught.value.problems] == [2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13]
+    text = str(caught.value)
+    for said in (
+        "not JSON",
+        "has no target",
+        "did you mean 'input'",
+        "which mean the same",
+        "write numbers in quotes",
+        "target is empty",
+        'input[0]: no role "usr"',
+        "ends with the assistant's turn",
+        "input is empty",
+        "taken by line 1",
+        "not a JSON object",
+    ):
+        assert said in text
+
+
+def test_a_model_of_plain_text_takes_only_text(tmp_path: Path) -> None:
+    path = write(tmp_path, {"input": [{"role": "user", "content": "x"}], "target": "y"})
+    with pytest.raises(BadInput, match="no chat template"):
+        read_golden(path, conversational=False)
+
+
+def test_an_empty_file_is_bad_and_a_missing_one_unreadable(tmp_path: Path) -> None:
+    with pytest.raises(BadInput, match="holds no row"):
+        read_golden(write(tmp_path))
+    with pytest.raises(Unreadable, match="no such"):
+        read_golden(tmp_path / "absent.jsonl")
+
+
+json_values: st.SearchStrategy[Any] = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+    max_leaves=6,
+)
+keys = ("input", "target", "ideal", "expected_output", "id", "tools", "metadata")
+
+
+@settings(max_examples=150)
+@given(row=st.dictionaries(st.sampled_from(keys), json_values | st.just("some text"), max_size=5))
+def test_no_row_makes_the_reader_fall_over_and_what_it_takes_the_schema_takes(
+    row: dict[str, Any], tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    path = write(tmp_path_factory.getbasetemp(), row)
+    schema = json.loads(resource("schemas", "golden.json").read_bytes())
+    try:
+        read_golden(path)
+    except QlError as error:
+        assert error.problems
+    else:
+        if row.get("tools", []) not in (None, "") and row.get("tools") is not None:
+            jsonschema.validate(row, schema, jsonschema.Draft202012Validator)
+
+
+@settings(max_examples=100)
+@given(data=st.data())
+def test_what_the_schema_takes_is_read_unless_it_is_blank(
+    data: st.DataObject, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    texts = st.text(st.characters(codec="utf-8"), min_size=1, max_size=9).filter(str.strip)
+    user = st.fixed_dictionaries({"role": st.sampled_from(["user", "system", "tool"]), "content": texts})
+    row = data.draw(
+        st.fixed_dictionaries(
+            {"input": texts | st.lists(user, min_size=1, max_size=3)},
+            optional={"id": st.integers() | st.uuids().map(str), "metadata": st.dictionaries(texts, texts, max_size=2)},
+        )
+    )
+    row[data.draw(st.sampled_from(["target", "ideal", "expected_output"]))] = data.draw(
+        texts | st.lists(texts, min_size=1, max_size=3)
+    )
+    jsonschema.validate(row, json.loads(resource("schemas", "golden.json").read_bytes()))
+    [read] = read_golden(write(tmp_path_factory.getbasetemp(), row))
+    assert read.messages[-1]["content"] == (
+        row["input"] if isinstance(row["input"], str) else row["input"][-1]["content"]
+    )
