@@ -22,7 +22,9 @@ def _complete(kind: str) -> Callable[[click.Context, click.Parameter, str], list
     return items
 
 
-def plan_options(function: Callable[..., Any]) -> Callable[..., Any]:
+def plan_options(
+    function: Callable[..., Any], *, backends: tuple[str, ...] = ("axolotl", "unsloth")
+) -> Callable[..., Any]:
     """What names a run to plan: preset, or card and model; method, trainer, and single values."""
     decorators: list[Decorator] = [
         click.option(
@@ -38,7 +40,7 @@ def plan_options(function: Callable[..., Any]) -> Callable[..., Any]:
         click.option(
             "--method", type=click.Choice(["qlora", "lora", "auto"]), help="auto: lora where it fits, else qlora."
         ),
-        click.option("--backend", type=click.Choice(["axolotl", "unsloth"]), help="Trainer; the default is Axolotl."),
+        click.option("--backend", type=click.Choice(backends), help="Trainer; the default is Axolotl."),
         click.option(
             "--compute-dtype",
             type=click.Choice(["float16", "bfloat16", "float32"]),

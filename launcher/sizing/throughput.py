@@ -21,6 +21,8 @@ DEQUANT_EFFICIENCY = 0.35
 LAUNCH_LORA = 1 / 1.3
 # Copying checkpoints to the host and back is mostly hidden behind arithmetic.
 OFFLOAD_SLOWDOWN = 1.05
+# Cards on which the prediction was held against a measured or published run; elsewhere it is arithmetic alone.
+CHECKED_CARDS = frozenset({"h200", "4090", "3090", "a100-40gb", "a10g"})
 
 
 def flops_per_token(request: MemoryRequest) -> float:
