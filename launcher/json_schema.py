@@ -25,7 +25,7 @@ Mode = Literal["strict", "lax"]
 
 # Keywords that this checker acts on, and those that it may pass over.
 ASSERTIONS = frozenset(
-    ["type", "enum", "const", "anyOf", "oneOf", "allOf", "if", "then", "else", "properties", "patternProperties", "additionalProperties", "required", "items", "prefixItems", "minItems", "maxItems", "uniqueItems", "minProperties", "minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "minLength", "maxLength", "pattern", "$ref"]
+    ["type", "enum", "const", "anyOf", "oneOf", "allOf", "if", "then", "else", "properties", "patternProperties", "additionalProperties", "required", "items", "prefixItems", "minItems", "maxItems", "uniqueItems", "minProperties", "propertyNames", "minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "minLength", "maxLength", "pattern", "$ref"]
 )
 ANNOTATIONS = frozenset(["$schema", "$id", "$defs", "$comment", "title", "description", "default", "examples", "deprecated", "x-plugin"])
 
@@ -181,6 +181,9 @@ class _Checker:
                 self.fail((*path, name), "required", name, value)
         if len(value) < schema.get("minProperties", 0):
             self.fail(path, "minProperties", schema["minProperties"], value)
+        if "propertyNames" in schema:
+            for key in value:
+                self.visit(key, schema["propertyNames"], (*path, key))
         properties: Json = schema.get("properties", {})
         patterns: Json = schema.get("patternProperties", {})
         additional = schema.get("additionalProperties", True)

@@ -224,7 +224,7 @@ def test_all_schema_problems_are_reported_at_once() -> None:
         "'recipe' is missing",
         "did you mean 'lora_r'",
         "such as 2.0e-4",
-        "none of: qlora, lora",
+        "settings.method cannot be 'full'",
     ]:
         assert part in text
 

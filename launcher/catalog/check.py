@@ -1,79 +1,70 @@
-"""Check data against one of the JSON Schemas under schemas/, with all problems at once, each with its line."""
+"""Check data against one of the schemas under schemas/, with all problems at once, each with its line."""
 
 from __future__ import annotations
 
-import json
-from functools import cache
-from typing import TYPE_CHECKING, Any
+from collections.abc import Hashable
+from typing import Any
 
-from launcher.errors import Problem, did_you_mean
-from launcher.resources import resource
+from launcher import json_schema
+from launcher.errors import Problem, did_you_mean, nearest
+from launcher.json_schema import Json, Mismatch, type_name
 from launcher.yaml_source import Positions
 
-if TYPE_CHECKING:
-    from jsonschema import Draft202012Validator
-    from jsonschema.exceptions import ValidationError
-
-
-@cache
-def _validator(name: str) -> Draft202012Validator:
-    from jsonschema import Draft202012Validator
-    from referencing import Registry, Resource
-
-    def read(uri: str) -> Resource[Any]:
-        return Resource.from_contents(json.loads(resource("schemas", uri).read_text(encoding="utf-8")))
-
-    registry: Registry[Any] = Registry(retrieve=read)  # type: ignore[call-arg]  # attrs alias that mypy does not see
-    return Draft202012Validator(read(name).contents, registry=registry)
+BOUNDS = {
+    "minimum": "at least",
+    "maximum": "at most",
+    "exclusiveMinimum": "more than",
+    "exclusiveMaximum": "less than",
+}
 
 
 def check(data: Any, schema: str, *, file: str | None = None, positions: Positions | None = None) -> list[Problem]:
     """The problems of ``data`` by ``schema`` (a file name such as "gpu.json"), in the file's order; [] when valid."""
-    problems = [
-        problem for error in _validator(schema).iter_errors(data) for problem in _explain(error, file, positions)
-    ]
-    return sorted(problems, key=lambda problem: (problem.line or 0, problem.column or 0, problem.message))
+    problems = []
+    for mismatch in json_schema.check(data, schema.removesuffix(".json")).errors:
+        message, hint, at_key = _explain(mismatch)
+        hint = hint or _description(json_schema.load_schema(schema.removesuffix(".json")), mismatch.path)
+        line = column = None
+        if positions is not None:
+            place = positions.key(mismatch.path) if at_key else positions.value(mismatch.path)
+            line, column = place.line, place.column
+        problems.append(Problem(message, file=file, line=line, column=column, hint=hint))
+    return sorted(problems, key=lambda problem: (problem.line or 0, problem.column or 0))
 
 
-def _explain(error: ValidationError, file: str | None, positions: Positions | None) -> list[Problem]:
-    path = tuple(error.absolute_path)
-    name = ".".join(str(part) for part in path)
-
-    def problem(message: str, *, key: Any = None, hint: str | None = None) -> Problem:
-        if positions is None:
-            return Problem(message, file=file, hint=hint)
-        place = positions.value(path) if key is None else positions.key((*path, key))
-        return Problem(message, file=file, line=place.line, column=place.column, hint=hint)
-
-    schema: Any = error.schema
-    value: Any = error.validator_value
-    instance: Any = error.instance
-    hint = schema.get("description")
-    match error.validator:
+def _explain(mismatch: Mismatch) -> tuple[str, str | None, bool]:
+    """What is wrong, what would be right, and whether the key is to blame rather than the value."""
+    name = ".".join(str(part) for part in mismatch.path) or "the file"
+    value, expected = mismatch.value, mismatch.expected
+    match mismatch.keyword:
         case "additionalProperties":
-            known = list(schema.get("properties", {}))
-            return [
-                problem(f"unknown key {_join(name, key)!r}", key=key, hint=did_you_mean(str(key), known))
-                for key in instance
-                if key not in known
-            ]
-        case "required":  # one error per missing key
-            key = next(key for key in value if key not in instance and repr(key) in error.message)
-            return [problem(f"the key {_join(name, key)!r} is missing")]
+            return f"unknown key {name!r}", did_you_mean(str(mismatch.path[-1]), mismatch.known), True
+        case "required":
+            return f"the key {name!r} is missing", None, True
         case "type":
-            wanted = " or ".join(value) if isinstance(value, list) else str(value)
-            if "number" in wanted and _is_number(instance):
-                hint = f"YAML reads {instance} as text: write it with a point, such as 2.0e-4"
-            return [problem(f"{name or 'the file'} must be of type {wanted}, not {_type(instance)}", hint=hint)]
+            wanted = " or ".join(expected)
+            hint = None
+            if "number" in expected and _is_number(value):
+                hint = f"YAML reads {value} as text: write it with a point, such as 2.0e-4"
+            return f"{name} must be of type {wanted}, not {type_name(value)}", hint, False
         case "enum":
-            choices = ", ".join(str(choice) for choice in value)
-            return [problem(f"{name}: {instance!r} is none of: {choices}", hint=hint)]
-        case _:
-            return [problem(f"{name or 'the file'}: {error.message}", hint=hint)]
+            guess = nearest(str(value), [str(item) for item in expected])
+            hint = f"did you mean {guess!r}?" if guess else f"known: {', '.join(str(item) for item in expected)}"
+            return f"{name} cannot be {value!r}", hint, False
+        case keyword if keyword in BOUNDS:
+            return f"{name} must be {BOUNDS[keyword]} {expected:g}, not {value:g}", None, False
+        case keyword:
+            return f"{name}: {value!r} does not satisfy {keyword} {expected}", None, False
 
 
-def _join(name: str, key: Any) -> str:
-    return f"{name}.{key}" if name else str(key)
+def _description(schema: Json, path: tuple[Hashable, ...]) -> str | None:
+    """What the schema says of the key at ``path``; it may lie in another file, behind a ``$ref``."""
+    for part in path:
+        if "$ref" in schema:
+            schema = json_schema.load_schema(schema["$ref"].removesuffix(".json"))
+        schema = schema.get("items", {}) if isinstance(part, int) else schema.get("properties", {}).get(part, {})
+    text: str | None = schema.get("description")
+    return text
 
 
 def _is_number(value: Any) -> bool:
@@ -84,8 +75,3 @@ def _is_number(value: Any) -> bool:
     except ValueError:
         return False
     return True
-
-
-def _type(value: Any) -> str:
-    names = {dict: "object", list: "array", str: "string", bool: "boolean", int: "integer", float: "number"}
-    return "null" if value is None else names.get(type(value), type(value).__name__)
