@@ -254,3 +254,9 @@ def test_the_overflow_list_has_evidence_for_each_family_of_the_design() -> None:
 
 def test_model_is_plain_data() -> None:
     assert Model(**asdict(load_model("mistral-7b"))) == load_model("mistral-7b")
+
+
+def test_a_reason_for_a_setting_that_does_not_exist_is_refused() -> None:
+    wrong = {"title": "x", "gpu": "a10g", "model": "mistral-7b", "recipe": "qlora", "reasons": {"lora_rank": "why"}}
+    [problem] = check(wrong, "preset.json")
+    assert "did you mean 'lora_r'" in str(problem)
