@@ -1,0 +1,145 @@
+"""The small files of a merged model: config, index, tokenizer, chat template, generation config, manifest."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from launcher.errors import BadInput, Problem
+from launcher.merge.tensors import INDEX, read_json
+
+MANIFEST = "merge.json"
+TEMPLATE = "chat_template.jinja"
+TOKENIZER_FILES = (
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "tokenizer.model",
+    "special_tokens_map.json",
+    "added_tokens.json",
+    "vocab.json",
+    "merges.txt",
+    TEMPLATE,
+    "preprocessor_config.json",
+    "processor_config.json",
+)
+
+# vLLM refuses float16 for these model types (gemma2 and gemma3: "Numerical instability", its ModelConfig checks).
+BFLOAT16_ONLY = {
+    "gemma2": "vLLM refuses float16 for Gemma 2",
+    "gemma3": "vLLM refuses float16 for Gemma 3",
+    "gemma3_text": "vLLM refuses float16 for Gemma 3",
+}
+
+
+def choose_dtype(wanted: str, config: dict[str, Any]) -> tuple[str, str]:
+    """The dtype of the merged weights and the reason. auto is float16, which keeps more of a small delta."""
+    reason = BFLOAT16_ONLY.get(str(config.get("model_type")))
+    if wanted == "auto":
+        return ("bfloat16", reason) if reason else ("float16", "float16 keeps more of a small delta than bfloat16 does")
+    return wanted, "asked for" + (f", although {reason}" if reason and wanted == "float16" else "")
+
+
+@dataclass(frozen=True)
+class Tokens:
+    """Special tokens that generation needs, by id; None where the tokenizer does not say."""
+
+    eos: int | None
+    pad: int | None
+
+
+def tokenizer_folder(wanted: str | None, adapter: Path, base: Path) -> Path:
+    """The trained tokenizer: the one that was named, else the adapter's own, else the base's."""
+    candidates = [Path(wanted)] if wanted else [adapter, base]
+    for folder in candidates:
+        if any((folder / name).is_file() for name in ("tokenizer.json", "tokenizer.model", "vocab.json")):
+            return folder
+    raise BadInput(Problem("no tokenizer in " + " or ".join(str(folder) for folder in candidates)))
+
+
+def special_tokens(folder: Path) -> Tokens:
+    """Ids of the end-of-sequence and padding tokens of the tokenizer in ``folder``."""
+    settings = read_json(folder / "tokenizer_config.json") if (folder / "tokenizer_config.json").is_file() else {}
+    ids: dict[str, int] = {
+        entry["content"]: int(number) for number, entry in (settings.get("added_tokens_decoder") or {}).items()
+    }
+    if (folder / "tokenizer.json").is_file():
+        full = read_json(folder / "tokenizer.json")
+        vocabulary = (full.get("model") or {}).get("vocab")
+        if isinstance(vocabulary, dict):
+            ids = {**vocabulary, **ids}
+        ids |= {entry["content"]: int(entry["id"]) for entry in full.get("added_tokens") or []}
+
+    def find(key: str) -> int | None:
+        token = settings.get(key)
+        text = token.get("content") if isinstance(token, dict) else token
+        return ids.get(text) if isinstance(text, str) else None
+
+    return Tokens(find("eos_token"), find("pad_token"))
+
+
+def merged_config(config: dict[str, Any], dtype: str, tokens: Tokens) -> dict[str, Any]:
+    """config.json of the merged model: no quantisation, the stored dtype, the trained tokenizer's special tokens."""
+    merged = {key: value for key, value in config.items() if key not in ("quantization_config", "torch_dtype")}
+    merged["dtype"] = dtype
+    for key, value in merged.items():
+        if key.endswith("_config") and isinstance(value, dict):
+            nested = {name: item for name, item in value.items() if name != "torch_dtype"}
+            if {"dtype", "torch_dtype"} & set(value):
+                nested["dtype"] = dtype
+            merged[key] = nested
+    for key, token in (("eos_token_id", tokens.eos), ("pad_token_id", tokens.pad)):
+        if token is not None:
+            merged[key] = token
+    return merged
+
+
+def generation_config(base: Path, config: dict[str, Any], tokens: Tokens) -> dict[str, Any]:
+    """The base's generation config, stopping first at the token that training ended turns with.
+
+    The base's other stop tokens are kept: chat models have several, and one too many costs nothing.
+    """
+    path = base / "generation_config.json"
+    merged: dict[str, Any] = read_json(path) if path.is_file() else {"_from_model_config": True}
+    eos = merged.get("eos_token_id", config.get("eos_token_id"))
+    others = eos if isinstance(eos, list) else [eos] if eos is not None else []
+    stops = [tokens.eos] if tokens.eos is not None else []
+    stops += [token for token in others if token not in stops]
+    if stops:
+        merged["eos_token_id"] = stops[0] if len(stops) == 1 else stops
+    if tokens.pad is not None:
+        merged["pad_token_id"] = tokens.pad
+    merged.setdefault("bos_token_id", config.get("bos_token_id"))
+    return {key: value for key, value in merged.items() if value is not None}
+
+
+def write_small_files(
+    staging: Path,
+    config: dict[str, Any],
+    generation: dict[str, Any],
+    tokenizer: Path,
+    template: Path | None,
+    index: dict[str, Any],
+    manifest: dict[str, Any],
+) -> None:
+    """Everything beside the shards. The staging folder is synced when it is published."""
+    for name in TOKENIZER_FILES:
+        if (tokenizer / name).is_file():
+            shutil.copyfile(tokenizer / name, staging / name)
+    if template is not None:
+        shutil.copyfile(template, staging / TEMPLATE)
+        path = staging / "tokenizer_config.json"
+        if path.is_file():  # one chat template, in one place
+            settings = read_json(path)
+            settings.pop("chat_template", None)
+            write(path, settings)
+    write(staging / "config.json", config)
+    write(staging / "generation_config.json", generation)
+    write(staging / INDEX, index)
+    write(staging / MANIFEST, manifest)
+
+
+def write(path: Path, data: dict[str, Any]) -> None:
+    path.write_text(json.dumps(data, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")

@@ -1,0 +1,257 @@
+"""The merge, as a job in the trainer's python: read, check, stream, write, publish."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from launcher.errors import BadInput, Problem, QlError, RunFailed, Unreadable
+from launcher.files import sha256_file
+from launcher.merge import engine, folder, writer
+from launcher.merge.adapter import CONFIG, WEIGHTS, Adapter, read_adapter
+from launcher.merge.engine import Engine, Figures
+from launcher.merge.names import spellings
+from launcher.merge.outline import Outline, outline
+from launcher.merge.record import Quantization, assume, from_record
+from launcher.merge.tensors import TensorRef, read_checkpoint, read_json
+
+SHARD_BYTES = 2_000_000_000
+FORMAT = 1
+
+Emit = Callable[[dict[str, Any]], None]
+
+
+def run(request: dict[str, Any], emit: Emit) -> dict[str, Any]:
+    """Merge ``request["adapter"]`` into ``request["base"]`` and write the model to ``request["out"]``.
+
+    Optional keys: ``record`` (quantization.json, else the rule of record.assume with ``quantized``), ``base_mode``
+    (dequantized or original), ``dtype`` (auto, float16, bfloat16), ``tokenizer``, ``chat_template``, ``device``,
+    ``shard_bytes``. Raises BadInput when adapter and base do not fit, before anything is written.
+    """
+    begin = time.monotonic()
+    out = Path(request["out"]).absolute()
+    merge = Merge(request)
+    finished = merge.already_done(out)
+    if finished is not None:
+        return {**finished, "seconds": 0.0, "resumed_shards": len(finished["shards"])}
+    manifest, resumed = merge.write(out, emit)
+    return {**manifest, "seconds": round(time.monotonic() - begin, 3), "resumed_shards": resumed}
+
+
+class Merge:
+    """A merge whose inputs have been read and found to fit."""
+
+    def __init__(self, request: dict[str, Any]) -> None:
+        self.base_path = base_folder(request["base"])
+        self.adapter_path = Path(request["adapter"])
+        self.mode = request.get("base_mode") or "dequantized"
+        if self.mode not in ("dequantized", "original"):
+            raise BadInput(f"base_mode {self.mode!r} is neither dequantized nor original")
+        self.config = read_json(self.base_path / "config.json")
+        self.base = read_checkpoint(self.base_path)
+        self.adapter = read_adapter(self.adapter_path)
+        self.quantization = quantization(request, self.config, self.base, self.adapter)
+        self.dtype, self.dtype_reason = folder.choose_dtype(request.get("dtype") or "auto", self.config)
+        self.outline: Outline = outline(
+            self.base,
+            self.config,
+            self.adapter,
+            self.quantization,
+            getattr(torch, self.dtype),
+            self.mode == "original",
+        )
+        template = request.get("chat_template")
+        self.template = Path(template) if template else None
+        self.tokenizer = folder.tokenizer_folder(request.get("tokenizer"), self.adapter_path, self.base_path)
+        self.tokens = folder.special_tokens(self.tokenizer)
+        self.shards = writer.split(self.outline.outputs, int(request.get("shard_bytes") or SHARD_BYTES))
+        largest = max((ref.nbytes for ref in self.base.values()), default=0)
+        self.device, self.device_reason = engine.choose_device(request.get("device") or "auto", largest)
+        self.fingerprint = self.identify()
+
+    def identify(self) -> str:
+        """A digest of all that decides the output's bytes, by which an interrupted merge is recognised."""
+        files = sorted({ref.path for ref in self.base.values()})
+        facts = {
+            "format": FORMAT,
+            "torch": torch.__version__,
+            "base": [(path.name, path.stat().st_size, path.stat().st_mtime_ns) for path in files],
+            "config": self.config,
+            "adapter": [sha256_file(self.adapter_path / name) for name in (CONFIG, WEIGHTS)],
+            "quantization": {**self.quantization.facts(), "tensors": sorted(self.quantization.tensors)},
+            "mode": self.mode,
+            "dtype": self.dtype,
+            "device": self.device.type,
+            "shards": [(shard.file, shard.nbytes) for shard in self.shards],
+            "template": self.template.read_text(encoding="utf-8") if self.template else None,
+            "tokenizer": [sha256_file(path) for path in self.tokenizer_files()],
+        }
+        return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
+
+    def tokenizer_files(self) -> list[Path]:
+        return [path for name in folder.TOKENIZER_FILES if (path := self.tokenizer / name).is_file()]
+
+    def already_done(self, out: Path) -> dict[str, Any] | None:
+        """The manifest of this very merge when it is complete in ``out``.
+
+        Raises Unreadable when ``out`` holds anything else.
+        """
+        if not out.exists() or (out.is_dir() and not any(out.iterdir())):
+            return None
+        try:
+            manifest = read_json(out / folder.MANIFEST)
+        except QlError:
+            manifest = {}
+        if manifest.get("fingerprint") != self.fingerprint:
+            raise Unreadable(Problem("the output folder is not empty", str(out), hint="name another with --out"))
+        return manifest
+
+    def write(self, out: Path, emit: Emit) -> tuple[dict[str, Any], int]:
+        """Write what is still missing and publish it; returns the manifest and how many shards were kept."""
+        staging = writer.Staging(out, self.fingerprint)
+        try:
+            staging.out.parent.mkdir(parents=True, exist_ok=True)
+            kept = staging.open()
+            total = sum(shard.nbytes for shard in self.shards)
+            done = sum(shard.nbytes for shard in self.shards if shard.file in kept)
+            writer.check_space(staging.path, total, done)
+            progress = Progress(emit, total, done)
+            machine = Engine(self.device)
+            try:
+                for shard in self.shards:
+                    if shard.file not in kept:
+                        self.write_shard(staging, shard, machine, progress)
+            finally:
+                machine.close()
+            manifest = self.manifest(staging)
+            config = folder.merged_config(self.outline.config, self.dtype, self.tokens)
+            generation = folder.generation_config(self.base_path, self.config, self.tokens)
+            index = self.index()
+            folder.write_small_files(staging.path, config, generation, self.tokenizer, self.template, index, manifest)
+            staging.publish()
+        except OSError as error:
+            raise RunFailed(Problem(f"cannot write the merged model: {error.strerror}", str(staging.out))) from None
+        return manifest, len(kept)
+
+    def write_shard(self, staging: writer.Staging, shard: writer.Shard, machine: Engine, progress: Progress) -> None:
+        file = writer.ShardWriter(staging.path, shard)
+        figures = Figures()
+        try:
+            for block in machine.run(list(shard.outputs)):
+                file.append(block.data, f"tensor {block.output.name!r}")
+                figures.add(block.figures)
+                progress.advance(block.data.nbytes, block.output.name)
+            progress.advance(len(shard.header), "the header")
+            sha256 = file.finish()
+        finally:
+            file.abandon()
+        staging.enter(shard, sha256, vars(figures))
+
+    def manifest(self, staging: writer.Staging) -> dict[str, Any]:
+        entries = [staging.done[shard.file] for shard in self.shards]
+        figures = Figures()
+        for entry in entries:
+            figures.add(Figures(**entry["figures"]))
+        notes = list(self.outline.notes)
+        trained_on = self.quantization.device
+        if self.mode == "dequantized" and self.quantization.kind and trained_on and trained_on != self.device.type:
+            notes.append(f"the base was quantised on {trained_on} and again here on {self.device.type}")
+        return {
+            "format": FORMAT,
+            "base": self.mode,
+            "base_path": str(self.base_path.absolute()),
+            "adapter_path": str(self.adapter_path.absolute()),
+            "dtype": self.dtype,
+            "dtype_reason": self.dtype_reason,
+            "quantization": self.quantization.facts(),
+            "tensors": len(self.outline.outputs),
+            "bytes": sum(entry["bytes"] for entry in entries),
+            **engine.facts(figures),
+            "device": self.device.type,
+            "device_reason": self.device_reason,
+            "notes": notes,
+            "tokenizer_path": str(self.tokenizer.absolute()),
+            "shards": [{key: entry[key] for key in ("file", "bytes", "sha256")} for entry in entries],
+            "fingerprint": self.fingerprint,
+        }
+
+    def index(self) -> dict[str, Any]:
+        weight_map = {output.name: shard.file for shard in self.shards for output in shard.outputs}
+        return {"metadata": {"total_size": self.outline.nbytes}, "weight_map": weight_map}
+
+
+class Progress:
+    """Tells of the bytes written, a few times a second."""
+
+    INTERVAL = 0.2
+
+    def __init__(self, emit: Emit, total: int, done: int) -> None:
+        self.emit, self.total, self.done = emit, total, done
+        self.begin, self.start_done = time.monotonic(), done
+        self.next = 0.0
+
+    def advance(self, count: int, tensor: str) -> None:
+        self.done += count
+        seconds = time.monotonic() - self.begin
+        if seconds < self.next and self.done < self.total:
+            return
+        self.next = seconds + self.INTERVAL
+        rate = (self.done - self.start_done) / seconds if seconds else 0.0
+        left = (self.total - self.done) / rate if rate else None
+        self.emit(
+            {
+                "event": "progress",
+                "done": self.done,
+                "total": self.total,
+                "unit": "bytes",
+                "rate": round(rate),
+                "seconds_left": None if left is None else round(left, 1),
+                "tensor": tensor,
+            }
+        )
+
+
+def base_folder(name: str) -> Path:
+    """The folder of the base: a local one, or what the hub's cache has (or can fetch) under that name."""
+    path = Path(name)
+    if path.is_dir():
+        return path
+    try:
+        from huggingface_hub import snapshot_download
+
+        return Path(snapshot_download(name, allow_patterns=["*.safetensors", "*.json", "*.jinja", "tokenizer*"]))
+    except Exception as error:
+        reason = str(error).splitlines()[0]
+        raise Unreadable(
+            Problem(f"no such base: no folder of that name, and not from the hub: {reason}", name)
+        ) from None
+
+
+def quantization(
+    request: dict[str, Any], config: dict[str, Any], base: dict[str, TensorRef], adapter: Adapter
+) -> Quantization:
+    """What training computed with: recorded, or read off a base that is stored quantised, or by the rule."""
+    if request.get("record"):
+        return from_record(request["record"], base)
+    if config.get("quantization_config"):
+        return stored_quantization(config)
+    modules = [spelling for module in adapter.updates for spelling in spellings(module)]
+    return assume(request.get("quantized") or "auto", config, base, modules)
+
+
+def stored_quantization(config: dict[str, Any]) -> Quantization:
+    """How a base that is stored quantised was quantised; each tensor carries the rest of its state itself."""
+    stored = config["quantization_config"]
+    method = stored.get("quant_method", "bitsandbytes")
+    if method != "bitsandbytes":
+        raise BadInput(Problem(f"the base is stored quantised by {method}, which ql cannot merge", "config.json"))
+    kind = stored.get("bnb_4bit_quant_type", "fp4") if stored.get("load_in_4bit") else "int8"
+    dtype = config.get("dtype") or config.get("torch_dtype")
+    source = "the base is stored quantised"
+    return Quantization(kind, bool(stored.get("bnb_4bit_use_double_quant")), 64, dtype, frozenset(), source)

@@ -1,0 +1,355 @@
+"""What will be written: every output tensor with where its base, its update and its replacement come from.
+
+All checks of an adapter against its base are here, before anything is written; every problem is reported at once.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from math import prod
+from typing import Any
+
+import torch
+
+from launcher.errors import BadInput, Problem
+from launcher.merge.adapter import Adapter, ExpertsUpdate, LowRank, Update
+from launcher.merge.names import BaseNames, embedding_names
+from launcher.merge.record import Quantization
+from launcher.merge.sources import EightBit, FourBit, Plain, Source, StoredEightBit, StoredFourBit
+from launcher.merge.tensors import FLOATS, TensorRef
+
+STATE = re.compile(
+    r"(?P<weight>.+\.weight)\.(?P<part>absmax|quant_map|nested_absmax|nested_quant_map|quant_state\..+)$"
+)
+
+
+@dataclass
+class Output:
+    """One tensor of the merged model."""
+
+    name: str
+    source: Source
+    dtype: torch.dtype
+    update: Callable[[], LowRank] | None = None
+    add: tuple[TensorRef, float] | None = None  # a trained lora_bias and its scale, for a base bias
+    rows: tuple[list[int], TensorRef] | None = None  # token rows that are replaced
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return self.source.shape
+
+    @property
+    def nbytes(self) -> int:
+        size: int = self.dtype.itemsize * prod(self.shape)
+        return size
+
+
+@dataclass
+class Outline:
+    outputs: list[Output]
+    config: dict[str, Any]
+    notes: list[str] = field(default_factory=list)
+
+    @property
+    def nbytes(self) -> int:
+        return sum(output.nbytes for output in self.outputs)
+
+
+def base_sources(
+    base: dict[str, TensorRef], quantization: Quantization, original: bool
+) -> tuple[dict[str, Source], list[Problem]]:
+    """How each weight of the base is read. With ``original`` nothing is rounded to what training computed with."""
+    load_dtype = getattr(torch, quantization.load_dtype) if quantization.load_dtype else None
+    states: dict[str, dict[str, TensorRef]] = {}
+    for name, ref in base.items():
+        match = STATE.fullmatch(name)
+        if match:
+            states.setdefault(match["weight"], {})[match["part"]] = ref
+    sources: dict[str, Source] = {}
+    problems = []
+    for name, ref in base.items():
+        if STATE.fullmatch(name) or name.endswith((".SCB", ".weight_format")):
+            continue
+        if name in states:
+            sources[name] = StoredFourBit(ref, states[name])
+        elif name.endswith(".weight") and name.removesuffix("weight") + "SCB" in base:
+            sources[name] = StoredEightBit(ref, base[name.removesuffix("weight") + "SCB"])
+        elif ref.dtype not in FLOATS:
+            if ref.dtype.is_floating_point:
+                problems.append(
+                    Problem(f"tensor {name!r} is stored in 8-bit floats, which ql cannot merge", str(ref.path))
+                )
+            sources[name] = Plain(ref, None)
+        elif original:
+            sources[name] = Plain(ref, None)
+        elif name in quantization.tensors and quantization.kind == "int8":
+            sources[name] = EightBit(ref)
+        elif name in quantization.tensors and quantization.kind:
+            dtype = load_dtype or ref.dtype
+            sources[name] = FourBit(ref, dtype, quantization.kind, quantization.block_size, quantization.double_quant)
+        else:
+            sources[name] = Plain(ref, load_dtype)
+    return sources, problems
+
+
+def outline(
+    base: dict[str, TensorRef],
+    config: dict[str, Any],
+    adapter: Adapter,
+    quantization: Quantization,
+    dtype: torch.dtype,
+    original: bool,
+) -> Outline:
+    """Lay out the merged model. Raises BadInput with every reason why this adapter does not fit this base."""
+    sources, problems = base_sources(base, quantization, original)
+    plan = _Plan(base, dict(config), adapter, dtype, sources, problems)
+    plan.check_stored_quantised(original)
+    plan.place_replacements()
+    plan.place_updates()
+    plan.place_experts()
+    plan.place_tokens()
+    plan.check_coverage()
+    plan.settle_tied()
+    if plan.problems:
+        raise BadInput(plan.problems)
+    return Outline(list(plan.outputs.values()), plan.config, adapter.notes)
+
+
+class _Plan:
+    """The outline while it grows."""
+
+    def __init__(
+        self,
+        base: dict[str, TensorRef],
+        config: dict[str, Any],
+        adapter: Adapter,
+        dtype: torch.dtype,
+        sources: dict[str, Source],
+        problems: list[Problem],
+    ) -> None:
+        self.base, self.config, self.adapter, self.problems = base, config, adapter, problems
+        self.sources = sources
+        self.dtype = dtype
+        self.names = BaseNames(base)
+        self.file = str(adapter.path)
+        self.outputs = {name: self.output(name, source) for name, source in sources.items()}
+        self.replaced: set[str] = set()
+        self.updated: set[str] = set()
+
+    def output(self, name: str, source: Source) -> Output:
+        stored = source.refs[0].dtype
+        quantised = isinstance(source, StoredFourBit | StoredEightBit)
+        return Output(name, source, self.dtype if quantised or stored in FLOATS else stored)
+
+    def problem(self, message: str, hint: str | None = None) -> None:
+        self.problems.append(Problem(message, self.file, hint=hint))
+
+    def find(self, name: str, what: str) -> str | None:
+        """The output that training calls ``name``; a problem when the base has none."""
+        found = self.names.find(name)
+        if found is None or found not in self.outputs:
+            self.problem(
+                f"the adapter {what} {name!r}, which the base does not have", "is this the base it was trained on?"
+            )
+            return None
+        return found
+
+    def fits(self, module: str, shape: tuple[int, ...], target: str) -> bool:
+        if self.outputs[target].shape == shape:
+            return True
+        self.problem(
+            f"the adapter's update of {module!r} is for a weight of shape {list(shape)}, "
+            f"and the base has {list(self.outputs[target].shape)}",
+            "is this the base it was trained on?",
+        )
+        return False
+
+    def check_stored_quantised(self, original: bool) -> None:
+        """With a base that exists only quantised there are no original weights to merge into."""
+        stored = [name for name, o in self.outputs.items() if isinstance(o.source, StoredFourBit | StoredEightBit)]
+        if original and stored:
+            message = f"--base-mode original needs 16-bit weights, and {len(stored)} tensors are stored quantised"
+            self.problems.append(Problem(message, hint="merge into the dequantized base instead"))
+
+    def place_replacements(self) -> None:
+        """Tensors that the adapter holds whole: modules_to_save, trained biases, resized embeddings."""
+        embedding, head = embedding_names([*self.outputs, *self.adapter.replacements])
+        for name, ref in self.adapter.replacements.items():
+            found = self.names.find(name)
+            tied_head = name == head and found is None and embedding is not None
+            if found is None and not tied_head:
+                self.problem(f"the adapter replaces {name!r}, which the base does not have")
+                continue
+            target = found or name
+            resizable = tied_head or target in embedding_names(self.outputs)
+            if not tied_head and self.outputs[target].shape != ref.shape:
+                same_width = len(ref.shape) == 2 and self.outputs[target].shape[1:] == ref.shape[1:]
+                if not (resizable and same_width):
+                    self.fits(name, ref.shape, target)
+                    continue
+            self.outputs[target] = Output(target, Plain(ref, None), self.dtype)
+            self.replaced.add(target)
+
+    def place_updates(self) -> None:
+        for module, update in self.adapter.updates.items():
+            name = f"{module}.weight"
+            target = self.untie_head(name) if self.is_tied_head(name) else self.find(name, "updates")
+            if target is None or not self.fits(module, update.shape, target):
+                continue
+            self.outputs[target].update = update.load
+            self.updated.add(target)
+            if update.magnitude is not None and update.magnitude.elements != update.shape[0]:
+                self.problem(f"the DoRA magnitude of {module!r} has {update.magnitude.elements} rows")
+            if update.bias is not None:
+                self.place_bias(module, update, update.bias)
+
+    def place_bias(self, module: str, update: Update, bias: TensorRef) -> None:
+        target = self.find(f"{module}.bias", "adds a lora_bias to")
+        if target is not None and self.fits(f"{module}.bias", bias.shape, target):
+            self.outputs[target].add = bias, update.scale
+
+    def is_tied_head(self, name: str) -> bool:
+        """Whether ``name`` is an output head that the base does not store, because it is the embedding."""
+        missing = self.names.find(name) is None and name not in self.outputs
+        return missing and name.endswith("lm_head.weight") and embedding_names(self.outputs)[0] is not None
+
+    def untie_head(self, name: str) -> str:
+        """Give a tied head a tensor of its own, equal to the embedding, so that it can be updated alone."""
+        embedding, _ = embedding_names(self.base)
+        assert embedding is not None
+        self.outputs[name] = self.output(name, self.sources[embedding])
+        return name
+
+    def place_experts(self) -> None:
+        """Updates of fused experts, given to the tensors of the single experts that the base stores."""
+        containers: dict[str, list[str]] = {}
+        for wrapped in self.adapter.wrapped:
+            containers.setdefault(wrapped.replace(".base_layer", ""), []).append(wrapped)
+        for module, wrapped_names in containers.items():
+            container = self.names.expert_container(module)
+            projections = self.names.projections(container) if container else None
+            if container is None or projections is None:
+                self.problem(f"the adapter updates the experts {module!r}, and the base does not store them one by one")
+                continue
+            table = self.names.experts[container]
+            count = 1 + max(index for index, _ in table)
+            shapes = {p: self.outputs[table[0, p]].shape for p in projections if (0, p) in table}
+            gate, up, down = projections
+            fused = (2 * shapes[gate][0], shapes[gate][1])
+            for wrapped in wrapped_names:
+                a, b = self.adapter.wrapped[wrapped]
+                shape = (b.shape[0], a.shape[1])
+                if a.shape[0] % count or shape not in (fused, shapes[down]):
+                    self.problem(
+                        f"the adapter's update of {wrapped!r} is for experts of shape {list(shape)}, "
+                        f"and the base has {list(fused)} and {list(shapes[down])} in {count} experts"
+                    )
+                    continue
+                inner = wrapped.endswith(".base_layer")
+                is_fused = shape == fused and (fused != shapes[down] or inner)
+                parameter = "gate_up_proj" if is_fused else "down_proj"
+                rank = a.shape[0] // count
+                scale = self.adapter.scale([f"{module}.{parameter}"], rank)
+                update = ExpertsUpdate(wrapped, a, b, count, scale)
+                half = shapes[gate][0]
+                shares = {gate: slice(0, half), up: slice(half, 2 * half)} if is_fused else {down: slice(0, shape[0])}
+                for index in range(count):
+                    for projection, rows in shares.items():
+                        target = table[index, projection]
+                        self.outputs[target].update = _expert_loader(update, index, rows)
+                        self.updated.add(target)
+
+    def place_tokens(self) -> None:
+        for module, (indices, ref) in self.adapter.tokens.items():
+            target = self.find(f"{module}.weight", "trains tokens of")
+            if target is None:
+                continue
+            shape = self.outputs[target].shape
+            if ref.shape != (len(indices), shape[1]) or any(not 0 <= index < shape[0] for index in indices):
+                self.problem(f"the trained tokens of {module!r} do not fit a weight of shape {list(shape)}")
+                continue
+            self.outputs[target].rows = indices, ref
+
+    def check_coverage(self) -> None:
+        """peft wraps every layer unless told otherwise: an adapter that stops short is for a shallower base."""
+        config = self.adapter.config
+        targets = config.get("target_modules")
+        limited = config.get("layers_to_transform") is not None or config.get("exclude_modules")
+        if limited or not isinstance(targets, list) or any(re.search(r"\d", str(target)) for target in targets):
+            return
+        missing = [
+            name
+            for name in self.outputs
+            if name.endswith(".weight")
+            and name not in self.updated
+            and any(name.removesuffix(".weight").endswith(f".{target}") for target in targets)
+        ]
+        if missing and self.updated:
+            self.problem(
+                f"the adapter targets {', '.join(sorted(map(str, targets)))} and has no update for {missing[0]!r} "
+                f"and {len(missing) - 1} others",
+                "is this the base it was trained on?",
+            )
+
+    def settle_tied(self) -> None:
+        """Keep embedding and head one tensor where training did; make them two where it changed one of them."""
+        embedding, head = embedding_names(self.outputs)
+        if embedding is None:
+            return
+        stored_head = next((name for name in self.base if name == head), None)
+        tied = self.config.get("tie_word_embeddings", stored_head is None)
+        tied = bool(tied) or stored_head is None
+        changed = {name for name in (embedding, head) if name in self.replaced | self.updated}
+        if tied and head is not None and not changed:
+            del self.outputs[head]  # stored twice, and still one tensor
+        elif tied and changed:
+            head = self.separate(embedding, head, changed)
+        rows = self.outputs[embedding].shape[0]
+        if head in self.outputs and self.outputs[head].shape[0] != rows:
+            self.problem(
+                f"the merged embedding would have {rows} rows and the head {self.outputs[head].shape[0]}",
+                "the adapter was trained with resized embeddings and holds only one of the two",
+            )
+        for part in (self.config, self.config.get("text_config")):
+            if isinstance(part, dict) and ("vocab_size" in part or part is self.config):
+                part["vocab_size"] = rows
+
+    def separate(self, embedding: str, head: str | None, changed: set[str]) -> str | None:
+        """Decide about a tied pair of which something was trained; returns the head that is written, if any."""
+        resized = self.outputs[embedding].shape[0] != self.base[embedding].shape[0]
+        if changed == {embedding, head} and embedding in self.replaced and head in self.replaced:
+            assert head is not None
+            first, second = self.outputs[embedding].source.refs[0], self.outputs[head].source.refs[0]
+            if not {embedding, head} & self.updated and _equal(first, second):
+                del self.outputs[head]
+                return None
+        if changed == {embedding} and embedding in self.replaced and resized:
+            if "embed_tokens" in (self.adapter.config.get("modules_to_save") or []):
+                self.problem(
+                    "the adapter trained a resized embedding apart from the head that is tied to it, and the head's "
+                    "new rows were not saved",
+                    "train with ensure_weight_tying, or with lm_head in modules_to_save as well",
+                )
+            return None
+        if head is None or head not in self.outputs:
+            head = self.untie_head(head or "lm_head.weight")
+        self.config["tie_word_embeddings"] = False
+        self.adapter.notes.append("training changed embedding and head apart: the merged model stores both, untied")
+        return head
+
+
+def _expert_loader(update: ExpertsUpdate, index: int, rows: slice) -> Callable[[], LowRank]:
+    return lambda: update.load(index, rows)
+
+
+def _equal(first: TensorRef, second: TensorRef) -> bool:
+    """Whether two stored tensors are the same, compared a few rows at a time."""
+    if first.shape != second.shape or first.dtype != second.dtype:
+        return False
+    step = max(1, (16 << 20) // max(1, first.row_elements))
+    return all(
+        torch.equal(first.read(row, min(row + step, first.rows)), second.read(row, min(row + step, first.rows)))
+        for row in range(0, first.rows, step)
+    )

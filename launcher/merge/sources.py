@@ -1,0 +1,266 @@
+"""Base weights as training computed with them, in float32, row block by row block.
+
+A source is opened once per tensor (``open``): that is where a whole tensor must be seen, for the mean of all absmax
+values that double quantisation subtracts. ``Rows.block`` then gives any rows; it is called from several threads.
+"""
+
+from __future__ import annotations
+
+import json
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass
+from math import gcd
+
+import torch
+
+from launcher.errors import BadInput, Problem
+from launcher.merge import library, nf4
+from launcher.merge.tensors import TensorRef
+
+HOLD_BYTES = 256 << 20
+"""A tensor up to this size is read once and held; of a larger one each row block is read again when its turn comes."""
+
+Parallel = Callable[[Callable[[int, int], torch.Tensor], list[tuple[int, int]]], list[torch.Tensor]]
+"""Runs a function over row ranges on all cores and returns the results in order."""
+
+
+class Rows(ABC):
+    """A tensor that is open for reading."""
+
+    original: Callable[[int, int], torch.Tensor] | None = None
+    """The same rows before quantisation, in float32, where that is known."""
+
+    @abstractmethod
+    def block(self, first: int, last: int, scratch: nf4.Scratch) -> torch.Tensor:
+        """Rows ``first`` to ``last``, flat, float32; may be a view into ``scratch``."""
+
+
+class Source(ABC):
+    """Where a tensor of the base comes from. ``shape`` is that of the weight, ``refs`` are the stored tensors."""
+
+    shape: tuple[int, ...]
+    align = 1
+    """Row blocks must begin at a multiple of this many rows."""
+
+    @property
+    @abstractmethod
+    def refs(self) -> list[TensorRef]: ...
+
+    @abstractmethod
+    def open(self, ranges: list[tuple[int, int]], parallel: Parallel, device: torch.device) -> Rows: ...
+
+
+def reader(ref: TensorRef) -> Callable[[int, int], torch.Tensor]:
+    """Rows of ``ref`` in the stored dtype, flat: from memory where the tensor is small enough to be held."""
+    if ref.nbytes > HOLD_BYTES:
+        return ref.read
+    held = ref.read()
+    return lambda first, last: held[first * ref.row_elements : last * ref.row_elements]
+
+
+def rows_per_multiple(elements_per_row: int, block: int) -> int:
+    """The fewest rows whose elements are a whole number of blocks."""
+    return block // gcd(elements_per_row, block)
+
+
+@dataclass(frozen=True)
+class Plain(Source):
+    """A tensor as it is stored, rounded to the dtype the base was loaded in (None: not rounded)."""
+
+    ref: TensorRef
+    load_dtype: torch.dtype | None
+
+    @property
+    def shape(self) -> tuple[int, ...]:  # type: ignore[override]
+        return self.ref.shape
+
+    @property
+    def refs(self) -> list[TensorRef]:
+        return [self.ref]
+
+    def open(self, ranges: list[tuple[int, int]], parallel: Parallel, device: torch.device) -> Rows:
+        read = reader(self.ref)
+        load_dtype = self.load_dtype
+
+        class PlainRows(Rows):
+            def block(self, first: int, last: int, scratch: nf4.Scratch) -> torch.Tensor:
+                stored = read(first, last).to(device)
+                return (stored if load_dtype is None else stored.to(load_dtype)).float()
+
+        return PlainRows()
+
+
+@dataclass(frozen=True)
+class FourBit(Source):
+    """A 16- or 32-bit tensor through bitsandbytes' 4-bit round trip, then rounded to ``load_dtype``.
+
+    On a CPU by our own NF4 code where it is known to give the installed library's bits, else by the library.
+    """
+
+    ref: TensorRef
+    load_dtype: torch.dtype
+    kind: str
+    block_size: int
+    double_quant: bool
+
+    @property
+    def shape(self) -> tuple[int, ...]:  # type: ignore[override]
+        return self.ref.shape
+
+    @property
+    def align(self) -> int:  # type: ignore[override]
+        return rows_per_multiple(self.ref.row_elements, self.block_size)
+
+    @property
+    def refs(self) -> list[TensorRef]:
+        return [self.ref]
+
+    def open(self, ranges: list[tuple[int, int]], parallel: Parallel, device: torch.device) -> Rows:
+        read = reader(self.ref)
+        columns, block, dtype = self.ref.row_elements, self.block_size, self.load_dtype
+
+        def loaded(first: int, last: int) -> torch.Tensor:
+            return read(first, last).to(dtype)
+
+        if device.type != "cpu" or self.kind != "nf4" or not library.agrees_with_nf4():
+            weights = loaded(0, self.ref.rows).view(self.shape).to(device)
+            restored = library.four_bit_round_trip(weights, self.kind, block, self.double_quant).view(-1)
+
+            class LibraryRows(Rows):
+                def original(self, first: int, last: int) -> torch.Tensor:
+                    return weights[first:last].float().flatten()
+
+                def block(self, first: int, last: int, scratch: nf4.Scratch) -> torch.Tensor:
+                    return restored[first * columns : last * columns].float()
+
+            return LibraryRows()
+
+        maxima = parallel(lambda first, last: nf4.block_absmax(loaded(first, last), block), ranges)
+        absmax = torch.cat(maxima)
+        if not bool(torch.isfinite(absmax).all()):
+            raise BadInput(Problem(f"tensor {self.ref.name!r} has non-finite values", str(self.ref.path)))
+        scale = nf4.nested_absmax(absmax) if self.double_quant else absmax
+
+        class FastRows(Rows):
+            def original(self, first: int, last: int) -> torch.Tensor:
+                return loaded(first, last).float()
+
+            def block(self, first: int, last: int, scratch: nf4.Scratch) -> torch.Tensor:
+                span = slice(first * columns // block, -(-last * columns // block))
+                value = nf4.round_trip(loaded(first, last), absmax[span], scale[span], block, scratch)
+                return value if dtype == torch.float32 else value.copy_(value.to(dtype))
+
+        return FastRows()
+
+
+@dataclass(frozen=True)
+class EightBit(Source):
+    """A tensor through LLM.int8() (https://arxiv.org/abs/2208.07339): to float16, then 8 bits per row.
+
+    bitsandbytes multiplies the 8-bit numbers by ``row maximum / 127`` in float32, so nothing is rounded after that.
+    """
+
+    ref: TensorRef
+
+    @property
+    def shape(self) -> tuple[int, ...]:  # type: ignore[override]
+        return self.ref.shape
+
+    @property
+    def refs(self) -> list[TensorRef]:
+        return [self.ref]
+
+    def open(self, ranges: list[tuple[int, int]], parallel: Parallel, device: torch.device) -> Rows:
+        read = reader(self.ref)
+        columns = self.ref.row_elements
+
+        class IntRows(Rows):
+            def original(self, first: int, last: int) -> torch.Tensor:
+                return read(first, last).to(device).float()
+
+            def block(self, first: int, last: int, scratch: nf4.Scratch) -> torch.Tensor:
+                weights = read(first, last).to(device, torch.float16).view(-1, columns).float()
+                largest = weights.abs().amax(1, keepdim=True)
+                steps = torch.round(weights * (127.0 / largest)).nan_to_num_(0.0)
+                return steps.mul_(largest).mul_(1 / 127).flatten()
+
+        return IntRows()
+
+
+@dataclass(frozen=True)
+class StoredEightBit(Source):
+    """A weight that the base stores in 8 bits, with its row maxima beside it."""
+
+    ref: TensorRef
+    scales: TensorRef
+
+    @property
+    def shape(self) -> tuple[int, ...]:  # type: ignore[override]
+        return self.ref.shape
+
+    @property
+    def refs(self) -> list[TensorRef]:
+        return [self.ref, self.scales]
+
+    def open(self, ranges: list[tuple[int, int]], parallel: Parallel, device: torch.device) -> Rows:
+        read = reader(self.ref)
+        scales = self.scales.tensor().float().to(device)
+        columns = self.ref.row_elements
+
+        class IntRows(Rows):
+            def block(self, first: int, last: int, scratch: nf4.Scratch) -> torch.Tensor:
+                steps = read(first, last).to(device).view(-1, columns).float()
+                return steps.mul_(scales[first:last, None]).mul_(1 / 127).flatten()
+
+        return IntRows()
+
+
+@dataclass(frozen=True)
+class StoredFourBit(Source):
+    """A weight that the base stores as bitsandbytes wrote it: packed codes, and the state that undoes them."""
+
+    ref: TensorRef
+    state: dict[str, TensorRef]
+
+    @property
+    def facts(self) -> dict[str, object]:
+        packed = next(ref for name, ref in self.state.items() if name.startswith("quant_state."))
+        facts: dict[str, object] = json.loads(bytes(packed.read().tolist()))
+        return facts
+
+    @property
+    def shape(self) -> tuple[int, ...]:  # type: ignore[override]
+        return tuple(self.facts["shape"])  # type: ignore[arg-type]
+
+    @property
+    def align(self) -> int:  # type: ignore[override]
+        return rows_per_multiple(self.shape[1], max(int(self.facts["blocksize"]), 64))  # type: ignore[call-overload]
+
+    @property
+    def refs(self) -> list[TensorRef]:
+        return [self.ref, *self.state.values()]
+
+    def open(self, ranges: list[tuple[int, int]], parallel: Parallel, device: torch.device) -> Rows:
+        facts = self.facts
+        columns, block = self.shape[1], int(facts["blocksize"])  # type: ignore[call-overload]
+        dtype = getattr(torch, str(facts["dtype"]))
+        code = self.state["quant_map"].tensor().float()
+        absmax = self.state["absmax"].read()
+        if "nested_absmax" in self.state:
+            nested = self.state["nested_absmax"].read().repeat_interleave(int(facts["nested_blocksize"]))  # type: ignore[call-overload]
+            values = self.state["nested_quant_map"].tensor()[absmax.int()]
+            absmax = values * nested[: len(values)] + float(facts["nested_offset"])  # type: ignore[arg-type]
+        absmax = absmax.float().to(device)
+        pairs = torch.stack([code.repeat_interleave(16), code.repeat(16)], 1).to(device)  # high half first
+        packed = self.ref.read().view(torch.uint8)
+
+        class StoredRows(Rows):
+            def block(self, first: int, last: int, scratch: nf4.Scratch) -> torch.Tensor:
+                low, high = first * columns, last * columns
+                codes = packed[low // 2 : -(-high // 2)].to(device).int()
+                value = torch.index_select(pairs, 0, codes).view(-1)[: high - low]
+                span = absmax[low // block : -(-high // block)]
+                return (value * span.repeat_interleave(block)[: high - low]).to(dtype).float()
+
+        return StoredRows()
