@@ -134,11 +134,10 @@ class _Checker:
             if passed:
                 self.fail(path, "oneOf", branches, value)
                 return value
-        # Tell of the branch that the value was meant for: the one that gets past the type.
+        # Tell of the branch that the value was meant for: of those that get past the type, the one that fits best.
         near = [errors for _, errors in results if not any(e.path == path and e.keyword == "type" for e in errors)]
-        deep = [errors for errors in near if not any(e.path == path and e.keyword == "enum" for e in errors)]
-        if len(near) == 1 or len(deep) == 1 or (deep and isinstance(value, dict | list)):
-            self.errors.extend(min(deep or near, key=len))
+        if len(near) == 1 or (near and isinstance(value, dict | list)):
+            self.errors.extend(min(near, key=len))
         else:
             resolved = [self.resolve(branch["$ref"]) if "$ref" in branch else branch for branch in branches]
             self.fail(path, "oneOf" if exactly_one else "anyOf", resolved, value)

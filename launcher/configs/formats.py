@@ -105,7 +105,6 @@ def sarif(findings: Sequence[Finding], sources: Sources, files: int, *, colour: 
     driver = {
         "name": "ql",
         "semanticVersion": __version__,
-        "informationUri": "https://pypi.org/project/ql/",
         "rules": [_sarif_rule(code) for code in codes],
     }
     results = [_sarif_result(finding, codes.index(finding.code)) for finding in findings]

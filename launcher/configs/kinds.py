@@ -22,7 +22,7 @@ _MARKS: tuple[tuple[Kind, frozenset[str]], ...] = (
     ("model", frozenset({"hidden_size", "num_layers"})),
     ("preset", frozenset({"gpu", "model", "recipe"})),
     ("run", frozenset({"stages", "state"})),
-    ("unsloth", frozenset({"base_model", "per_device_train_batch_size"})),
+    ("unsloth", frozenset({"base_model", "train_file"})),
     ("recipe", frozenset({"settings", "title"})),
     ("axolotl", frozenset({"base_model"})),
     ("axolotl", frozenset({"datasets"})),

@@ -51,7 +51,7 @@ def _deprecated(name: str) -> str:
     "QL107",
     "error",
     axolotl=(
-        "ValidationMixin.check_deprecated_unsloth_fields",
+        "DatasetValidationMixin.check_deprecated_unsloth_fields",
         *(_deprecated(name) for name in ("max_packed_sequence_len", "rope_scaling", "s2_attention")),
         *(_deprecated(name) for name in ("flash_attn_rms_norm", *REMOVED_WHEN_SET)),
     ),
@@ -73,10 +73,10 @@ def removed_key(c: Config) -> Iterator[Hit]:
     axolotl=(
         *(_deprecated(name) for name in ("noisy_embedding_alpha", "dpo_beta", "evaluation_strategy")),
         *(_deprecated(name) for name in ("eval_table_size", "eval_max_new_tokens")),
-        "ValidationMixin.check_eval_strategy",
-        "ValidationMixin.check_multipack_buffer_size",
-        "ValidationMixin.check_rl_beta",
-        "ValidationMixin.check_context_parallel_size",
+        "TrainingValidationMixin.check_eval_strategy",
+        "TrainingValidationMixin.check_multipack_buffer_size",
+        "ComplexValidationMixin.check_rl_beta",
+        "ComplexValidationMixin.check_context_parallel_size",
         "AxolotlConfigWCapabilities.default_dataset_num_proc",
         "AxolotlConfigWCapabilities.migrate_gc_steps",
         "HyperparametersConfig.hint_batch_size_set",
@@ -97,7 +97,7 @@ def deprecated_key(c: Config) -> Iterator[Hit]:
             yield c.key(old, f"{old} is superseded", f"use {new}")
 
 
-@rule("QL109", "error", axolotl=("ValidationMixin.check_neftune", "ValidationMixin.check_multipack_buffer_size"))
+@rule("QL109", "error", axolotl=("TrainingValidationMixin.check_neftune", "TrainingValidationMixin.check_multipack_buffer_size"))
 def old_and_new_name(c: Config) -> Iterator[Hit]:
     """A key is given under its old and its new name.
 
@@ -132,7 +132,7 @@ def attention_flag_and_implementation(c: Config) -> Iterator[Hit]:
             yield c.key(flag, f"{flag} ({name}) beside attn_implementation: {c.get('attn_implementation')}", "remove it")
 
 
-@rule("QL112", "warning", axolotl="ValidationMixin.check_gradient_checkpointing_w_offload")
+@rule("QL112", "warning", axolotl="ModelCompatibilityValidationMixin.check_gradient_checkpointing_w_offload")
 def offload_as_checkpointing(c: Config) -> Iterator[Hit]:
     """`gradient_checkpointing: offload` or `offload_disk`.
 

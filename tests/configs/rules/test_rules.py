@@ -1,0 +1,91 @@
+from __future__ import annotations
+
+import inspect
+import re
+import runpy
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from launcher.configs.rules import RULES
+from launcher.configs.validate import check_text
+
+CASES = runpy.run_path(str(Path(__file__).with_name("cases.py")))
+VERSIONS = {"QL362": "0.18", "QL602": "0.17"}  # rules of older Axolotls; the others are tried with the newest
+
+
+def text(changes: dict[str, Any]) -> str:
+    data = {key: value for key, value in (CASES["BASE"] | changes).items() if value is not None}
+    return yaml.safe_dump(data, sort_keys=False)
+
+
+def codes(changes: dict[str, Any], *, version: str | None = None, gpu: str | None = None) -> list[str]:
+    found = check_text(text(changes), file="config.yaml", kind="axolotl", axolotl_version=version, gpu=gpu)
+    return [finding.code for finding in found]
+
+
+def test_every_rule_has_a_bad_and_a_good_config() -> None:
+    assert sorted(RULES) == sorted([*CASES["CASES"], *CASES["CARD_CASES"]])
+
+
+def test_the_good_config_is_good() -> None:
+    assert codes({}) == []
+
+
+@pytest.mark.parametrize("code", sorted(CASES["CASES"]))
+def test_rule(code: str) -> None:
+    bad, good = CASES["CASES"][code]
+    assert code in codes(bad, version=VERSIONS.get(code))
+    assert code not in codes(good, version=VERSIONS.get(code))
+
+
+@pytest.mark.parametrize("code", sorted(CASES["CARD_CASES"]))
+def test_rule_of_a_card(code: str) -> None:
+    bad_card, good_card, changes = CASES["CARD_CASES"][code]
+    assert code in codes(changes, gpu=bad_card)
+    assert code not in codes(changes, gpu=good_card)
+    assert code not in codes(changes), "without --gpu nothing is said of cards"
+
+
+@pytest.mark.parametrize("code", sorted(RULES))
+def test_a_rule_documents_itself(code: str) -> None:
+    rule = RULES[code]
+    assert re.fullmatch(r"QL\d{3}", code)
+    assert rule.title.endswith("."), "the first line says what is wrong"
+    assert rule.why, "the second paragraph says why it matters"
+    assert len(inspect.getsource(rule.check).splitlines()) < 45, "a rule is one small function"
+
+
+@pytest.mark.parametrize(("code", "version"), [("QL361", "0.18"), ("QL340", "0.18"), ("QL601", "0.17")])
+def test_a_rule_keeps_to_its_versions(code: str, version: str) -> None:
+    bad, _ = CASES["CASES"][code]
+    assert code not in codes(bad, version=version)
+    assert code in codes(bad)
+
+
+def test_a_value_of_the_wrong_type_is_reported_once() -> None:
+    assert codes({"lora_r": [1]}) == ["QL102"]
+
+
+def test_pydantics_conversions_are_no_errors() -> None:
+    loose = {"lora_r": "16", "learning_rate": "2e-4", "load_in_4bit": "yes", "num_epochs": 3, "micro_batch_size": 2.0}
+    assert codes(loose) == []
+
+
+@pytest.mark.parametrize(
+    ("name", "family"),
+    [("google/gemma-3-4b-it", "gemma3"), ("Qwen/Qwen2.5-0.5B", "qwen2"), ("someone/Qwen3-30B-A3B", "qwen3_moe")],
+)
+def test_a_family_is_known_by_its_name(name: str, family: str) -> None:
+    found = check_text(text({"base_model": name, "bf16": False, "fp16": True}), file="x.yaml")
+    assert [f.message.split()[0] for f in found if f.code == "QL701"] == [family]
+
+
+def test_a_local_folder_tells_its_architecture(tmp_path: Path) -> None:
+    (tmp_path / "base").mkdir()
+    (tmp_path / "base" / "config.json").write_text('{"model_type": "gemma2", "max_position_embeddings": 1024}')
+    path = tmp_path / "config.yaml"
+    found = check_text(text({"base_model": "base", "bf16": False, "fp16": True}), file=str(path))
+    assert {"QL701", "QL707"} <= {finding.code for finding in found}
