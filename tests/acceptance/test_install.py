@@ -1,0 +1,67 @@
+"""Wheel, sdist and editable install, each in a clean environment with the core dependencies alone."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+pytestmark = pytest.mark.acceptance
+
+# Runs in the clean environment, outside the checkout: every preset as a dry run, and every file where it belongs.
+PROBE = """
+import contextlib, io, json, sys
+from click.testing import CliRunner
+from launcher.catalog import list_presets
+from launcher.cli.main import main
+from launcher.resources import resource
+
+data, golden = sys.argv[1:]
+failed = {}
+for name in list_presets():
+    argv = ["launch", "--dry-run", "--preset", name, "--data", data, "--golden", golden, "--gate", "exact_match>=0.8"]
+    for backend in ("axolotl", "unsloth"):
+        result = CliRunner().invoke(main, [*argv, "--backend", backend])
+        if result.exit_code or "config.yaml" not in result.stdout:
+            failed[f"{name} {backend}"] = result.output + repr(result.exception)
+heavy = sorted({"torch", "transformers", "numpy", "peft"} & set(sys.modules))
+print(json.dumps({"presets": len(list_presets()), "failed": failed, "heavy": heavy, "home": str(resource("presets"))}))
+"""
+
+
+def run(*argv: str | Path, cwd: Path) -> str:
+    environment = {key: value for key, value in os.environ.items() if key not in ("PYTHONPATH", "VIRTUAL_ENV")}
+    done = subprocess.run(argv, cwd=cwd, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, f"{argv}\n{done.stdout}\n{done.stderr}"
+    return done.stdout
+
+
+@pytest.fixture(scope="module")
+def built(root: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    folder = tmp_path_factory.mktemp("dist")
+    run(sys.executable, "-m", "build", "--no-isolation", "--outdir", folder, root, cwd=folder)
+    return {"wheel": next(folder.glob("*.whl")), "sdist": next(folder.glob("*.tar.gz")), "editable": root}
+
+
+@pytest.mark.parametrize("kind", ["wheel", "sdist", "editable"])
+def test_every_preset_dry_runs_in_a_core_install(
+    kind: str, built: dict[str, Path], root: Path, tmp_path: Path
+) -> None:
+    run(sys.executable, "-m", "venv", tmp_path / "env", cwd=tmp_path)
+    python = tmp_path / "env" / "bin" / "python"
+    what = ["-e", built[kind]] if kind == "editable" else [built[kind]]
+    run(python, "-m", "pip", "install", "--quiet", *what, cwd=tmp_path)
+    (tmp_path / "probe.py").write_text(PROBE)
+    examples = root / "examples"
+    out = run(python, "probe.py", examples / "tickets.jsonl", examples / "golden.jsonl", cwd=tmp_path)
+    facts = json.loads(out.splitlines()[-1])
+    assert facts["failed"] == {}
+    assert facts["presets"] >= 40
+    assert facts["heavy"] == []
+    assert facts["home"].startswith(str(root if kind == "editable" else tmp_path))
+    version = run(tmp_path / "env" / "bin" / "ql", "--version", cwd=tmp_path)
+    assert version.startswith("ql, version ")

@@ -1,0 +1,29 @@
+"""What every test may rely on: the project's own files, and no network for anything that looks for a hub."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+ROOT = Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture(scope="session")
+def root() -> Path:
+    """The checkout."""
+    return ROOT
+
+
+@pytest.fixture(scope="session")
+def tickets() -> Path:
+    """The example training data."""
+    return ROOT / "examples" / "tickets.jsonl"
+
+
+@pytest.fixture(scope="session")
+def golden() -> Path:
+    """The example golden set."""
+    return ROOT / "examples" / "golden.jsonl"
