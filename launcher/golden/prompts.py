@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from launcher.data.formats import as_templates_read
 from launcher.errors import Problem, RunFailed
 
 _PROBE = "ql probe of the answer"
@@ -42,7 +43,7 @@ def prompt_ids(prompt: Mapping[str, Any], tokenizer: Any, template: str | None) 
         ids = list(tokenizer(prompt["text"])["input_ids"])
         return ids[:-1] if len(ids) > 1 and ids[-1] == tokenizer.eos_token_id else ids
     text = tokenizer.apply_chat_template(
-        prompt["messages"],
+        as_templates_read(prompt["messages"]),
         tools=prompt.get("tools") or None,
         chat_template=template,
         add_generation_prompt=True,
