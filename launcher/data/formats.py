@@ -131,6 +131,26 @@ def row_line(row: Mapping[str, Any]) -> str:
     return json.dumps(out, ensure_ascii=False, allow_nan=False)
 
 
+def as_templates_read(messages: Sequence[Mapping[str, Any]]) -> list[Row]:
+    """Normalised messages with the arguments of tool calls as objects, which is what chat templates expect.
+
+    Both trainers and vLLM parse them before they render; whoever renders must do the same.
+    """
+    return [
+        {**message, "tool_calls": [_call_with_objects(call) for call in message["tool_calls"]]}
+        if message.get("tool_calls")
+        else dict(message)
+        for message in messages
+    ]
+
+
+def _call_with_objects(call: Mapping[str, Any]) -> Row:
+    function = dict(call["function"])
+    if isinstance(function.get("arguments"), str):
+        function["arguments"] = json.loads(function["arguments"])
+    return {**call, "function": function}
+
+
 def optional_keys(row: Mapping[str, Any]) -> int:
     """Which of the keys that not every row has are in a normalised row, as a bit mask."""
     messages = row.get("messages", ())
@@ -300,7 +320,17 @@ def _tools(value: Any, problems: _Problems) -> list[Row]:
     if not isinstance(value, list) or not all(isinstance(tool, dict) for tool in value):
         problems.say("tools", "tools must be a list of objects, or one as JSON text")
         return []
-    return value if _shallow(value, "tools", problems) else []
+    return [_tool(tool, problems) for tool in value] if _shallow(value, "tools", problems) else []
+
+
+def _tool(tool: Row, problems: _Problems) -> Row:
+    """One definition, with parameters that are given as JSON text parsed, as the trainers would."""
+    function = tool.get("function")
+    if not isinstance(function, dict) or not isinstance(function.get("parameters"), str):
+        return tool
+    parameters = _parsed(function["parameters"], "tools: parameters", problems)
+    _shallow(parameters, "tools: parameters", problems)
+    return {**tool, "function": {**function, "parameters": parameters}}
 
 
 def _parsed(text: str, name: str, problems: _Problems) -> Any:

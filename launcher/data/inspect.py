@@ -131,7 +131,7 @@ class _Inspection:
             self.findings.add("empty_file", "error", None, "the file has no rows")
         elif not self.rows.lines and not self.findings.count("error"):
             self.findings.add("empty_file", "error", None, "the file has no usable row")
-        return DataReport(
+        report = DataReport(
             path=self.path,
             sha256=sha256_file(self.path),
             format=self.form,
@@ -142,6 +142,10 @@ class _Inspection:
             lengths=summarise(self.rows, self.measure.exact, self.measure.source),
             excess=self._excess(),
         )
+        if report.ok and not report.kept():
+            message = f"no row is left to train on with the sequence length {self.limit}"
+            self.findings.add("too_long", "error", None, message)
+        return report
 
     def _row(self, number: int, row: dict[str, Any]) -> None:
         form = format_of(row)

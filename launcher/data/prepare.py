@@ -13,7 +13,7 @@ from launcher.data.facts import DataFacts
 from launcher.data.formats import row_line
 from launcher.data.inspect import DEFAULT_TEMPLATE, inspect_data, usable_rows
 from launcher.data.report import DataReport, ExcessLength
-from launcher.errors import BadInput, RunFailed
+from launcher.errors import RunFailed
 from launcher.files import sha256_file, sync_folder
 
 TRAIN_FILE = "data/train.jsonl"
@@ -81,12 +81,7 @@ def prepare_data(
         allow_overlap=allow_overlap,
     )
     report.require_rows()
-    kept = _kept(report, sequence_len)
-    if not kept:
-        raise BadInput(
-            f"{path}: no row is left to train on with the sequence length {sequence_len}",
-            hint="raise it with --set sequence_len=N",
-        )
+    kept = report.kept()
     chosen = report.with_rows(kept)
     held_out = {kept[position] for position in chosen.eval_split(eval_fraction, seed)}
     parts = {TRAIN_FILE: [i for i in kept if i not in held_out], EVAL_FILE: [i for i in kept if i in held_out]}
@@ -106,17 +101,6 @@ def prepare_data(
         left_out=report.row_count - len(kept),
         sha256={name: sha256_file(out_dir / name) for name, rows in parts.items() if rows},
     )
-
-
-def _kept(report: DataReport, limit: int) -> list[int]:
-    """Indices of the usable rows that a trainer would use."""
-    rows, excess = report.rows, report.excess
-    everything = list(range(report.row_count))
-    if excess is None or excess.strategy == "split" or report.lengths is None or not report.lengths.exact:
-        return everything
-    if excess.strategy == "drop":
-        everything = [index for index in everything if rows.totals[index] <= limit]
-    return [index for index in everything if 0 <= rows.first_trained[index] < limit]
 
 
 def _leaders(report: DataReport, chosen: Sequence[int]) -> list[int]:

@@ -162,11 +162,12 @@ class DataReport:
         return choose_eval(self.rows.digests, fraction, seed)
 
     def facts(self, eval_fraction: float = 0.0, seed: int = 0) -> DataFacts:
-        """What planning needs; ``eval_rows`` are those that this fraction and seed hold out."""
-        lengths = self.lengths
+        """What planning needs, of the rows that are kept; ``eval_rows`` are those that fraction and seed hold out."""
+        used = self.with_rows(self.kept())
+        lengths = used.lengths
         return DataFacts(
-            rows=self.row_count,
-            eval_rows=len(self.eval_split(eval_fraction, seed)),
+            rows=used.row_count,
+            eval_rows=len(used.eval_split(eval_fraction, seed)),
             conversational=self.conversational,
             tokens_total=lengths.total if lengths else 0,
             tokens_mean=lengths.mean if lengths else 0.0,
@@ -174,6 +175,22 @@ class DataReport:
             tokens_max=lengths.maximum if lengths else 0,
             exact=lengths.exact if lengths else False,
         )
+
+    def kept(self) -> list[int]:
+        """Indices of the usable rows that are trained on or evaluated with; all of them while lengths are estimates.
+
+        A sequence length leaves out the long rows with ``drop``, and with ``truncate`` those that would keep no
+        trained token.
+        """
+        rows, excess = self.rows, self.excess
+        if excess is None or excess.strategy == "split" or self.lengths is None or not self.lengths.exact:
+            return list(range(self.row_count))
+        limit, drop = excess.sequence_len, excess.strategy == "drop"
+        return [
+            index
+            for index, (total, first) in enumerate(zip(rows.totals, rows.first_trained, strict=True))
+            if 0 <= first < limit and not (drop and total > limit)
+        ]
 
     def with_rows(self, indices: Sequence[int]) -> DataReport:
         """The same report, as if the file had only these usable rows."""

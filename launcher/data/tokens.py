@@ -9,6 +9,7 @@ from typing import Any, Protocol
 
 from launcher.data.base import base_tokens
 from launcher.data.chat import ChatTemplate, Span, render_with_spans
+from launcher.data.formats import as_templates_read
 from launcher.data.special import special_tokens, template_tokens
 from launcher.errors import Unreadable
 
@@ -58,7 +59,8 @@ class Renderer:
         if self.template is None:
             text = row["text"]
             return Rendered(text, ((0, len(text)),))
-        text, spans = render_with_spans(row["messages"], self.template, self.tokens, tools=row.get("tools"))
+        messages = as_templates_read(row["messages"])
+        text, spans = render_with_spans(messages, self.template, self.tokens, tools=row.get("tools"))
         return Rendered(text, tuple(spans))
 
 
@@ -95,7 +97,7 @@ class Tokenizing:
         named = {**base_tokens(base), **{f"{k}_token": v for k, v in special_tokens(base, template).items()}}
         known = [token for token in named.values() if self.tokenizer.token_to_id(token) is not None]
         self.tokenizer.add_special_tokens([AddedToken(token, special=True, normalized=False) for token in known])
-        self._eos_id = self.tokenizer.token_to_id(named["eos_token"])
+        self._eos_id: int = self.tokenizer.token_to_id(named["eos_token"]) or 0  # a token in named is in the vocabulary
         self.source = str(path)
         self._text_rows = template is None
 

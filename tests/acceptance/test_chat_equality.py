@@ -1,0 +1,204 @@
+"""The same rows become the same tokens and labels in both trainers, in transformers, in golden prompts and in ql."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+from launcher.data.chat import SHIPPED_TEMPLATES, load_chat_template
+from launcher.data.formats import as_templates_read, normalise
+from launcher.data.prepare import prepare_data
+from launcher.data.special import special_tokens
+from launcher.data.tokens import Renderer, Tokenizing
+from launcher.resources import resource
+
+pytestmark = [
+    pytest.mark.acceptance,
+    pytest.mark.filterwarnings("ignore"),  # of the trainers' own imports; nothing of ours warns here
+]
+
+SYSTEM = {"role": "system", "content": " Answer briefly. "}
+TOOLS = [{"type": "function", "function": {"name": "weather", "parameters": {"type": "object", "required": None}}}]
+CALLS = [
+    {"type": "function", "function": {"name": "weather", "arguments": '{"city": "Zürich", "days": 3}'}},
+    {"type": "function", "function": {"name": "clock", "arguments": {"zone": None}}},
+]
+
+
+def user(text: str) -> dict[str, Any]:
+    return {"role": "user", "content": text}
+
+
+def assistant(text: str, calls: list[Any] | None = None) -> dict[str, Any]:
+    return {"role": "assistant", "content": text} | ({"tool_calls": calls} if calls else {})
+
+
+ROWS: list[dict[str, Any]] = [
+    {"messages": [SYSTEM, user("Hi  there\n"), assistant("  42 \n"), user("and?"), assistant("7")]},
+    {"messages": [assistant("I speak first"), user("then I"), assistant("-1")]},
+    {"messages": [SYSTEM, assistant("after a system text"), user("q"), assistant("a")]},
+    {"messages": [{"role": "system", "content": ""}, user("🙂 漢字 é"), assistant("🙂🙂 漢字")]},
+    {"messages": [user("say <|im_end|>, </s> or <end_of_turn>"), assistant("<|im_end|> </s> <|eot_id|>, said.")]},
+    # Axolotl finds turns by putting "zzdummymessagezz" and "[[dummy_message]]" in their place.
+    {"messages": [user("zz"), assistant("zz and zz"), user("[["), assistant("[[dummy_]]")]},
+    {"messages": [user("one"), assistant("two"), assistant("three in a row"), user("never answered")]},
+    {"messages": [user("weather?"), assistant("", CALLS), {"role": "tool", "content": "18"}, assistant("18 degrees")]},
+    {
+        "messages": [user("weather?"), assistant("Let me see.", CALLS[:1]), user("well?"), assistant("x")],
+        "tools": TOOLS,
+    },
+]
+TEXTS = ["The router drops every third packet.", " leading space", "x" * 300]
+
+
+@pytest.fixture(scope="module")
+def axolotl() -> Iterator[None]:
+    """Axolotl's own loading, offline; its default of saving through worker processes takes minutes and is not used."""
+    pytest.importorskip("axolotl")
+    before = dict(os.environ)
+    os.environ.update(HF_HUB_OFFLINE="1", AXOLOTL_DO_NOT_TRACK="1")
+    yield
+    os.environ.clear()
+    os.environ.update(before)
+
+
+def load_file(path: Path) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+bases = load_file(Path(__file__).parent.parent / "data" / "conftest.py").bases  # the same small tokenizers
+
+
+@pytest.fixture(scope="module")
+def train_script() -> ModuleType:
+    return load_file(resource("templates", "unsloth_train.py"))
+
+
+def axolotl_rows(folder: Path, base: Path, settings: dict[str, Any]) -> list[Any]:
+    """input_ids and labels of data/train.jsonl as Axolotl's tokenizer loading and data set strategy make them."""
+    from axolotl.loaders import load_tokenizer
+    from axolotl.utils.data.sft import _load_and_process_single_dataset
+    from axolotl.utils.dict import DictDefault
+
+    common = {"base_model": str(base), "base_model_config": str(base), "tokenizer_config": str(base)}
+    cfg = DictDefault({**common, "sequence_len": 2048, "train_on_inputs": False, **settings})
+    tokenizer = load_tokenizer(cfg)
+    before = Path.cwd()
+    os.chdir(folder)
+    try:
+        data, _ = _load_and_process_single_dataset(cfg.datasets[0], cfg, tokenizer, "train", seed=0)
+    finally:
+        os.chdir(before)
+    return sorted((row["input_ids"], row["labels"]) for row in data)
+
+
+def write_rows(path: Path, rows: list[dict[str, Any]]) -> Path:
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return path
+
+
+@pytest.mark.parametrize("name", SHIPPED_TEMPLATES)
+@pytest.mark.parametrize("kind", ["bytes", "pieces"])
+def test_conversations_are_equal_everywhere(
+    name: str, kind: str, bases: dict[str, Path], axolotl: None, train_script: ModuleType, tmp_path: Path
+) -> None:
+    from launcher.golden.prompts import prompt_ids
+
+    base, template = bases[kind], load_chat_template(name)
+    special = special_tokens(base, template)
+    source = write_rows(tmp_path / "rows.jsonl", ROWS)
+    prepare_data(source, tmp_path, eval_fraction=0, seed=0, sequence_len=2048, chat_template=name, base=base)
+    (tmp_path / "chat_template.jinja").write_text(template.text, encoding="utf-8")
+
+    renderer, measure = Renderer(template, base), Tokenizing(base, template)
+    normal = [normalise(row, "messages")[0] for row in ROWS]
+    ours = sorted(measure.labels(renderer.render(row)) for row in normal)
+
+    settings = {
+        "chat_template": "jinja",
+        "chat_template_jinja": "chat_template.jinja",
+        "eot_tokens": [special["eot"]],
+        "special_tokens": {"eos_token": special["eos"], "pad_token": special["pad"]},
+        "datasets": [
+            {
+                "path": "data/train.jsonl",
+                "type": "chat_template",
+                "field_messages": "messages",
+                "roles_to_train": ["assistant"],
+                "train_on_eos": "turn",
+            }
+        ],
+    }
+    assert axolotl_rows(tmp_path, base, settings) == ours
+
+    config = {
+        "base_model": str(base),
+        "eos_token": special["eos"],
+        "pad_token": special["pad"],
+        "chat_template": str(tmp_path / "chat_template.jinja"),
+        "end_of_turn": special["eot"],
+        "sequence_len": 2048,
+        "excess_length": "raise",
+    }
+    tokenizer = train_script.load_tokenizer(config)
+    unsloth = train_script.load_rows(str(tmp_path / "data" / "train.jsonl"), tokenizer, config)
+    assert sorted((row["input_ids"], row["labels"]) for row in unsloth) == ours
+
+    for row in normal:
+        messages, tools = as_templates_read(row["messages"]), row.get("tools")
+        ids, labels = measure.labels(renderer.render(row))
+        mine = tokenizer.apply_chat_template(
+            messages, tools=tools, return_dict=True, return_assistant_tokens_mask=True, tokenize=True
+        )
+        assert mine["input_ids"] == ids
+        assert [token if keep else -100 for token, keep in zip(ids, mine["assistant_masks"], strict=True)] == labels
+        for index, message in enumerate(row["messages"]):
+            if message["role"] == "assistant" and index:
+                prompt = {"messages": row["messages"][:index], "tools": tools}
+                asked = prompt_ids(prompt, tokenizer, template.text)
+                assert ids[: len(asked)] == asked
+                assert labels[len(asked) - 1] == -100
+                assert labels[len(asked)] == ids[len(asked)]
+
+
+@pytest.mark.parametrize("kind", ["bytes", "pieces"])
+def test_texts_are_equal_in_both_trainers(
+    kind: str, bases: dict[str, Path], axolotl: None, train_script: ModuleType, tmp_path: Path
+) -> None:
+    base = bases[kind]
+    special = special_tokens(base, None)
+    rows = [{"text": text} for text in TEXTS]
+    prepare_data(
+        write_rows(tmp_path / "rows.jsonl", rows), tmp_path, eval_fraction=0, seed=0, sequence_len=64, base=base
+    )
+    settings = {
+        "sequence_len": 64,
+        "special_tokens": {"eos_token": special["eos"], "pad_token": special["pad"]},
+        "datasets": [{"path": "data/train.jsonl", "type": "completion", "field": "text"}],
+    }
+    config = {
+        "base_model": str(base),
+        "eos_token": special["eos"],
+        "pad_token": special["pad"],
+        "chat_template": None,
+        "sequence_len": 64,
+        "excess_length": "truncate",
+    }
+    tokenizer = train_script.load_tokenizer(config)
+    unsloth = train_script.load_rows(str(tmp_path / "data" / "train.jsonl"), tokenizer, config)
+    assert sorted((row["input_ids"], row["labels"]) for row in unsloth) == axolotl_rows(tmp_path, base, settings)
+    measure, renderer = Tokenizing(base, None), Renderer(None, base)
+    short = [measure.labels(renderer.render(row)) for row in rows[:2]]
+    assert all(pair in [(row["input_ids"], row["labels"]) for row in unsloth] for pair in short)
