@@ -23,6 +23,7 @@ from typing import Any
 JOBS = {
     "probe": "launcher.backends.probe",
     "fetch": "launcher.backends.fetch",
+    "adapter": "launcher.backends.adapter",
     "golden": "launcher.golden.generate",
     "merge": "launcher.merge.job",
     "verify": "launcher.merge.verify",

@@ -45,7 +45,17 @@ def train(run: Run, observer: Observer) -> None:
     run.data["training"] = outcome
     record = run.path / "trainer" / "quantization.json"
     run.data["quantization"] = json.loads(record.read_text(encoding="utf-8")) if record.is_file() else None
-    backend.collect_adapter(run.path)
+    dtype = run.plan["compute_dtype"]
+    worker(run, "train", observer)(
+        "adapter",
+        {
+            "source": str(run.path / "trainer"),
+            "out": str(run.path / "adapter"),
+            "dtype": "float16" if dtype == "float32" else dtype,
+            "base_model": run.plan["base_model"],
+            "chat_template": _template(run),
+        },
+    )
 
 
 def evaluate(run: Run, observer: Observer) -> None:

@@ -1,0 +1,47 @@
+"""Worker job ``adapter``: the adapter to ship, in 16 bit, with the trained tokenizer and chat template."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from launcher.errors import RunFailed
+
+TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "tokenizer.model")
+
+
+def run(request: dict[str, Any], emit: Callable[[dict[str, Any]], None]) -> dict[str, Any]:
+    """``{"source", "out", "dtype", "base_model", "chat_template"}`` → ``{"tensors", "bytes"}``.
+
+    ``source`` is the trainer's output folder, whose fp32 weights stay as they are. ``out`` is complete or absent.
+    adapter_config.json keeps only what is set: vLLM's LoRA loader and older versions of peft refuse keys they do not
+    know. Raises RunFailed when the trainer left no adapter.
+    """
+    import torch
+    from safetensors.torch import load_file, save_file
+
+    source, out = Path(request["source"]), Path(request["out"])
+    weights, config = source / "adapter_model.safetensors", source / "adapter_config.json"
+    if not weights.is_file() or not config.is_file():
+        raise RunFailed(f"the trainer left no adapter in {source}")
+    dtype = getattr(torch, request["dtype"])
+    tensors = {name: tensor.to(dtype).contiguous() for name, tensor in load_file(weights).items()}
+    scratch = out.with_name(f".{out.name}.new")
+    shutil.rmtree(scratch, ignore_errors=True)
+    scratch.mkdir()
+    save_file(tensors, scratch / "adapter_model.safetensors", metadata={"format": "pt"})
+    said = json.loads(config.read_text(encoding="utf-8"))
+    said |= {"base_model_name_or_path": request["base_model"], "inference_mode": True}
+    kept = {key: value for key, value in said.items() if value not in (None, {}, [])}
+    (scratch / "adapter_config.json").write_text(json.dumps(kept, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+    for name in TOKENIZER_FILES:
+        if (source / name).is_file():
+            shutil.copyfile(source / name, scratch / name)
+    if request["chat_template"]:
+        shutil.copyfile(request["chat_template"], scratch / "chat_template.jinja")
+    shutil.rmtree(out, ignore_errors=True)
+    scratch.rename(out)
+    return {"tensors": len(tensors), "bytes": (out / "adapter_model.safetensors").stat().st_size}

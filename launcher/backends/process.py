@@ -1,0 +1,101 @@
+"""Child processes that never outlive us: own process group, killed with it, and by the kernel if we die first."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Any
+
+from launcher.errors import RunFailed
+
+PR_SET_PDEATHSIG = 1  # prctl(2)
+GRACE = 10.0  # seconds between SIGTERM and SIGKILL
+
+
+def child_environment(**extra: str) -> dict[str, str]:
+    """Our environment for a python of the trainer: nothing imported from the working directory, nothing sent home."""
+    return {
+        **os.environ,
+        "PYTHONSAFEPATH": "1",
+        "PYTHONUNBUFFERED": "1",
+        "AXOLOTL_DO_NOT_TRACK": "1",
+        "DO_NOT_TRACK": "1",
+        "HF_HUB_DISABLE_TELEMETRY": "1",
+        "UNSLOTH_DISABLE_STATISTICS": "1",
+        "TOKENIZERS_PARALLELISM": "false",
+        **extra,
+    }
+
+
+def _die_with_parent() -> None:
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+@contextmanager
+def child(
+    argv: Sequence[str],
+    *,
+    environment: Mapping[str, str],
+    cwd: Path | None = None,
+    stdout: int | IO[Any],
+    stderr: int | IO[Any],
+) -> Iterator[subprocess.Popen[str]]:
+    """Start ``argv`` in a process group of its own; whatever is left of the group when the block ends is stopped.
+
+    Raises RunFailed when it cannot be started.
+    """
+    try:
+        process = subprocess.Popen(
+            argv,
+            env=environment,
+            cwd=cwd,
+            stdin=subprocess.DEVNULL,
+            stdout=stdout,
+            stderr=stderr,
+            text=True,
+            encoding="utf-8",
+            errors="replace",
+            start_new_session=True,
+            preexec_fn=_die_with_parent,  # noqa: PLW1509  (no thread of ours holds a lock that prctl could need)
+        )
+    except OSError as error:
+        hint = "--trainer-python names the python of the environment that has the trainer"
+        raise RunFailed(f"cannot run {argv[0]}: {error.strerror or error}", hint=hint) from None
+    try:
+        yield process
+    finally:
+        stop_group(process)
+
+
+def stop_group(process: subprocess.Popen[str]) -> None:
+    """SIGTERM to the whole group, SIGKILL after GRACE seconds; returns when the leader is gone."""
+    for number in (signal.SIGTERM, signal.SIGKILL):
+        try:
+            os.killpg(process.pid, number)
+        except (ProcessLookupError, PermissionError):
+            break
+        if process.poll() is not None:
+            continue  # the leader has ended: end what it left behind at once
+        deadline = time.monotonic() + GRACE
+        while process.poll() is None and time.monotonic() < deadline:
+            time.sleep(0.05)
+    process.wait()
+
+
+def tail(path: Path, lines: int = 12) -> list[str]:
+    """The last lines of a log, without progress bars and empty lines."""
+    if not path.is_file():
+        return []
+    with path.open("rb") as stream:
+        stream.seek(max(0, path.stat().st_size - 65536))
+        text = stream.read().decode("utf-8", errors="replace")
+    kept = [line.rpartition("\r")[2].rstrip() for line in text.splitlines()]
+    return [line for line in kept if line][-lines:]

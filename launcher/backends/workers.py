@@ -1,0 +1,63 @@
+"""Run one of ql's torch jobs under the trainer's python, and speak JSON with it (see `launcher.worker`)."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from launcher.backends.process import child, child_environment, tail
+from launcher.errors import BadInput, Problem, QlError, RunFailed, Unreadable
+from launcher.resources import PACKAGE
+
+Progress = Callable[[dict[str, Any]], None]
+_ERRORS: dict[int, type[QlError]] = {1: BadInput, 2: Unreadable, 3: RunFailed}
+
+
+def call_worker(
+    python: str, job: str, request: dict[str, Any], log_path: Path, on_progress: Progress | None = None
+) -> dict[str, Any]:
+    """Run ``job`` (a key of `launcher.worker.JOBS`) with ``request`` and return its result.
+
+    What its libraries print goes to ``log_path``. Raises the error that the job reports, and RunFailed when the
+    process cannot be started or dies without one. Only the job `fetch` may reach for the hub.
+    """
+    offline = {} if job == "fetch" else {"HF_HUB_OFFLINE": "1"}
+    with tempfile.NamedTemporaryFile("w", suffix=".json", encoding="utf-8") as handed, log_path.open("a") as log:
+        json.dump(request, handed)
+        handed.flush()
+        argv = [python, str(PACKAGE / "worker.py"), job, handed.name]
+        environment = child_environment(**offline)
+        with child(argv, environment=environment, stdout=subprocess.PIPE, stderr=log) as process:
+            assert process.stdout is not None
+            for line in process.stdout:
+                message = json.loads(line)
+                match message["event"]:
+                    case "result":
+                        result: dict[str, Any] = message["result"]
+                        return result
+                    case "error":
+                        raise _error(message, log_path)
+                    case _ if on_progress is not None:
+                        on_progress(message)
+            code = process.wait()
+    last = tail(log_path, 3)
+    raise RunFailed(
+        Problem(f"the {job} job ended with exit code {code}" + (f": {last[-1]}" if last else ""), hint=_where(log_path))
+    )
+
+
+def _error(message: dict[str, Any], log_path: Path) -> QlError:
+    problems = [Problem(**problem) for problem in message["problems"]]
+    code = message["exit_code"]
+    if code == 3 and problems and problems[-1].hint is None:
+        last = problems[-1]
+        problems[-1] = Problem(last.message, last.file, last.line, last.column, _where(log_path))
+    return _ERRORS.get(code, RunFailed)(problems)
+
+
+def _where(log_path: Path) -> str:
+    return f"its output is in {log_path}"

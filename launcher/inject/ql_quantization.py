@@ -1,0 +1,72 @@
+"""What was quantised in training, and how: read off the model's own modules, so that a merge can repeat it exactly."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+
+def describe_quantization(model: Any, args: Any, versions: dict[str, str]) -> dict[str, Any]:
+    """The record of a model about to be trained (version 1 of quantization.json).
+
+    ``load_dtype`` is the dtype the base's tensors had when they were quantised (without quantisation: have now).
+    Module names are the base model's. Raises ValueError when modules were quantised in different ways.
+    """
+    import torch
+
+    bitsandbytes = sys.modules.get("bitsandbytes")
+    quantized: dict[str, Any] = {}
+    plain: dict[str, Any] = {}
+    for name, module in model.named_modules():
+        if bitsandbytes is not None and isinstance(module, bitsandbytes.nn.Linear4bit):
+            quantized[base_name(name)] = module
+        elif isinstance(module, torch.nn.Linear) and ".lora_" not in name:
+            plain[base_name(name)] = module
+    ways = {_way(module) for module in quantized.values()}
+    if len(ways) > 1:
+        raise ValueError(f"modules were quantised in {len(ways)} different ways: {sorted(map(str, ways))}")
+    if ways:
+        (way,) = ways
+    else:
+        computes = "float16" if args.fp16 else "bfloat16" if args.bf16 else "float32"
+        loaded = _name(next(iter(plain.values())).weight.dtype) if plain else None
+        way = (None, False, None, computes, loaded, None)
+    quant_type, double_quant, block_size, compute_dtype, load_dtype, storage_dtype = way
+    return {
+        "version": 1,
+        "backend": "unsloth" if "unsloth" in sys.modules else "axolotl",
+        "method": "qlora" if quantized else "lora",
+        "quant_type": quant_type,
+        "double_quant": double_quant,
+        "block_size": block_size,
+        "compute_dtype": compute_dtype,
+        "load_dtype": load_dtype,
+        "storage_dtype": storage_dtype,
+        "quantized_modules": sorted(quantized),
+        "skipped_modules": sorted(plain),
+        "device": next(model.parameters()).device.type,
+        "bitsandbytes": versions.get("bitsandbytes"),
+        "versions": versions,
+    }
+
+
+def base_name(name: str) -> str:
+    """A module's name in the base model: without what peft puts before it and around it."""
+    return name.removeprefix("base_model.model.").removesuffix(".base_layer")
+
+
+def _way(module: Any) -> tuple[Any, ...]:
+    state = module.weight.quant_state
+    compute = module.compute_dtype or state.dtype
+    return (
+        state.quant_type,
+        bool(state.nested),
+        state.blocksize,
+        _name(compute),
+        _name(state.dtype),
+        _name(module.weight.dtype),
+    )
+
+
+def _name(dtype: Any) -> str:
+    return str(dtype).removeprefix("torch.")
