@@ -134,6 +134,9 @@ class _Checker:
             if passed:
                 self.fail(path, "oneOf", branches, value)
                 return value
+        if all(isinstance(branch, dict) and branch.keys() == {"required"} for branch in branches):
+            self.fail(path, "oneOf" if exactly_one else "anyOf", branches, value)
+            return value
         # Tell of the branch that the value was meant for: of those that get past the type, the one that fits best.
         near = [errors for _, errors in results if not any(e.path == path and e.keyword == "type" for e in errors)]
         if len(near) == 1 or (near and isinstance(value, dict | list)):

@@ -106,10 +106,12 @@ def missing_key(m: Mismatch) -> Hit:
 
 
 def malformed(m: Mismatch) -> Hit:
-    """Text that does not have the form it must have.
+    """A value that does not have the form it must have.
 
     Its reader refuses it.
     """
+    if isinstance(m.value, dict):
+        return Hit(m.path, f"{_name(m)} has not the form it must have", f"expected {_expected(m)}")
     return Hit(m.path, f"{_name(m)} cannot be {_shown(m.value)}", f"expected {_expected(m)}")
 
 
@@ -165,7 +167,7 @@ def _is_scalar(value: Any) -> bool:
 
 def _name(m: Mismatch) -> str:
     names = [part for part in m.path if isinstance(part, str)]
-    return str(names[-1]) if names else "the file"
+    return str(names[-1]) if names else "the row or file"
 
 
 def _shown(value: Any) -> str:
@@ -195,8 +197,8 @@ _TYPES = {
 
 def _expected(m: Mismatch) -> str:
     """What would be right, in words."""
-    if m.keyword == "oneOf" and all(set(branch) == {"required"} for branch in m.expected):
-        return "exactly one of " + ", ".join(name for branch in m.expected for name in branch["required"])
+    if m.keyword in ("anyOf", "oneOf") and all(set(branch) == {"required"} for branch in m.expected):
+        return "one of " + ", ".join(name for branch in m.expected for name in branch["required"])
     if m.keyword == "pattern":
         return "text with a /" if m.expected == "/" else f"the form {m.expected}"
     if m.keyword == "type":

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -125,6 +125,8 @@ def _check_mapping(
             hidden.add(mismatch.path[0])
         if not explained_elsewhere(mismatch):
             code, hit = to_hit(mismatch, _properties_at(schema, mismatch))
+            if kind == "axolotl" and code == "QL101" and len(mismatch.path) == 1:
+                hit = _known_elsewhere(hit, str(mismatch.path[0]), version)
             severity: Severity = "warning" if code == "QL101" and foreign and len(mismatch.path) == 1 else "error"
             report.add(code, severity, hit, _why(code))
     base = checked.data.get("base_model")
@@ -134,6 +136,15 @@ def _check_mapping(
         if rule.applies_to(config):
             for hit in rule.run(config):
                 report.add(rule.code, rule.severity, hit, rule)
+
+
+def _known_elsewhere(hit: Hit, name: str, version: Version) -> Hit:
+    """The hit, with the Axolotl versions that know the key, if there are others."""
+    others = [v for v in kinds.AXOLOTL_VERSIONS if v != version]
+    knowing = [kinds.version_name(v) for v in others if name in load_schema(schema_name("axolotl", v))["properties"]]
+    if not knowing:
+        return hit
+    return replace(hit, hint=f"Axolotl {kinds.version_name(version)} does not know it; {', '.join(knowing)} does")
 
 
 def _lists_foreign_plugin(data: dict[str, Any]) -> bool:

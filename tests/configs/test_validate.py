@@ -1,0 +1,203 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from launcher.configs.findings import Finding
+from launcher.configs.kinds import header_of, kind_of
+from launcher.configs.validate import check_text
+from launcher.errors import Unreadable
+
+GOOD = """\
+# a comment
+base_model: mistralai/Mistral-7B-v0.3
+adapter: qlora
+load_in_4bit: true
+lora_r: 16
+lora_alpha: 32
+lora_target_linear: true
+lora_mlp_kernel: true
+datasets:
+  - path: data.jsonl
+    type: chat_template
+sequence_len: 2048
+excess_length_strategy: truncate
+gradient_accumulation_steps: 16
+learning_rate: 2e-4
+"""
+
+
+def found(text: str | bytes, **options: Any) -> list[Finding]:
+    return check_text(text, file="config.yaml", **options)
+
+
+def codes(text: str | bytes, **options: Any) -> list[str]:
+    return [finding.code for finding in found(text, **options)]
+
+
+def test_a_good_config_has_no_findings() -> None:
+    assert found(GOOD) == []
+
+
+def test_a_finding_says_where_what_and_why() -> None:
+    [finding] = found(GOOD + "lora_rank: 8\n")
+    assert (finding.code, finding.severity, finding.line, finding.column, finding.end_column) == ("QL101", "error", 16, 1, 10)
+    assert finding.path == "lora_rank"
+    assert "lora_rank" in finding.message
+    assert "lora_r" in finding.hint
+    assert "silence" in finding.why
+
+
+def test_the_value_is_marked_not_the_key() -> None:
+    [finding] = found(GOOD.replace("lora_r: 16", "lora_r:   many  # too many"))
+    assert (finding.line, finding.column, finding.end_column) == (5, 11, 15)
+
+
+def test_a_key_deep_in_a_list_is_found() -> None:
+    [finding] = found(GOOD.replace("    type: chat_template", "    type: chat_template\n    roles_to_trian: [assistant]"))
+    assert (finding.path, finding.line, finding.column) == ("datasets[0].roles_to_trian", 12, 5)
+    assert "roles_to_train" in finding.hint
+
+
+def test_all_findings_at_once_in_the_order_of_the_file() -> None:
+    text = "bf16: perhaps\n" + GOOD.replace("lora_alpha: 32", "lora_alfa: 32") + "optimizer: adam8\n"
+    lines = [(finding.line, finding.code) for finding in found(text)]
+    assert lines == sorted(lines)
+    assert {"QL103", "QL101", "QL704"} <= {code for _, code in lines}
+
+
+@pytest.mark.parametrize(
+    ("text", "code", "line"),
+    [
+        ("a: [1\n", "QL002", 2),
+        ("a: b: c\n", "QL002", 1),
+        ("a: 1\n\tb: 2\n", "QL004", 2),
+        ("a: 1\nb: 2\na: 3\n", "QL005", 3),
+        ("a: 1\n---\nb: 2\n", "QL006", 2),
+        ("", "QL007", 1),
+        ("- a\n", "QL007", 1),
+        ("just text\n", "QL007", 1),
+        (b"a: \xff\n", "QL003", 1),
+        ("a: 1\n".encode("utf-16"), "QL003", 1),
+        ("&a [*a]\n", "QL002", 1),
+        ("a: \x07\n", "QL002", 1),
+    ],
+)
+def test_what_is_no_config(text: str | bytes, code: str, line: int) -> None:
+    assert [(finding.code, finding.line) for finding in found(text)] == [(code, line)]
+
+
+def test_anchors_and_merge_keys() -> None:
+    text = "lora: &lora\n  lora_r: 16\n  lora_alpha: 32\n<<: *lora\n" + GOOD.replace("lora_r: 16\nlora_alpha: 32\n", "")
+    assert codes(text) == ["QL101"], "only the key that holds the anchor is unknown"
+    text = "lora: &lora\n  lora_rr: 16\n<<: *lora\n" + GOOD
+    lines = [(finding.code, finding.line) for finding in found(text)]
+    assert ("QL101", 2) in lines, "a merged key stands where the anchor is"
+
+
+def test_a_byte_order_mark_is_no_fault() -> None:
+    assert found(b"\xef\xbb\xbf" + GOOD.encode()) == []
+
+
+def test_windows_line_ends() -> None:
+    [finding] = found((GOOD + "lora_rank: 8\n").replace("\n", "\r\n"))
+    assert (finding.line, finding.end_column) == (16, 10)
+
+
+@pytest.mark.parametrize(
+    ("comment", "left"),
+    [
+        ("# ql: ignore QL101", []),
+        ("# ql: ignore QL101, QL102", ["QL008"]),
+        ("# ql: ignore QL102", ["QL008", "QL101"]),
+        ("# ql: ignore", ["QL008", "QL101"]),
+        ("# kept for the other trainer  # ql: ignore QL101", []),
+    ],
+)
+def test_a_comment_ignores_one_line(comment: str, left: list[str]) -> None:
+    assert sorted(codes(GOOD + f"lora_rank: 8  {comment}\n")) == left
+
+
+def test_the_version_comes_from_the_header_or_the_caller() -> None:
+    newer = GOOD + "fp8: true\nfp8_config: {}\ntorch_compile: true\n"
+    assert "QL101" not in codes(newer)
+    assert "QL101" in codes(newer, axolotl_version="0.18")
+    assert "QL101" in codes("# yaml-language-server: $schema=https://example.org/axolotl-0.18.json\n" + newer)
+    assert "QL101" in codes("# ql: axolotl 0.17\n" + newer)
+    assert codes("# ql: axolotl 0.3\n" + GOOD) == ["QL009"]
+    with pytest.raises(Unreadable, match=r"0\.2"):
+        found(GOOD, axolotl_version="0.2")
+
+
+def test_a_newer_key_is_named_as_such() -> None:
+    [finding] = [f for f in found(GOOD + "ple_cpu_offload: false\n", axolotl_version="0.18") if f.code == "QL101"]
+    assert "0.19" in finding.hint
+
+
+def test_a_plugin_from_elsewhere_may_have_keys() -> None:
+    [finding] = found(GOOD + "plugins: [my.own.Plugin]\nmy_key: 1\n")
+    assert (finding.code, finding.severity) == ("QL101", "warning")
+
+
+@pytest.mark.parametrize(
+    ("text", "kind"),
+    [
+        ("title: a\ncompute_capability: 8.6\nvram_gib: 24\n", "gpu"),
+        ("hidden_size: 1\nnum_layers: 1\n", "model"),
+        ("gpu: a\nmodel: b\nrecipe: c\n", "preset"),
+        ("title: a\nsettings: {}\n", "recipe"),
+        ("base_model: a\n", "axolotl"),
+        ("services: {}\n", None),
+    ],
+)
+def test_kinds_by_their_keys(text: str, kind: str | None) -> None:
+    import yaml
+
+    assert kind_of(yaml.safe_load(text), "some.yaml") == kind
+
+
+def test_a_modeline_names_the_kind() -> None:
+    assert header_of("# yaml-language-server: $schema=../schemas/gpu.json\n") == ("gpu", None)
+    assert header_of("#yaml-language-server: $schema=axolotl-0.18.json\n") == ("axolotl", (0, 18))
+
+
+def test_a_card_file_is_checked_by_its_schema() -> None:
+    assert codes("title: a\nvram_gib: -1\ncompute_capability: 8.6\nspeed: 9\n", kind="gpu").count("QL105") == 6
+    assert {"QL101", "QL104"} <= set(codes("title: a\nvram_gib: -1\ncompute_capability: 8.6\nspeed: 9\n", kind="gpu"))
+
+
+def test_golden_rows() -> None:
+    text = '{"input": "a", "target": "b"}\n\n{"input": "a"}\n{"input": 5, "ideal": "b"}\nnot json\n'
+    findings = check_text(text, file="golden.jsonl")
+    assert [(finding.line, finding.code) for finding in findings] == [(3, "QL106"), (4, "QL102"), (5, "QL002")]
+    assert "target" in findings[0].hint
+
+
+keys = st.sampled_from(["base_model", "datasets", "lora_r", "bf16", "val_set_size", "plugins", "adapter", "<<", "x", "learning_rate", "special_tokens", "selective_checkpointing", "lora_target_modules", "torch_compile_options", "chat_template", "evals_per_epoch", "num_epochs"])  # fmt: skip
+scalars = st.sampled_from(["1", "0", "-1", "true", "null", "qlora", "[a, 1]", "{a: 1}", "2024-01-01", ".nan", ".inf", "'x'", "*a", "&a 1", "1e400", "!!python/none x", "0x1F", "2e-4", "[{path: x, type: {a: 1}}]"])  # fmt: skip
+lines = st.builds(lambda indent, key, value: f"{' ' * indent}{key}: {value}", st.integers(0, 2), keys, scalars)
+
+
+@settings(max_examples=300, deadline=None, database=None)
+@given(st.lists(lines, max_size=8).map("\n".join))
+def test_never_a_traceback_on_nearly_a_config(text: str) -> None:
+    found(text)
+    found(text, kind="preset")
+
+
+@settings(max_examples=300, deadline=None, database=None)
+@given(st.text() | st.binary())
+def test_never_a_traceback_on_any_text(text: str | bytes) -> None:
+    found(text)
+    check_text(text, file="golden.jsonl")
+
+
+@settings(max_examples=100, deadline=None, database=None)
+@given(st.dictionaries(keys, st.recursive(st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5), lambda x: st.lists(x, max_size=3) | st.dictionaries(st.text(max_size=4), x, max_size=3), max_leaves=5)))  # fmt: skip
+def test_never_a_traceback_on_any_values(data: dict[str, Any]) -> None:
+    import yaml
+
+    found(yaml.safe_dump(data, allow_unicode=True))
