@@ -1,18 +1,19 @@
 """Worker job ``chat``: base and adapter answer the same conversation, turn by turn.
 
 Runs under the trainer's python. The request names the models as that of the job ``golden`` does: ``base``, ``adapter``,
-``tokenizer``, ``quantization``, ``compute_dtype``, ``device``, ``chat_template``, and ``max_new_tokens``. Each line on
-stdin is ``{"text": what the person says}`` or ``{"reset": true}``, which forgets what was said. The job emits
-``{"event": "ready", "device": …}`` when the model is loaded and ``{"event": "answer", "base": {…}, "adapter": {…}}``
-for each text, both with ``output``, ``tokens`` and ``finished``. It ends with stdin; its result is ``{"turns": n}``.
+``tokenizer``, ``quantization``, ``compute_dtype``, ``device``, ``chat_template``; and ``max_new_tokens`` and
+``questions``, the path of a file or a named pipe. Each line of that is ``{"text": what the person says}`` or
+``{"reset": true}``, which forgets what was said. The job emits ``{"event": "ready", "device": …}`` when the model is
+loaded and ``{"event": "answer", "base": {…}, "adapter": {…}}`` for each text, both with ``output``, ``tokens`` and
+``finished``. It ends with the last line; its result is ``{"turns": n}``.
 """
 
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Callable, Iterable
 from contextlib import nullcontext
+from pathlib import Path
 from typing import Any
 
 from launcher.errors import RunFailed
@@ -35,8 +36,9 @@ def run(request: dict[str, Any], emit: Emit) -> dict[str, Any]:
         template=read_template(request["chat_template"], tokenizer),
         limit=request["max_new_tokens"],
     )
-    emit({"event": "ready", "device": device})
-    return {"turns": converse(conversation, sys.stdin, emit)}
+    with Path(request["questions"]).open(encoding="utf-8") as questions:
+        emit({"event": "ready", "device": device})
+        return {"turns": converse(conversation, questions, emit)}
 
 
 def converse(conversation: Conversation, lines: Iterable[str], emit: Emit) -> int:

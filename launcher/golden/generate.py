@@ -98,7 +98,7 @@ def answer_all(job: Job, subject: str) -> dict[str, Any]:
                     there[name] = {"id": name, "key": keys[name], **record}
                     stream.write(json.dumps(there[name], ensure_ascii=False) + "\n")
                 stream.flush()
-                job.emit({"event": "progress", "subject": subject, "done": len(there), "total": len(keys)})
+                job.emit({"event": "progress", "text": subject, "done": len(there), "total": len(keys)})
     return {
         "outputs": len(there),
         "limit": job.limit,

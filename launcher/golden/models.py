@@ -43,7 +43,7 @@ def load_base(base: str, record: Mapping[str, Any] | None, compute_dtype: str, d
     compute = getattr(torch, compute_dtype)
     if not record or not record.get("quant_type"):
         return _load_16bit(base, compute_dtype, device)
-    loaded = getattr(torch, record["load_dtype"])
+    loaded = getattr(torch, record["load_dtype"] or compute_dtype)
     quantization = BitsAndBytesConfig(
         load_in_4bit=True,
         bnb_4bit_quant_type=record["quant_type"],

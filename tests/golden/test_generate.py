@@ -76,7 +76,7 @@ def test_base_and_adapter_answer_as_greedy_generate_does(request_for: Request, r
     assert outputs(request, "base") == base
     assert outputs(request, "adapter") == adapter
     assert result["subjects"]["base"]["outputs"] == 6
-    assert [message["done"] for message in messages if message["subject"] == "adapter"] == [4, 6]
+    assert [message["done"] for message in messages if message["text"] == "adapter"] == [4, 6]
 
 
 def test_merged_answers_for_itself(request_for: Request, tiny: Path) -> None:

@@ -1,0 +1,77 @@
+"""``ql eval``: score a finished run against a golden set."""
+
+from __future__ import annotations
+
+import json
+import sys
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import click
+
+from launcher.cli.options import json_option, runs_dir
+
+
+@click.command()
+@click.argument("run")
+@click.option("--golden", type=click.Path(path_type=Path), required=True, help="Golden set, JSONL.")
+@click.option("--gate", "gates", multiple=True, metavar="EXPR", help='Such as "exact_match>=base"; repeatable.')
+@click.option(
+    "--max-new-tokens", type=click.IntRange(min=1), help="Longest answer; default: the longest target and room."
+)
+@click.option("--trainer-python", metavar="PATH", help="Python of the environment that has the trainers.")
+@runs_dir
+@json_option
+def command(
+    run: str,
+    golden: Path,
+    gates: tuple[str, ...],
+    max_new_tokens: int | None,
+    trainer_python: str | None,
+    runs_dir: Path,
+    as_json: bool,
+) -> None:
+    """Score base, adapter and merged model of RUN (a name, a path, or `latest`) on the same prompts, greedily.
+
+    Exits 1 when a gate is missed.
+    """
+    from launcher.backends.workers import call_worker
+    from launcher.cli.progress import make_progress
+    from launcher.runs.run import open_run
+    from launcher.runs.scoring import evaluate_run
+
+    found = open_run(run, runs_dir)
+    python = trainer_python or found.trainer_python
+    progress = make_progress()
+
+    def connect(log: Path) -> Any:
+        return lambda job, request: call_worker(python, job, request, log, partial(progress.progress, "eval"))
+
+    try:
+        evaluation = evaluate_run(found, golden, gates, connect, max_new_tokens=max_new_tokens)
+    finally:
+        progress.close()
+    facts = evaluation.to_dict()
+    click.echo(json.dumps(facts, indent=2) if as_json else describe(facts))
+    if not as_json:
+        click.echo(f"every answer with its scores: {evaluation.folder}/scores/", err=True)
+    if not all(gate.passed for gate in evaluation.gates):
+        sys.exit(1)
+
+
+def describe(facts: dict[str, Any]) -> str:
+    """Scores, gates and notes in words."""
+    from launcher.cli.text import table
+
+    metrics = list(next(iter(facts["golden"].values())))
+    header = (f"{facts['rows']} prompts", *metrics)
+    lines = [
+        table(
+            header,
+            [(subject, *(f"{values[name]:.3f}" for name in metrics)) for subject, values in facts["golden"].items()],
+        )
+    ]
+    for gate in facts["gates"]:
+        lines.append(f"gate {gate['gate']}: {'passed' if gate['passed'] else 'MISSED'} ({gate['reason']})")
+    return "\n".join(lines + [f"note: {note}" for note in facts["notes"]])
