@@ -113,10 +113,10 @@ def load_tokenizer(config: dict[str, Any]) -> Any:
     from transformers import AddedToken, AutoTokenizer
 
     tokenizer = AutoTokenizer.from_pretrained(config["base_model"])
-    for slot in ("eos_token", "pad_token"):
-        token = AddedToken(config[slot], lstrip=False, rstrip=False, normalized=False)
+    for slot, text in {"eos_token": config["eos_token"], "pad_token": config["pad_token"]}.items():
+        token = AddedToken(text, lstrip=False, rstrip=False, normalized=False)
         if tokenizer.add_special_tokens({slot: token}):
-            sys.exit(f"{slot} {config[slot]!r} is not in the tokenizer of {config['base_model']}")
+            sys.exit(f"{slot} {text!r} is not in the tokenizer of {config['base_model']}")
     if config["chat_template"]:
         tokenizer.chat_template = Path(config["chat_template"]).read_text(encoding="utf-8")
     return tokenizer

@@ -66,17 +66,19 @@ def _title(plan: Plan) -> str:
 
 
 class _Reasons:
-    """``why("seed")`` in a template: the reason of a setting as comment lines, or nothing when none was given."""
+    """``why("seed")`` in a template: the reason of a setting as comment lines, or nothing when none was given.
+
+    ``named`` is the value of a setting that the file does not show otherwise.
+    """
 
     def __init__(self, reasons: Mapping[str, str]) -> None:
         self.reasons = reasons
 
     def __call__(self, setting: str, indent: int = 0, named: Any = None) -> str:
-        reason = self.reasons.get(setting)
-        if not reason:
-            return ""
-        label = "" if named is None else f"{setting} {named}: "
-        return textwrap.indent(comment(label + reason), " " * indent) + "\n"
+        parts = [] if named is None else [f"{setting} {named}"]
+        if self.reasons.get(setting):
+            parts.append(self.reasons[setting])
+        return textwrap.indent(comment(": ".join(parts)), " " * indent) + "\n" if parts else ""
 
 
 def comment(text: str) -> str:
