@@ -110,9 +110,12 @@ def _repair(
         repairable = [finding for finding in findings if finding.edits and selection.wants(finding)]
         if not repairable:
             break
-        raw, count = apply_fixes(raw, repairable)
+        repaired, count = apply_fixes(raw, repairable)
+        after = check_source(repaired, name, options) or []
+        if any(finding.code in UNREADABLE for finding in after):  # such as two keys with the same successor
+            break
+        raw, findings = repaired, after
         checked.fixed += count
-        findings = check_source(raw, name, options) or []
     if not write:
         checked.fixed_stdin = raw.decode("utf-8")
     elif raw != original:

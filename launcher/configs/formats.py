@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
+from urllib.parse import quote
 
 from launcher import __version__
-from launcher.configs.catalogue import explain
 from launcher.configs.findings import SEVERITIES, Finding
 
 Sources = Mapping[str, Sequence[str]]  # file -> its lines, for excerpts
@@ -113,6 +113,8 @@ def sarif(findings: Sequence[Finding], sources: Sources, files: int, *, colour: 
 
 
 def _sarif_rule(code: str) -> dict[str, Any]:
+    from launcher.configs.catalogue import explain
+
     entry = explain(code)
     return {
         "id": code,
@@ -123,7 +125,7 @@ def _sarif_rule(code: str) -> dict[str, Any]:
 
 
 def _sarif_result(finding: Finding, index: int) -> dict[str, Any]:
-    location = {"uri": finding.file.replace("\\", "/")}
+    location = {"uri": quote(finding.file.replace("\\", "/"), safe="/~")}
     region = {"startLine": finding.line, "startColumn": finding.column, "endColumn": finding.end_column}
     message = finding.message + (f" (fix: {finding.hint})" if finding.hint else "")
     result: dict[str, Any] = {

@@ -5,8 +5,9 @@ The functions are documentation as well: their docstrings are the pages of their
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+import re
+from collections.abc import Callable, Collection
+from typing import Any, Literal
 
 from launcher.configs.rules.base import Hit
 from launcher.configs.rules.deprecated import ATTENTION_FLAGS, REMOVED
@@ -41,7 +42,7 @@ SAME_ELSEWHERE = {
 SHORT_ATTENTION = {"flash": "flash_attention_2", "flex": "flex_attention", "sdp": "sdpa"}
 
 
-def unknown_key(m: Mismatch, properties: Json) -> Hit:
+def unknown_key(m: Mismatch, properties: Json, siblings: Collection[Any] = ()) -> Hit:
     """A key that its reader does not know.
 
     Axolotl drops unknown keys in silence, at every depth: a misspelled key is a setting that is not there. Where a
@@ -49,8 +50,10 @@ def unknown_key(m: Mismatch, properties: Json) -> Hit:
     """
     name = str(m.path[-1])
     same = SAME_ELSEWHERE.get(name)
-    if same in m.known and same in properties and not check(m.value, properties[same], mode="lax").errors:
-        return Hit(m.path, f"unknown key {name!r}", f"it is called {same} here", "key", ("key", same))
+    fits = same in m.known and same in properties and not check(m.value, properties[same], mode="lax").errors
+    if same in m.known:
+        repair: tuple[Literal["key"], str] | None = ("key", same) if same and fits and same not in siblings else None
+        return Hit(m.path, f"unknown key {name!r}", f"it is called {same} here", "key", repair)
     guess = nearest(name, m.known)
     return Hit(m.path, f"unknown key {name!r}", f"did you mean {guess}?" if guess else "remove it", "key")
 
@@ -60,7 +63,10 @@ def wrong_type(m: Mismatch) -> Hit:
 
     Axolotl refuses it, unless it can be converted: "16" is a number to it, 16 is no text.
     """
-    return Hit(m.path, f"{_name(m)} is {_shown(m.value)}, {type_name(m.value)}", f"expected {_expected(m)}")
+    hint = f"expected {_expected(m)}"
+    if isinstance(m.value, str) and re.fullmatch(r"[-+]?\d+e[-+]?\d+", m.value, re.IGNORECASE):
+        hint += f"; YAML 1.1 takes {m.value} for text: write {float(m.value)!r} or {m.value.replace('e', '.0e')}"
+    return Hit(m.path, f"{_name(m)} is {_shown(m.value)}, {type_name(m.value)}", hint)
 
 
 def not_allowed(m: Mismatch) -> Hit:
@@ -151,13 +157,15 @@ def explained_elsewhere(m: Mismatch) -> bool:
     return top and (str(name).startswith("bnb_4bit_") or name in REMOVED or name in ATTENTION_FLAGS)
 
 
-def to_hit(m: Mismatch, properties: Json) -> tuple[str, Hit]:
-    """The code and the hit of one mismatch; ``properties`` are those of the level it stands on."""
+def to_hit(m: Mismatch, properties: Json, siblings: Collection[Any] = ()) -> tuple[str, Hit]:
+    """The code and the hit of one mismatch. ``properties`` are the schema's of the level it stands on, ``siblings``
+    the keys that are there: no key is renamed to one of them.
+    """
     code = CODES.get(m.keyword, "")
     if m.keyword == "anyOf":
         code = "QL103" if any("enum" in b or "const" in b for b in m.expected) and _is_scalar(m.value) else "QL102"
     if code == "QL101":
-        return code, unknown_key(m, properties)
+        return code, unknown_key(m, properties, siblings)
     return code, DOCUMENTED[code](m)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -124,7 +124,7 @@ def _check_mapping(
         if mismatch.keyword not in ("additionalProperties", "required") and mismatch.path:
             hidden.add(mismatch.path[0])
         if not explained_elsewhere(mismatch):
-            code, hit = to_hit(mismatch, _properties_at(schema, mismatch))
+            code, hit = to_hit(mismatch, _properties_at(schema, mismatch), _siblings(data, mismatch))
             if kind == "axolotl" and code == "QL101" and len(mismatch.path) == 1:
                 hit = _known_elsewhere(hit, str(mismatch.path[0]), version)
             severity: Severity = "warning" if code == "QL101" and foreign and len(mismatch.path) == 1 else "error"
@@ -162,6 +162,13 @@ def _properties_at(schema: Json, mismatch: Mismatch) -> Json:
         data_set: Json = schema.get("$defs", {}).get("SFTDataset", {}).get("properties", {})
         return data_set
     return {}
+
+
+def _siblings(data: Any, mismatch: Mismatch) -> Collection[Any]:
+    """The keys of the mapping that a mismatch's key is in."""
+    for part in mismatch.path[:-1]:
+        data = data[part]
+    return data if isinstance(data, dict) else ()
 
 
 def _why(code: str) -> str:
