@@ -15,7 +15,8 @@ from typing import Any
 import torch
 
 from launcher.errors import BadInput, Problem, Unreadable
-from launcher.merge.tensors import TensorRef, read_header, read_json
+from launcher.merge.manifest import read_object
+from launcher.merge.tensors import TensorRef, read_header
 
 CONFIG = "adapter_config.json"
 WEIGHTS = "adapter_model.safetensors"
@@ -145,7 +146,7 @@ def read_adapter(folder: Path) -> Adapter:
     """
     if not (folder / CONFIG).is_file():
         raise Unreadable(Problem(f"no {CONFIG} in this folder: not a PEFT adapter", str(folder)))
-    config = read_json(folder / CONFIG)
+    config = read_object(folder / CONFIG)
     problems = refusals(config, folder / CONFIG)
     if problems:
         raise BadInput(problems)
@@ -187,6 +188,8 @@ def sort_tensors(adapter: Adapter, refs: dict[str, TensorRef]) -> None:
     problems: list[Problem] = []
     for key, ref in refs.items():
         name = key.removeprefix(PREFIX)
+        if ".original_module." in name:  # peft's copy of what modules_to_save replaced
+            continue
         low_rank = re.fullmatch(
             r"(?P<module>.+?)\.(?P<part>lora_[AB]\.(?:weight|bias)|lora_embedding_[AB]"
             r"|lora_magnitude_vector)(?:\.default)?(?:\.weight)?",
@@ -200,8 +203,8 @@ def sort_tensors(adapter: Adapter, refs: dict[str, TensorRef]) -> None:
         elif "lora_" in name or not name.endswith((".weight", ".bias")):
             problems.append(Problem(f"tensor {key!r} is not a part of a LoRA adapter that ql knows", file))
         else:
-            plain = name.replace(".base_layer.", ".").replace(".modules_to_save.default.", ".")
-            adapter.replacements[plain.replace(".original_module.", ".")] = ref
+            plain = re.sub(r"\.(base_layer|modules_to_save(\.default)?)\.(?=weight$|bias$)", ".", name)
+            adapter.replacements[plain] = ref
     for module, found in parts.items():
         problems += add_update(adapter, module, found, file)
     if not parts and not adapter.replacements and not adapter.tokens:

@@ -9,9 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from launcher.errors import BadInput, Problem
-from launcher.merge.tensors import INDEX, read_json
+from launcher.merge.manifest import INDEX, MANIFEST, read_object
 
-MANIFEST = "merge.json"
 TEMPLATE = "chat_template.jinja"
 TOKENIZER_FILES = (
     "tokenizer.json",
@@ -61,12 +60,12 @@ def tokenizer_folder(wanted: str | None, adapter: Path, base: Path) -> Path:
 
 def special_tokens(folder: Path) -> Tokens:
     """Ids of the end-of-sequence and padding tokens of the tokenizer in ``folder``."""
-    settings = read_json(folder / "tokenizer_config.json") if (folder / "tokenizer_config.json").is_file() else {}
+    settings = read_object(folder / "tokenizer_config.json") if (folder / "tokenizer_config.json").is_file() else {}
     ids: dict[str, int] = {
         entry["content"]: int(number) for number, entry in (settings.get("added_tokens_decoder") or {}).items()
     }
     if (folder / "tokenizer.json").is_file():
-        full = read_json(folder / "tokenizer.json")
+        full = read_object(folder / "tokenizer.json")
         vocabulary = (full.get("model") or {}).get("vocab")
         if isinstance(vocabulary, dict):
             ids = {**vocabulary, **ids}
@@ -102,7 +101,7 @@ def generation_config(base: Path, config: dict[str, Any], tokens: Tokens) -> dic
     The base's other stop tokens are kept: chat models have several, and one too many costs nothing.
     """
     path = base / "generation_config.json"
-    merged: dict[str, Any] = read_json(path) if path.is_file() else {"_from_model_config": True}
+    merged: dict[str, Any] = read_object(path) if path.is_file() else {"_from_model_config": True}
     eos = merged.get("eos_token_id", config.get("eos_token_id"))
     others = eos if isinstance(eos, list) else [eos] if eos is not None else []
     stops = [tokens.eos] if tokens.eos is not None else []
@@ -132,7 +131,7 @@ def write_small_files(
         shutil.copyfile(template, staging / TEMPLATE)
         path = staging / "tokenizer_config.json"
         if path.is_file():  # one chat template, in one place
-            settings = read_json(path)
+            settings = read_object(path)
             settings.pop("chat_template", None)
             write(path, settings)
     write(staging / "config.json", config)

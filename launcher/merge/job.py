@@ -16,10 +16,11 @@ from launcher.files import sha256_file
 from launcher.merge import engine, folder, writer
 from launcher.merge.adapter import CONFIG, WEIGHTS, Adapter, read_adapter
 from launcher.merge.engine import Engine, Figures
+from launcher.merge.manifest import MANIFEST, read_object
 from launcher.merge.names import spellings
 from launcher.merge.outline import Outline, outline
 from launcher.merge.record import Quantization, assume, from_record
-from launcher.merge.tensors import TensorRef, read_checkpoint, read_json
+from launcher.merge.tensors import TensorRef, read_checkpoint
 
 SHARD_BYTES = 2_000_000_000
 FORMAT = 1
@@ -48,12 +49,12 @@ class Merge:
     """A merge whose inputs have been read and found to fit."""
 
     def __init__(self, request: dict[str, Any]) -> None:
-        self.base_path = base_folder(request["base"])
+        self.base_path = Path(request["base"])
         self.adapter_path = Path(request["adapter"])
         self.mode = request.get("base_mode") or "dequantized"
         if self.mode not in ("dequantized", "original"):
             raise BadInput(f"base_mode {self.mode!r} is neither dequantized nor original")
-        self.config = read_json(self.base_path / "config.json")
+        self.config = read_object(self.base_path / "config.json")
         self.base = read_checkpoint(self.base_path)
         self.adapter = read_adapter(self.adapter_path)
         self.quantization = quantization(request, self.config, self.base, self.adapter)
@@ -105,7 +106,7 @@ class Merge:
         if not out.exists() or (out.is_dir() and not any(out.iterdir())):
             return None
         try:
-            manifest = read_json(out / folder.MANIFEST)
+            manifest = read_object(out / MANIFEST)
         except QlError:
             manifest = {}
         if manifest.get("fingerprint") != self.fingerprint:
@@ -187,50 +188,37 @@ class Merge:
 
 
 class Progress:
-    """Tells of the bytes written, a few times a second."""
+    """Tells how far the work is, a few times a second, in words and in numbers."""
 
     INTERVAL = 0.2
 
-    def __init__(self, emit: Emit, total: int, done: int) -> None:
-        self.emit, self.total, self.done = emit, total, done
+    def __init__(self, emit: Emit, total: int, done: int, unit: str = "bytes") -> None:
+        self.emit, self.total, self.done, self.unit = emit, total, done, unit
         self.begin, self.start_done = time.monotonic(), done
         self.next = 0.0
 
-    def advance(self, count: int, tensor: str) -> None:
+    def advance(self, count: int, what: str) -> None:
         self.done += count
         seconds = time.monotonic() - self.begin
         if seconds < self.next and self.done < self.total:
             return
         self.next = seconds + self.INTERVAL
         rate = (self.done - self.start_done) / seconds if seconds else 0.0
-        left = (self.total - self.done) / rate if rate else None
+        left = (self.total - self.done) / rate if rate else 0.0
+        if self.unit == "bytes":
+            counted = f"{self.done / 1e9:.2f} of {self.total / 1e9:.2f} GB, {rate / 1e6:,.0f} MB/s"
+        else:
+            counted = f"{self.done} of {self.total} {self.unit}"
         self.emit(
             {
                 "event": "progress",
-                "done": self.done,
-                "total": self.total,
-                "unit": "bytes",
-                "rate": round(rate),
-                "seconds_left": None if left is None else round(left, 1),
-                "tensor": tensor,
+                "text": f"{counted}, {left:.0f} s left",
+                "fraction": round(self.done / self.total, 4),
+                "rate": round(rate, 3),
+                "seconds_left": round(left, 1),
+                "what": what,
             }
         )
-
-
-def base_folder(name: str) -> Path:
-    """The folder of the base: a local one, or what the hub's cache has (or can fetch) under that name."""
-    path = Path(name)
-    if path.is_dir():
-        return path
-    try:
-        from huggingface_hub import snapshot_download
-
-        return Path(snapshot_download(name, allow_patterns=["*.safetensors", "*.json", "*.jinja", "tokenizer*"]))
-    except Exception as error:
-        reason = str(error).splitlines()[0]
-        raise Unreadable(
-            Problem(f"no such base: no folder of that name, and not from the hub: {reason}", name)
-        ) from None
 
 
 def quantization(

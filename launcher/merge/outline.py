@@ -148,7 +148,7 @@ class _Plan:
 
     def find(self, name: str, what: str) -> str | None:
         """The output that training calls ``name``; a problem when the base has none."""
-        found = self.names.find(name)
+        found = name if name in self.outputs else self.names.find(name)
         if found is None or found not in self.outputs:
             self.problem(
                 f"the adapter {what} {name!r}, which the base does not have", "is this the base it was trained on?"

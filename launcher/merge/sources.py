@@ -10,7 +10,7 @@ import json
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
-from math import gcd
+from math import gcd, prod
 
 import torch
 
@@ -49,6 +49,14 @@ class Source(ABC):
 
     @abstractmethod
     def open(self, ranges: list[tuple[int, int]], parallel: Parallel, device: torch.device) -> Rows: ...
+
+    def whole(self, device: torch.device) -> torch.Tensor:
+        """The whole tensor in float32, in its shape."""
+        rows = self.shape[0] if len(self.shape) > 1 else 1
+        ranges = [(0, rows)]
+        opened = self.open(ranges, lambda function, spans: [function(*span) for span in spans], device)
+        block = opened.block(0, rows, nf4.Scratch(prod(self.shape) if device.type == "cpu" else 0))
+        return block.view(self.shape)
 
 
 def reader(ref: TensorRef) -> Callable[[int, int], torch.Tensor]:

@@ -17,6 +17,7 @@ from typing import Any
 import torch
 
 from launcher.errors import BadInput, Problem, Unreadable
+from launcher.merge.manifest import INDEX, read_object
 
 DTYPES: dict[str, torch.dtype] = {
     "F64": torch.float64,
@@ -36,7 +37,6 @@ CODES = {dtype: code for code, dtype in DTYPES.items()}
 FLOATS = {torch.float64, torch.float32, torch.float16, torch.bfloat16}
 MAX_HEADER = 100 << 20  # bytes; the reference implementation's own limit
 
-INDEX = "model.safetensors.index.json"
 SINGLE = "model.safetensors"
 
 
@@ -144,7 +144,7 @@ def read_checkpoint(folder: Path) -> dict[str, TensorRef]:
         others = sorted(path.name for path in folder.glob("*.bin")) if folder.is_dir() else []
         hint = "it has only .bin files: convert them with transformers' save_pretrained" if others else None
         raise Unreadable(Problem("no model.safetensors and no index of shards in this folder", str(folder), hint=hint))
-    weight_map: dict[str, str] = read_json(index).get("weight_map", {})
+    weight_map: dict[str, str] = read_object(index).get("weight_map", {})
     files = sorted(set(weight_map.values()))
     missing = [file for file in files if not (folder / file).is_file()]
     if missing or not files:
@@ -159,19 +159,6 @@ def read_checkpoint(folder: Path) -> dict[str, TensorRef]:
     if lost:
         raise BadInput([Problem(f"tensor {name!r} is in the index and in no shard", file=str(index)) for name in lost])
     return found
-
-
-def read_json(path: Path) -> dict[str, Any]:
-    """A JSON object. Raises Unreadable when it is not there, BadInput when it is not an object."""
-    try:
-        data = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise Unreadable(Problem(f"cannot be read: {error.strerror}", file=str(path))) from None
-    except ValueError as error:
-        raise BadInput(Problem(f"not JSON: {error}", file=str(path))) from None
-    if not isinstance(data, dict):
-        raise BadInput(Problem("not a JSON object", file=str(path)))
-    return data
 
 
 def shard_header(tensors: list[tuple[str, torch.dtype, tuple[int, ...]]]) -> bytes:
