@@ -23,6 +23,7 @@ STDIN = "-"
 @click.option("--axolotl-version", metavar="X.Y", help="Check against this Axolotl; default: the file's header, else the newest.")
 @click.option("--gpu", metavar="CARD", help="Check for this card of `ql presets`: its dtypes, its kernels, its memory.")
 @click.option("--with-data", is_flag=True, help="Read the data files as well.")
+@click.option("--golden", type=click.Path(path_type=Path), help="Look for the rows of this golden set in the training data.")
 @click.option("--select", multiple=True, metavar="CODE", help="Only these codes, or those that begin so (QL3).")
 @click.option("--ignore", multiple=True, metavar="CODE", help="Not these codes, or those that begin so.")
 @click.option("--strict", is_flag=True, help="Warnings fail too.")
@@ -37,6 +38,7 @@ def command(
     axolotl_version: str | None,
     gpu: str | None,
     with_data: bool,
+    golden: Path | None,
     select: tuple[str, ...],
     ignore: tuple[str, ...],
     strict: bool,
@@ -66,6 +68,7 @@ def command(
         axolotl_version=axolotl_version,
         gpu=gpu,
         with_data=with_data,
+        golden=golden,
         selection=selection,
         fix=fix,
     )

@@ -64,6 +64,7 @@ def check_files(
     axolotl_version: str | None = None,
     gpu: str | None = None,
     with_data: bool = False,
+    golden: Path | None = None,
     selection: Selection | None = None,
     fix: bool = False,
 ) -> Checked:
@@ -79,7 +80,7 @@ def check_files(
     known: Kind | None = kind if kind in get_args(Kind) else None  # type: ignore[assignment]
     checked = Checked()
     for name, given, exact in sources:
-        options = Options(known, version, card, with_data, "axolotl" if exact else None)
+        options = Options(known, version, card, with_data, golden, "axolotl" if exact else None)
         try:
             raw = Path(name).read_bytes() if given is None else given
         except OSError as error:

@@ -53,6 +53,7 @@ class Options:
     axolotl_version: Version | None = None
     card: Card | None = None
     with_data: bool = False
+    golden: Path | None = None
     default_kind: Kind | None = "axolotl"  # for a file that does not say what it is; None skips it
 
 
@@ -64,16 +65,18 @@ def check_text(
     axolotl_version: str | None = None,
     gpu: str | None = None,
     with_data: bool = False,
+    golden: Path | None = None,
 ) -> list[Finding]:
     """All findings in ``text``, sorted by their place; ``file`` is its name, and relative paths in it start there.
 
     ``kind`` and ``axolotl_version`` are read from the text when they are not given. ``gpu`` is a card of the catalog
-    (Unreadable when there is none of that name). ``with_data`` reads the data files as well.
+    (Unreadable when there is none of that name). ``with_data`` reads the data files as well, and with
+    ``golden`` looks for the rows of that golden set in them.
     """
     version = kinds.parse_version(axolotl_version) if axolotl_version else None
     if axolotl_version and not version:
         raise Unreadable(f"no schema for Axolotl {axolotl_version}", hint="known: " + known_versions())
-    options = Options(kind, version, card_of(gpu) if gpu else None, with_data)
+    options = Options(kind, version, card_of(gpu) if gpu else None, with_data, golden)
     return check_source(text, file, options) or []
 
 
@@ -131,7 +134,17 @@ def _check_mapping(
             report.add(code, severity, hit, _why(code))
     base = checked.data.get("base_model")
     architecture = architecture_of(base if isinstance(base, str) else "", folder)
-    config = Config(checked.data, kind, version, schema, frozenset(hidden), architecture, options.card)
+    config = Config(
+        checked.data,
+        kind,
+        version,
+        schema,
+        frozenset(hidden),
+        architecture,
+        options.card,
+        folder if options.with_data or options.golden else None,
+        options.golden,
+    )
     for rule in RULES.values():
         if rule.applies_to(config):
             for hit in rule.run(config):

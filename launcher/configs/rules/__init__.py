@@ -4,16 +4,19 @@ from __future__ import annotations
 
 from launcher.configs.rules import (
     advice,
+    data,
     dead_keys,
     deprecated,
     kernels,
+    memory,
     refused,
     refused_data,
     schedule,
+    unsloth,
     values,
     warned,
 )
 from launcher.configs.rules.base import RULES, Rule
 
 __all__ = ["RULES", "Rule"]
-_ = (advice, dead_keys, deprecated, kernels, refused, refused_data, schedule, values, warned)
+_ = (advice, data, dead_keys, deprecated, kernels, memory, refused, refused_data, schedule, unsloth, values, warned)

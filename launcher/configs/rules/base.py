@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Literal
 
 from launcher.configs.findings import Severity
@@ -83,6 +84,8 @@ class Config:
     hidden: frozenset[Any] = frozenset()
     architecture: Architecture = field(default_factory=Architecture)
     card: Card | None = None
+    folder: Path | None = None  # where relative paths of data start; None: data is not looked at
+    golden: Path | None = None  # a golden set to compare with
 
     def get(self, key: str, default: Any = None) -> Any:
         """The value of a top-level key; None when it is absent. Raises HiddenKey when its type is wrong."""

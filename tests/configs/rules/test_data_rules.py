@@ -1,0 +1,158 @@
+"""The rules that look at files or at another kind of config than Axolotl's."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from launcher.configs.validate import check_text
+
+AXOLOTL: dict[str, Any] = {
+    "base_model": "mistralai/Mistral-7B-v0.3",
+    "adapter": "qlora",
+    "load_in_4bit": True,
+    "lora_r": 16,
+    "lora_alpha": 32,
+    "lora_target_linear": True,
+    "lora_mlp_kernel": True,
+    "datasets": [{"path": "a.jsonl", "type": "chat_template"}],
+    "sequence_len": 2048,
+    "excess_length_strategy": "truncate",
+    "micro_batch_size": 2,
+    "gradient_accumulation_steps": 8,
+    "learning_rate": 0.0002,
+    "gradient_checkpointing": True,
+    "optimizer": "paged_adamw_8bit",
+}
+UNSLOTH: dict[str, Any] = {
+    "base_model": "mistralai/Mistral-7B-v0.3",
+    "load_in_4bit": True,
+    "quant_type": "nf4",
+    "double_quant": True,
+    "compute_dtype": "float16",
+    "eos_token": "<|im_end|>",
+    "pad_token": "<unk>",
+    "lora_r": 16,
+    "lora_alpha": 32,
+    "lora_dropout": 0,
+    "lora_target_modules": ["q_proj"],
+    "train_file": "a.jsonl",
+    "eval_file": None,
+    "chat_template": "chat_template.jinja",
+    "end_of_turn": "<|im_end|>",
+    "sequence_len": 2048,
+    "excess_length": "truncate",
+    "packing": False,
+    "micro_batch_size": 2,
+    "gradient_accumulation_steps": 8,
+    "eval_batch_size": 1,
+    "num_epochs": 1,
+    "max_steps": None,
+    "learning_rate": 0.0002,
+    "lr_scheduler": "cosine",
+    "warmup_ratio": 0.03,
+    "optimizer": "paged_adamw_8bit",
+    "weight_decay": 0,
+    "max_grad_norm": 1,
+    "seed": 1,
+    "eval_interval": 0.25,
+    "keep": "last",
+    "logging_steps": 1,
+    "output_dir": "trainer",
+    "gradient_checkpointing": True,
+    "activation_offload": False,
+}
+ROW = '{"messages": [{"role": "user", "content": "Is it on?"}, {"role": "assistant", "content": "Yes."}]}\n'
+
+
+def codes(data: dict[str, Any], folder: Path, **options: Any) -> set[str]:
+    found = check_text(yaml.safe_dump(data, sort_keys=False), file=str(folder / "config.yaml"), **options)
+    return {finding.code for finding in found}
+
+
+@pytest.mark.parametrize("base", [AXOLOTL, UNSLOTH], ids=["axolotl", "unsloth"])
+def test_good_configs(base: dict[str, Any], tmp_path: Path) -> None:
+    (tmp_path / "a.jsonl").write_text(ROW)
+    assert codes(base, tmp_path, with_data=True) == set()
+
+
+@pytest.mark.parametrize("base", [AXOLOTL, UNSLOTH], ids=["axolotl", "unsloth"])
+@pytest.mark.parametrize(
+    ("text", "code"),
+    [(None, "QL801"), ('{"text": "x"}\n' + ROW, "QL802"), (ROW + "{not json\n", "QL803"), ("", "QL803")],
+)
+def test_data_files(base: dict[str, Any], text: str | None, code: str, tmp_path: Path) -> None:
+    if text is not None:
+        (tmp_path / "a.jsonl").write_text(text)
+    assert codes(base, tmp_path, with_data=True) == {code}
+    assert codes(base, tmp_path) == set(), "data is looked at only when asked"
+
+
+@pytest.mark.parametrize(
+    ("data_set", "row"),
+    [
+        ({"path": "a.jsonl", "type": "alpaca"}, '{"instruction": "a", "output": "b"}'),
+        ({"path": "a.jsonl", "type": "completion", "field": "body"}, '{"body": "a"}'),
+        ({"path": "a.jsonl", "type": "chat_template", "field_messages": "turns"}, '{"turns": []}'),
+    ],
+)
+def test_columns_of_types(data_set: dict[str, Any], row: str, tmp_path: Path) -> None:
+    (tmp_path / "a.jsonl").write_text(row)
+    assert "QL802" not in codes(AXOLOTL | {"datasets": [data_set]}, tmp_path, with_data=True)
+    (tmp_path / "a.jsonl").write_text('{"other": 1}')
+    assert "QL802" in codes(AXOLOTL | {"datasets": [data_set]}, tmp_path, with_data=True)
+
+
+def test_hub_data_sets_are_not_looked_for(tmp_path: Path) -> None:
+    assert codes(AXOLOTL | {"datasets": [{"path": "org/name", "type": "alpaca"}]}, tmp_path, with_data=True) == set()
+
+
+@pytest.mark.parametrize("base", [AXOLOTL, UNSLOTH], ids=["axolotl", "unsloth"])
+def test_golden_rows_in_the_training_data(base: dict[str, Any], tmp_path: Path) -> None:
+    (tmp_path / "a.jsonl").write_text(ROW)
+    golden = tmp_path / "golden.jsonl"
+    golden.write_text('{"input": "is it  on?", "target": "Yes."}\n')
+    assert codes(base, tmp_path, golden=golden) == {"QL804"}
+    golden.write_text('{"input": "Is it off?", "target": "No."}\n')
+    assert codes(base, tmp_path, golden=golden) == set()
+
+
+def test_a_template_file(tmp_path: Path) -> None:
+    (tmp_path / "a.jsonl").write_text(ROW)
+    named = AXOLOTL | {"chat_template": "jinja", "chat_template_jinja": "t.jinja"}
+    assert codes(named, tmp_path, with_data=True) == {"QL805"}
+    (tmp_path / "t.jinja").write_text("{{ messages }}")
+    assert codes(named, tmp_path, with_data=True) == set()
+    assert codes(named | {"chat_template_jinja": "{{ messages }}"}, tmp_path, with_data=True) == set()
+
+
+@pytest.mark.parametrize("base", [AXOLOTL, UNSLOTH], ids=["axolotl", "unsloth"])
+def test_a_run_that_does_not_fit(base: dict[str, Any], tmp_path: Path) -> None:
+    large = base | {"micro_batch_size": 64, "sequence_len": 8192}
+    assert "QL851" in codes(large, tmp_path, gpu="a10g")
+    assert "QL851" not in codes(base, tmp_path, gpu="a10g")
+    assert "QL851" not in codes(large, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("code", "changes", "gpu"),
+    [
+        ("QL901", {"load_in_4bit": False}, None),
+        ("QL902", {"base_model": "google/gemma-2-9b"}, None),
+        ("QL903", {"compute_dtype": "bfloat16"}, "t4"),
+        ("QL904", {"pad_token": "<|im_end|>"}, None),
+        ("QL905", {"eos_token": "</s>"}, None),
+        ("QL906", {"gradient_accumulation_steps": 1}, None),
+        ("QL706", {"learning_rate": 0.5}, None),
+        ("QL707", {"sequence_len": 65536}, None),
+        ("QL708", {"lora_target_modules": ["c_attn"]}, None),
+        ("QL105", {"quant_type": None, "double_quant": None}, None),
+    ],
+)
+def test_unsloth_configs(code: str, changes: dict[str, Any], gpu: str | None, tmp_path: Path) -> None:
+    bad = {key: value for key, value in (UNSLOTH | changes).items() if value is not None or key in ("eval_file", "max_steps")}
+    assert code in codes(bad, tmp_path, gpu=gpu)
+    assert code not in codes(UNSLOTH, tmp_path, gpu=gpu)
