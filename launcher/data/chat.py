@@ -217,7 +217,8 @@ def render_with_spans(
         if message.get("role") != "assistant":
             continue
         prompt = render(messages[:index], template, tokens, tools=tools, add_generation_prompt=True)
-        upto = render(messages[: index + 1], template, tokens, tools=tools)
+        last = index + 1 == len(messages)
+        upto = full if last else render(messages[: index + 1], template, tokens, tools=tools)
         end = upto.rfind(closing)
         if not full.startswith(upto) or not upto.startswith(prompt) or end < len(prompt):
             raise CannotRender(

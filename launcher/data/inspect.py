@@ -14,7 +14,7 @@ from launcher.data.chat import OWN_TEMPLATE, CannotRender, ChatTemplate, load_ch
 from launcher.data.formats import BadRow, Format, Row, format_of, normalise, optional_keys, row_line
 from launcher.data.golden import GoldenInputs
 from launcher.data.read import detect_format, has_bom, read_lines
-from launcher.data.report import DataReport, Excess, ExcessLength, Fate, Findings, Rows, Severity, summarise
+from launcher.data.report import DataReport, ExcessLength, Findings, Rows, Severity, summarise
 from launcher.data.tokens import Measure, Rendered, Renderer, measure_for
 from launcher.files import sha256_file
 
@@ -49,10 +49,9 @@ def inspect_data(
         control=_control_tokens(template, base),
         golden=GoldenInputs(golden) if golden is not None else None,
         overlap_severity="warning" if allow_overlap else "error",
-        limit=sequence_len,
-        excess_length=excess_length,
     )
-    return inspection.run()
+    report = inspection.run()
+    return report if sequence_len is None else report.limited(sequence_len, excess_length)
 
 
 def usable_rows(path: Path, form: Format) -> Iterator[tuple[int, Row]]:
@@ -98,8 +97,6 @@ class _Inspection:
         control: tuple[str, ...],
         golden: GoldenInputs | None,
         overlap_severity: Severity,
-        limit: int | None,
-        excess_length: ExcessLength,
     ) -> None:
         self.path = path
         self.form = form
@@ -109,8 +106,6 @@ class _Inspection:
         self.control = control
         self.golden = golden
         self.overlap_severity = overlap_severity
-        self.limit = limit
-        self.excess: Fate = "split" if form == "text" else excess_length  # trainers split texts, whatever is asked
         self.findings = Findings()
         self.rows = Rows()
         self.first_seen: dict[int, int] = {}
@@ -131,7 +126,7 @@ class _Inspection:
             self.findings.add("empty_file", "error", None, "the file has no rows")
         elif not self.rows.lines and not self.findings.count("error"):
             self.findings.add("empty_file", "error", None, "the file has no usable row")
-        report = DataReport(
+        return DataReport(
             path=self.path,
             sha256=sha256_file(self.path),
             format=self.form,
@@ -140,12 +135,8 @@ class _Inspection:
             notes=tuple(self._notes()),
             rows=self.rows,
             lengths=summarise(self.rows, self.measure.exact, self.measure.source),
-            excess=self._excess(),
+            excess=None,
         )
-        if report.ok and not report.kept():
-            message = f"no row is left to train on with the sequence length {self.limit}"
-            self.findings.add("too_long", "error", None, message)
-        return report
 
     def _row(self, number: int, row: dict[str, Any]) -> None:
         form = format_of(row)
@@ -207,29 +198,7 @@ class _Inspection:
             self.rows.totals.append(length.total)
             self.rows.trained.append(length.trained)
             self.rows.first_trained.append(-1 if length.first_trained is None else length.first_trained)
-            if self.limit is not None and length.total > self.limit:
-                self._long(row.line, length.total)
         self.pending.clear()
-
-    def _long(self, line: int, total: int) -> None:
-        about = "" if self.measure.exact else "about "
-        fate = {"truncate": "cut at the end", "drop": "left out", "raise": "refused", "split": "split into several"}
-        message = f"{about}{total} tokens, more than the sequence length {self.limit}: {fate[self.excess]}"
-        self.findings.add("long", "error" if self.excess == "raise" else "warning", line, message)
-
-    def _excess(self) -> Excess | None:
-        limit = self.limit
-        if limit is None:
-            return None
-        long = [total for total in self.rows.totals if total > limit]
-        return Excess(
-            sequence_len=limit,
-            strategy=self.excess,
-            long_rows=len(long),
-            tokens_over=sum(long) - limit * len(long),
-            long_tokens=sum(long),
-            untrained_rows=sum(first < 0 or first >= limit for first in self.rows.first_trained),
-        )
 
     def _notes(self) -> Iterator[str]:
         if has_bom(self.path):

@@ -63,23 +63,29 @@ def prepare_data(
     base: Path | None = None,
     golden: Path | None = None,
     allow_overlap: bool = False,
+    report: DataReport | None = None,
 ) -> PreparedData:
     """Inspect ``path`` and write ``out_dir``/data/train.jsonl and, where rows are held out, data/eval.jsonl.
 
     Rows keep the order of the file, but for those that carry keys no earlier row has: they come first, because the
     trainers take the columns of a file from its beginning. Rows are left out only where their exact length is known:
     with ``drop`` the long ones, with ``truncate`` those that would keep no trained token. Each file is complete or
-    absent. Raises BadInput with every bad row, Unreadable, and RunFailed when the folder cannot be written.
+    absent. ``report`` saves the inspection where the caller has made it with the same settings; where rows are longer
+    than ``sequence_len`` it must be `DataReport.limited` to it. Raises BadInput with every bad row, Unreadable, and
+    RunFailed when the folder cannot be written or the data is no longer what was inspected.
     """
-    report = inspect_data(
-        path,
-        base=base,
-        chat_template=chat_template,
-        sequence_len=sequence_len,
-        excess_length=excess_length,
-        golden=golden,
-        allow_overlap=allow_overlap,
-    )
+    if report is None:
+        report = inspect_data(
+            path,
+            base=base,
+            chat_template=chat_template,
+            sequence_len=sequence_len,
+            excess_length=excess_length,
+            golden=golden,
+            allow_overlap=allow_overlap,
+        )
+    elif sha256_file(path) != report.sha256:
+        raise _changed(path)
     report.require_rows()
     kept = report.kept()
     chosen = report.with_rows(kept)
@@ -141,7 +147,11 @@ def _texts(report: DataReport, count: int) -> Iterator[tuple[int, str]]:
         yield index, row_line(row) + "\n"
         if index + 1 == count:
             return
-    raise RunFailed(f"{report.path}: changed while it was read", hint="start again once nothing writes to it")
+    raise _changed(report.path)
+
+
+def _changed(path: Path) -> RunFailed:
+    return RunFailed(f"{path}: changed while it was read", hint="start again once nothing writes to it")
 
 
 @contextmanager

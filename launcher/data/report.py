@@ -6,6 +6,7 @@ import statistics
 from array import array
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from copy import deepcopy
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -18,6 +19,7 @@ from launcher.errors import BadInput, Problem
 Severity = Literal["error", "warning"]
 ExcessLength = Literal["truncate", "drop", "raise"]
 Fate = Literal["truncate", "drop", "raise", "split"]  # split: what trainers do to long rows of plain text
+_FATES = {"truncate": "cut at the end", "drop": "left out", "raise": "refused", "split": "split into several"}
 KEPT_FINDINGS = 10_000  # texts that are kept; what lies beyond is counted
 
 
@@ -48,6 +50,9 @@ class Findings:
             self.lines.setdefault((severity, kind), array("Q")).append(line)
         if len(self.kept) < KEPT_FINDINGS:
             self.kept.append(Finding(kind, severity, line, message))
+
+    def copy(self) -> Findings:
+        return deepcopy(self)
 
     def count(self, severity: Severity) -> int:
         return sum(count for (found, _), count in self.counts.items() if found == severity)
@@ -175,6 +180,30 @@ class DataReport:
             tokens_max=lengths.maximum if lengths else 0,
             exact=lengths.exact if lengths else False,
         )
+
+    def limited(self, sequence_len: int, strategy: ExcessLength) -> DataReport:
+        """The same report, with what this sequence length does to the rows; nothing is read again."""
+        assert self.excess is None
+        fate: Fate = strategy if self.conversational else "split"  # trainers split long texts, whatever is asked
+        long = [total for total in self.rows.totals if total > sequence_len]
+        excess = Excess(
+            sequence_len=sequence_len,
+            strategy=fate,
+            long_rows=len(long),
+            tokens_over=sum(long) - sequence_len * len(long),
+            long_tokens=sum(long),
+            untrained_rows=sum(first < 0 or first >= sequence_len for first in self.rows.first_trained),
+        )
+        report = replace(self, excess=excess, findings=self.findings.copy())
+        about = "" if self.lengths and self.lengths.exact else "about "
+        for line, total in zip(self.rows.lines, self.rows.totals, strict=True):
+            if total > sequence_len:
+                message = f"{about}{total} tokens, more than the sequence length {sequence_len}: {_FATES[fate]}"
+                report.findings.add("long", "error" if fate == "raise" else "warning", line, message)
+        if report.ok and not report.kept():
+            message = f"no row is left to train on with the sequence length {sequence_len}"
+            report.findings.add("too_long", "error", None, message)
+        return report
 
     def kept(self) -> list[int]:
         """Indices of the usable rows that are trained on or evaluated with; all of them while lengths are estimates.

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -70,6 +69,7 @@ class Prepared:
             base=self.base_folder,
             golden=self.golden_path,
             allow_overlap=self.allow_overlap,
+            report=self.report,
         )
         return written.to_dict()
 
@@ -94,10 +94,7 @@ def prepare(
     parsed = _parse_gates(gates, golden)
     base = local_base(request.base_model)
     template_name = str(request.overrides.get("chat_template") or request.model.chat_template)
-    inspect = partial(
-        inspect_data, data, base=base, chat_template=template_name, golden=golden, allow_overlap=allow_overlap
-    )
-    report = inspect()
+    report = inspect_data(data, base=base, chat_template=template_name, golden=golden, allow_overlap=allow_overlap)
     problems = list(report.problems("error"))
     rows: list[GoldenRow] = []
     if golden is not None:
@@ -116,7 +113,7 @@ def prepare(
     request = replace(request, data=facts)
     plan = make_plan(request)
     if facts.tokens_max > plan.sequence_len:  # only now is it known what the length cuts
-        report = inspect(sequence_len=plan.sequence_len, excess_length=plan.excess_length)
+        report = report.limited(plan.sequence_len, plan.excess_length)
         report.require_rows()
     files = _render(plan, request, report, base)
     findings = _check(files, plan)

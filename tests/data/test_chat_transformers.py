@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from launcher.data.chat import SHIPPED_TEMPLATES, load_chat_template, render, render_with_spans
 from launcher.data.special import template_tokens
-from launcher.data.tokens import Rendered, Tokenizing
+from launcher.data.tokens import Length, Rendered, Tokenizing
 
 transformers = pytest.importorskip("transformers")
 
@@ -70,7 +70,10 @@ def test_equal_to_transformers(
 
     text, spans = render_with_spans(chat, template, tokens, tools=tools)
     measure = Tokenizing(base, template)
-    ids, labels = measure.labels(Rendered(text, tuple(spans)))
+    row = Rendered(text, tuple(spans))
+    ids, labels = measure.labels(row)
+    trained = [index for index, label in enumerate(labels) if label != -100]
+    assert measure.lengths([row]) == [Length(len(ids), len(trained), trained[0] if trained else None)]
     theirs = tokenizer.apply_chat_template(chat, tools=tools, return_dict=True, return_assistant_tokens_mask=True)
     assert theirs["input_ids"] == ids
     assert theirs["assistant_masks"] == [int(label != -100) for label in labels]

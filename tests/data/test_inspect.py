@@ -210,23 +210,8 @@ def test_template_that_a_row_does_not_fit_is_said(tmp_path: Path) -> None:
 
 
 KEYS = [
-    "messages",
-    "role",
-    "content",
-    "from",
-    "value",
-    "conversations",
-    "text",
-    "tools",
-    "tool_calls",
-    "prompt",
-    "completion",
-    "instruction",
-    "input",
-    "output",
-    "function",
-    "name",
-    "arguments",
+    *("messages", "role", "content", "from", "value", "conversations", "text", "tools", "tool_calls"),
+    *("prompt", "completion", "instruction", "input", "output", "function", "name", "arguments"),
 ]
 LINES = st.lists(
     st.one_of(

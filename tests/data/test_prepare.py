@@ -8,6 +8,7 @@ import pytest
 
 from launcher.data import prepare as prepare_module
 from launcher.data.formats import row_line
+from launcher.data.inspect import inspect_data
 from launcher.data.prepare import PreparedData, prepare_data
 from launcher.errors import BadInput, RunFailed
 from launcher.files import sha256_file
@@ -150,3 +151,15 @@ def test_file_that_changes_under_us_is_noticed(tmp_path: Path, monkeypatch: pyte
     monkeypatch.setattr(prepare_module, "inspect_data", inspect_then_change)
     with pytest.raises(RunFailed, match="changed while it was read"):
         prepare(path, tmp_path / "run")
+
+
+def test_inspection_made_before_is_used(tmp_path: Path, bases: dict[str, Path]) -> None:
+    path = write(tmp_path, [alpaca(1), {"instruction": "word " * 200, "output": "x"}, alpaca(2)])
+    report = inspect_data(path, base=bases["bytes"]).limited(64, "drop")
+    settings = {"sequence_len": 64, "excess_length": "drop", "eval_fraction": 0, "base": bases["bytes"]}
+    again, reused = prepare(path, tmp_path / "a", **settings), prepare(path, tmp_path / "b", report=report, **settings)
+    assert again.sha256 == reused.sha256
+    assert reused.left_out == 1
+    path.write_text(path.read_text().replace("question 1", "question 3"))
+    with pytest.raises(RunFailed, match="changed"):
+        prepare(path, tmp_path / "c", report=report, **settings)
