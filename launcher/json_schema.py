@@ -25,9 +25,40 @@ Mode = Literal["strict", "lax"]
 
 # Keywords that this checker acts on, and those that it may pass over.
 ASSERTIONS = frozenset(
-    ["type", "enum", "const", "anyOf", "oneOf", "allOf", "if", "then", "else", "properties", "patternProperties", "additionalProperties", "required", "items", "prefixItems", "minItems", "maxItems", "uniqueItems", "minProperties", "propertyNames", "minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "minLength", "maxLength", "pattern", "$ref"]
+    [
+        "type",
+        "enum",
+        "const",
+        "anyOf",
+        "oneOf",
+        "allOf",
+        "if",
+        "then",
+        "else",
+        "properties",
+        "patternProperties",
+        "additionalProperties",
+        "required",
+        "items",
+        "prefixItems",
+        "minItems",
+        "maxItems",
+        "uniqueItems",
+        "minProperties",
+        "propertyNames",
+        "minimum",
+        "maximum",
+        "exclusiveMinimum",
+        "exclusiveMaximum",
+        "minLength",
+        "maxLength",
+        "pattern",
+        "$ref",
+    ]
 )
-ANNOTATIONS = frozenset(["$schema", "$id", "$defs", "$comment", "title", "description", "default", "examples", "deprecated", "x-plugin"])
+ANNOTATIONS = frozenset(
+    ["$schema", "$id", "$defs", "$comment", "title", "description", "default", "examples", "deprecated", "x-plugin"]
+)
 
 
 @dataclass(frozen=True)
@@ -140,7 +171,7 @@ class _Checker:
         # Tell of the branch that the value was meant for: of those that get past the type, the one that fits best.
         near = [errors for _, errors in results if not any(e.path == path and e.keyword == "type" for e in errors)]
         if len(near) == 1 or (near and isinstance(value, dict | list)):
-            self.errors.extend(min(near, key=len))
+            self.errors.extend(sorted(near, key=len)[0])
         else:
             resolved = [self.resolve(branch["$ref"]) if "$ref" in branch else branch for branch in branches]
             self.fail(path, "oneOf" if exactly_one else "anyOf", resolved, value)

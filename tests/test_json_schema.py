@@ -45,8 +45,14 @@ def test_shipped_schemas_use_what_the_checker_knows(name: str) -> None:
 
 
 json_values = st.recursive(
-    st.none() | st.booleans() | st.integers(-3, 70) | st.floats(-2, 70, allow_nan=False) | st.sampled_from(["", "a", "chatml", "auto"]),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(["a", "type", "path", "role"]), inner, max_size=3),
+    st.none()
+    | st.booleans()
+    | st.integers(-3, 70)
+    | st.floats(-2, 70, allow_nan=False)
+    | st.sampled_from(["", "a", "chatml", "auto"]),
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(["a", "type", "path", "role"]), inner, max_size=3)
+    ),
     max_leaves=6,
 )
 
@@ -73,7 +79,9 @@ def test_the_verdict_is_jsonschemas(name: str) -> None:
 sub = st.deferred(lambda: schemas)
 schemas: st.SearchStrategy[Any] = st.one_of(
     st.booleans(),
-    st.fixed_dictionaries({"type": st.sampled_from(["string", "number", "integer", "boolean", "null", "array", "object"])}),
+    st.fixed_dictionaries(
+        {"type": st.sampled_from(["string", "number", "integer", "boolean", "null", "array", "object"])}
+    ),
     st.fixed_dictionaries({"enum": st.lists(st.sampled_from([1, True, "a", None, 0, False]), min_size=1, max_size=3)}),
     st.fixed_dictionaries({"anyOf": st.lists(sub, min_size=1, max_size=3)}),
     st.fixed_dictionaries({"oneOf": st.lists(sub, min_size=1, max_size=3)}),
@@ -81,9 +89,19 @@ schemas: st.SearchStrategy[Any] = st.one_of(
     st.fixed_dictionaries({"if": sub, "then": sub, "else": sub}),
     st.fixed_dictionaries({"minimum": st.integers(0, 5), "exclusiveMaximum": st.integers(0, 60)}),
     st.fixed_dictionaries({"minLength": st.integers(0, 3), "pattern": st.sampled_from(["a", "^$", "t"])}),
-    st.fixed_dictionaries({"items": sub, "prefixItems": st.lists(sub, min_size=1, max_size=2), "maxItems": st.integers(0, 3)}),
-    st.fixed_dictionaries({"properties": st.fixed_dictionaries({"a": sub, "path": sub}), "additionalProperties": sub, "required": st.just(["a"])}),
-    st.fixed_dictionaries({"patternProperties": st.fixed_dictionaries({"^r": sub}), "minProperties": st.integers(0, 2)}),
+    st.fixed_dictionaries(
+        {"items": sub, "prefixItems": st.lists(sub, min_size=1, max_size=2), "maxItems": st.integers(0, 3)}
+    ),
+    st.fixed_dictionaries(
+        {
+            "properties": st.fixed_dictionaries({"a": sub, "path": sub}),
+            "additionalProperties": sub,
+            "required": st.just(["a"]),
+        }
+    ),
+    st.fixed_dictionaries(
+        {"patternProperties": st.fixed_dictionaries({"^r": sub}), "minProperties": st.integers(0, 2)}
+    ),
     st.fixed_dictionaries({"uniqueItems": st.booleans(), "minItems": st.integers(0, 2)}),
 )
 
@@ -112,7 +130,9 @@ def test_lax_values_come_back_as_pydantic_reads_them(value: Any, types: str, see
     assert bool(strict.errors) == (not isinstance(value, float))
 
 
-@pytest.mark.parametrize(("value", "types"), [(16, "string"), ("16.5", "integer"), ("maybe", "boolean"), ("x", "number"), (2, "boolean")])
+@pytest.mark.parametrize(
+    ("value", "types"), [(16, "string"), ("16.5", "integer"), ("maybe", "boolean"), ("x", "number"), (2, "boolean")]
+)
 def test_lax_has_limits(value: Any, types: str) -> None:
     assert [error.keyword for error in check(value, {"type": types}, mode="lax").errors] == ["type"]
 

@@ -1,3 +1,4 @@
+# ruff: noqa: E501 - the table of faults has one row a line
 """A corpus of Axolotl configs: valid ones, and each mutated by one known fault. The same on every machine.
 
 Nothing here is copied from anywhere: the valid ones are drawn from the settings that a QLoRA or LoRA run on one GPU has.
@@ -44,11 +45,16 @@ def valid_configs(count: int, seed: int = 20) -> Iterator[tuple[str, Data]]:
         data |= draw.choice([{}, {"sample_packing": True, "pad_to_sequence_len": True}])
         data |= {"attn_implementation": draw.choice(["sdpa", "flash_attention_2", "eager", "flex_attention"])}
         data |= {"micro_batch_size": draw.choice([1, 2, 4]), "gradient_accumulation_steps": draw.choice([4, 8, 16])}
-        data |= {"learning_rate": draw.choice([0.0002, 1e-4, "3e-4"]), "lr_scheduler": draw.choice(["cosine", "linear"])}
+        data |= {
+            "learning_rate": draw.choice([0.0002, 1e-4, "3e-4"]),
+            "lr_scheduler": draw.choice(["cosine", "linear"]),
+        }
         data |= {"optimizer": draw.choice(["paged_adamw_8bit", "adamw_bnb_8bit", "adamw_torch_fused"])}
         data |= draw.choice([{"warmup_steps": 10}, {"warmup_ratio": 0.03}, {}])
         data |= {"num_epochs": draw.choice([1, 2, 3]), "seed": 7, "output_dir": "out"}
-        data |= draw.choice([{"bf16": True, "tf32": True}, {"fp16": True}, {"bf16": "auto"}, {"bf16": False, "fp16": True}])
+        data |= draw.choice(
+            [{"bf16": True, "tf32": True}, {"fp16": True}, {"bf16": "auto"}, {"bf16": False, "fp16": True}]
+        )
         if data["attn_implementation"] == "flex_attention":
             data |= {"bf16": True, "fp16": None}
         data |= draw.choice([{"gradient_checkpointing": True}, {}])
@@ -119,11 +125,17 @@ class Fault:
         return out
 
 
-EVAL_KEYS = (
-    "val_set_size eval_steps save_steps evals_per_epoch saves_per_epoch eval_strategy test_datasets "
-    "early_stopping_patience eval_batch_size"
-).split()
-NO_EVAL = tuple(EVAL_KEYS)
+NO_EVAL = (
+    "val_set_size",
+    "eval_steps",
+    "save_steps",
+    "evals_per_epoch",
+    "saves_per_epoch",
+    "eval_strategy",
+    "test_datasets",
+    "early_stopping_patience",
+    "eval_batch_size",
+)
 KERNELS = ("lora_mlp_kernel", "lora_qkv_kernel", "lora_o_kernel")
 PLUGINS = ("plugins", "liger_rope", "liger_rms_norm")
 

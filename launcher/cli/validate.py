@@ -20,14 +20,20 @@ STDIN = "-"
 @click.option("--format", "output", type=click.Choice(FORMATS), default="text", help="How findings are printed.")
 @click.option("--json", "as_json", is_flag=True, help="The same as --format json.")
 @click.option("--kind", type=click.Choice(("axolotl", "unsloth", "preset", "gpu", "model", "recipe", "golden", "run")))
-@click.option("--axolotl-version", metavar="X.Y", help="Check against this Axolotl; default: the file's header, else the newest.")
+@click.option(
+    "--axolotl-version", metavar="X.Y", help="Check against this Axolotl; default: the file's header, else the newest."
+)
 @click.option("--gpu", metavar="CARD", help="Check for this card of `ql presets`: its dtypes, its kernels, its memory.")
 @click.option("--with-data", is_flag=True, help="Read the data files as well.")
-@click.option("--golden", type=click.Path(path_type=Path), help="Look for the rows of this golden set in the training data.")
+@click.option(
+    "--golden", type=click.Path(path_type=Path), help="Look for the rows of this golden set in the training data."
+)
 @click.option("--select", multiple=True, metavar="CODE", help="Only these codes, or those that begin so (QL3).")
 @click.option("--ignore", multiple=True, metavar="CODE", help="Not these codes, or those that begin so.")
 @click.option("--strict", is_flag=True, help="Warnings fail too.")
-@click.option("--fix", is_flag=True, help="Apply the safe repairs: renames and successors. The rest stays byte for byte.")
+@click.option(
+    "--fix", is_flag=True, help="Apply the safe repairs: renames and successors. The rest stays byte for byte."
+)
 @click.option("--explain", metavar="CODE", help="Print what a code means, and nothing else.")
 @click.option("--quiet", is_flag=True, help="Leave out notes.")
 def command(
@@ -116,6 +122,7 @@ def in_folder(folder: Path) -> Iterator[Path]:
 
 def glob(pattern: str) -> Iterator[Path]:
     """The files that a pattern names, ``**`` included."""
-    import glob as patterns
-
-    yield from (Path(name) for name in patterns.glob(pattern, recursive=True) if Path(name).is_file())
+    path = Path(pattern)
+    root = Path(path.anchor) if path.anchor else Path()
+    relative = path.relative_to(path.anchor) if path.anchor else path
+    yield from (found for found in root.glob(str(relative)) if found.is_file())

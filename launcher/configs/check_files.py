@@ -102,7 +102,13 @@ def check_files(
 
 
 def _repair(
-    raw: bytes, findings: list[Finding], name: str, options: Options, selection: Selection, checked: Checked, write: bool
+    raw: bytes,
+    findings: list[Finding],
+    name: str,
+    options: Options,
+    selection: Selection,
+    checked: Checked,
+    write: bool,
 ) -> tuple[bytes, list[Finding]]:
     from launcher.configs.fix import apply_fixes
 

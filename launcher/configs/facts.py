@@ -83,7 +83,7 @@ def _from_name(base_model: str) -> Architecture:
 
 @cache
 def _catalog_index() -> dict[str, str]:
-    """base_model of each catalog model -> its file's name. One line of each file is read; parsing all costs too much."""
+    """base_model of each catalog model -> its file's name. One line of each is read: parsing all costs too much."""
     index = {}
     for path in sorted(resource("presets", "models").glob("*.yaml")):
         found = re.search(r"^base_model: *[\"']?([^\s\"'#]+)", path.read_text(encoding="utf-8"), re.MULTILINE)

@@ -1,4 +1,4 @@
-"""What a check found: a code that stays, a place in the file, what is wrong, what would be right, and why it matters."""
+"""What a check found: a code that stays, a place, what is wrong, what would be right, and why it matters."""
 
 from __future__ import annotations
 
@@ -63,7 +63,9 @@ def path_text(path: Iterable[Any]) -> str:
     """``("datasets", 0, "type")`` as a person writes it: ``datasets[0].type``."""
     text = ""
     for part in path:
-        text += f"[{part}]" if isinstance(part, int) and not isinstance(part, bool) else f".{part}" if text else str(part)
+        text += (
+            f"[{part}]" if isinstance(part, int) and not isinstance(part, bool) else f".{part}" if text else str(part)
+        )
     return text
 
 

@@ -9,8 +9,8 @@ import re
 from collections.abc import Callable, Collection
 from typing import Any, Literal
 
-from launcher.configs.rules.base import Hit
-from launcher.configs.rules.deprecated import ATTENTION_FLAGS, REMOVED
+from launcher.configs.rules.base import ATTENTION_FLAGS, Hit
+from launcher.configs.rules.deprecated import REMOVED
 from launcher.errors import nearest
 from launcher.json_schema import Json, Mismatch, check, type_name
 

@@ -1,4 +1,4 @@
-"""The validator: one text in, all findings out. It never renders, never runs a trainer, and reads nothing from the hub."""
+"""The validator: one text in, all findings out. It never renders, runs no trainer, reads nothing from the hub."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from launcher.configs.rules import RULES
 from launcher.configs.rules.base import Card, Config, Hit, Kind, Version
 from launcher.errors import Problem, Unreadable
 from launcher.json_schema import Json, Mismatch, check, load_schema
-from launcher.yaml_source import Place, Positions, parse_yaml
+from launcher.yaml_source import Positions, parse_yaml
 
 # Findings about the file as such: it is not checked further, and the exit code is 2.
 UNREADABLE = frozenset({"QL001", "QL002", "QL003", "QL004", "QL005", "QL006", "QL007"})

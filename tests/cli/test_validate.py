@@ -32,7 +32,12 @@ def ql(*arguments: str | Path, stdin: str | bytes | None = None) -> Result:
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    for name, text in {"good.yaml": GOOD, "bad.yml": BAD, "warns.yaml": WARNS, "compose.yaml": "services: {}\n"}.items():
+    for name, text in {
+        "good.yaml": GOOD,
+        "bad.yml": BAD,
+        "warns.yaml": WARNS,
+        "compose.yaml": "services: {}\n",
+    }.items():
         (tmp_path / name).write_text(text)
     (tmp_path / ".hidden").mkdir()
     (tmp_path / ".hidden" / "bad.yaml").write_text(BAD)

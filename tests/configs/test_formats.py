@@ -39,7 +39,11 @@ def test_text_has_an_excerpt_and_a_caret() -> None:
     lines = written("text").splitlines()
     at = next(index for index, line in enumerate(lines) if "QL101" in line)
     assert lines[at].startswith("my configs/c%d.yaml:4:1: error QL101 ")
-    assert lines[at + 1 : at + 4] == ["    4 | lora_rank: 16   # how many", "      | ^^^^^^^^^", "  fix: it is called lora_r here"]
+    assert lines[at + 1 : at + 4] == [
+        "    4 | lora_rank: 16   # how many",
+        "      | ^^^^^^^^^",
+        "  fix: it is called lora_r here",
+    ]
     assert lines[-1] == summary(findings(), 1)
 
 
@@ -89,7 +93,9 @@ def test_fixes_touch_nothing_else() -> None:
     raw = b"\xef\xbb\xbf" + BAD.replace("\n", "\r\n").encode()
     fixed, count = apply_fixes(raw, check_text(raw, file="a.yaml"))
     assert count == 2
-    assert fixed == raw.replace(b"lora_rank", b"lora_r").replace(b"flash_attention: true", b"attn_implementation: flash_attention_2")
+    assert fixed == raw.replace(b"lora_rank", b"lora_r").replace(
+        b"flash_attention: true", b"attn_implementation: flash_attention_2"
+    )
 
 
 def test_fixing_again_changes_nothing(tmp_path: Path) -> None:

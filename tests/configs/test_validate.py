@@ -44,7 +44,13 @@ def test_a_good_config_has_no_findings() -> None:
 
 def test_a_finding_says_where_what_and_why() -> None:
     [finding] = found(GOOD + "lora_rank: 8\n")
-    assert (finding.code, finding.severity, finding.line, finding.column, finding.end_column) == ("QL101", "error", 16, 1, 10)
+    assert (finding.code, finding.severity, finding.line, finding.column, finding.end_column) == (
+        "QL101",
+        "error",
+        16,
+        1,
+        10,
+    )
     assert finding.path == "lora_rank"
     assert "lora_rank" in finding.message
     assert "lora_r" in finding.hint
@@ -57,7 +63,9 @@ def test_the_value_is_marked_not_the_key() -> None:
 
 
 def test_a_key_deep_in_a_list_is_found() -> None:
-    [finding] = found(GOOD.replace("    type: chat_template", "    type: chat_template\n    roles_to_trian: [assistant]"))
+    [finding] = found(
+        GOOD.replace("    type: chat_template", "    type: chat_template\n    roles_to_trian: [assistant]")
+    )
     assert (finding.path, finding.line, finding.column) == ("datasets[0].roles_to_trian", 12, 5)
     assert "roles_to_train" in finding.hint
 
@@ -176,9 +184,42 @@ def test_golden_rows() -> None:
     assert "target" in findings[0].hint
 
 
-keys = st.sampled_from(["base_model", "datasets", "lora_r", "bf16", "val_set_size", "plugins", "adapter", "<<", "x", "learning_rate", "special_tokens", "selective_checkpointing", "lora_target_modules", "torch_compile_options", "chat_template", "evals_per_epoch", "num_epochs"])  # fmt: skip
-scalars = st.sampled_from(["1", "0", "-1", "true", "null", "qlora", "[a, 1]", "{a: 1}", "2024-01-01", ".nan", ".inf", "'x'", "*a", "&a 1", "1e400", "!!python/none x", "0x1F", "2e-4", "[{path: x, type: {a: 1}}]"])  # fmt: skip
+KEYS = [
+    "base_model",
+    "datasets",
+    "lora_r",
+    "bf16",
+    "val_set_size",
+    "plugins",
+    "adapter",
+    "<<",
+    "x",
+    "learning_rate",
+    "special_tokens",
+    "selective_checkpointing",
+    "lora_target_modules",
+    "torch_compile_options",
+    "chat_template",
+    "evals_per_epoch",
+    "num_epochs",
+    "bnb_config_kwargs",
+]
+VALUES = (
+    """
+1|0|-1|true|null|qlora|[a, 1]|{a: 1}|2024-01-01|.nan|.inf|'x'|*a|&a 1|1e400|!!python/none x|0x1F|2e-4
+|[{path: x, type: {a: 1}}]|[{path: x, type: sharegpt}]|"
+""".strip()
+    .replace("\n", "")
+    .split("|")
+)
+keys = st.sampled_from(KEYS)
+scalars = st.sampled_from(VALUES)
 lines = st.builds(lambda indent, key, value: f"{' ' * indent}{key}: {value}", st.integers(0, 2), keys, scalars)
+values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=4), inner, max_size=3),
+    max_leaves=5,
+)
 
 
 @settings(max_examples=300, deadline=None, database=None)
@@ -196,7 +237,7 @@ def test_never_a_traceback_on_any_text(text: str | bytes) -> None:
 
 
 @settings(max_examples=100, deadline=None, database=None)
-@given(st.dictionaries(keys, st.recursive(st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5), lambda x: st.lists(x, max_size=3) | st.dictionaries(st.text(max_size=4), x, max_size=3), max_leaves=5)))  # fmt: skip
+@given(st.dictionaries(keys, values))
 def test_never_a_traceback_on_any_values(data: dict[str, Any]) -> None:
     import yaml
 

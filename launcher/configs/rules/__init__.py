@@ -11,6 +11,8 @@ from launcher.configs.rules import (
     memory,
     refused,
     refused_data,
+    refused_kernels,
+    refused_methods,
     schedule,
     unsloth,
     values,
@@ -18,5 +20,36 @@ from launcher.configs.rules import (
 )
 from launcher.configs.rules.base import RULES, Rule
 
-__all__ = ["RULES", "Rule"]
-_ = (advice, data, dead_keys, deprecated, kernels, memory, refused, refused_data, schedule, unsloth, values, warned)
+__all__ = ["MODULES", "RULES", "Rule"]
+
+# Importing a module registers its rules.
+MODULES = (
+    advice,
+    data,
+    dead_keys,
+    deprecated,
+    kernels,
+    memory,
+    refused,
+    refused_data,
+    refused_kernels,
+    refused_methods,
+    schedule,
+    unsloth,
+    values,
+    warned,
+    advice,
+    data,
+    dead_keys,
+    deprecated,
+    kernels,
+    memory,
+    refused,
+    refused_data,
+    refused_kernels,
+    refused_methods,
+    schedule,
+    unsloth,
+    values,
+    warned,
+)

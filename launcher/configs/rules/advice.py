@@ -45,7 +45,9 @@ def bf16_auto_falls_back(c: Config) -> Iterator[Hit]:
     auto becomes fp16 there, without a question.
     """
     if c.get("bf16") == "auto" and c.fp16_overflow and c.card and not c.card.has_bf16:
-        yield c.at("bf16", f"auto is fp16 on {c.card.name}, which {c.architecture.model_type} overflows", "another card")
+        yield c.at(
+            "bf16", f"auto is fp16 on {c.card.name}, which {c.architecture.model_type} overflows", "another card"
+        )
 
 
 @rule("QL703", "error")
@@ -198,7 +200,11 @@ def last_data_set_type_missing(c: Config) -> Iterator[Hit]:
     """
     for key in ("datasets", "test_datasets"):
         for index, data_set in c.datasets(key):
-            if not data_set.get("type") and not c.get("rl") and str(data_set.get("path", "")).endswith((".jsonl", ".csv")):
+            if (
+                not data_set.get("type")
+                and not c.get("rl")
+                and str(data_set.get("path", "")).endswith((".jsonl", ".csv"))
+            ):
                 yield c.key((key, index), "a data set without a type", "type: chat_template, or completion, or alpaca")
 
 

@@ -20,8 +20,18 @@ ATTENTION_FLAGS = {
     "eager_attention": "eager",
 }
 VARLEN_ATTENTION = frozenset(
-    "flash_attention_2 flash_attention_3 flash_attention_4 flash_attention_torch flex_attention xformers sage "
-    "kernels-community/flash-attn2 kernels-community/flash-attn3 kernels-community/sage-attention".split()
+    {
+        "flash_attention_2",
+        "flash_attention_3",
+        "flash_attention_4",
+        "flash_attention_torch",
+        "flex_attention",
+        "xformers",
+        "sage",
+        "kernels-community/flash-attn2",
+        "kernels-community/flash-attn3",
+        "kernels-community/sage-attention",
+    }
 )
 
 Kind = Literal["axolotl", "unsloth", "preset", "gpu", "model", "recipe", "golden", "run"]
@@ -29,7 +39,7 @@ KeyPath = tuple[Any, ...]
 Version = tuple[int, int]
 
 
-class HiddenKey(Exception):  # noqa: N818 - not an error: the rule is skipped
+class HiddenKey(Exception):
     """A rule asked for a key whose value has the wrong type; the schema's finding says so already."""
 
 
@@ -149,7 +159,7 @@ class Config:
 
     @property
     def attention_packs(self) -> bool:
-        """Whether that attention keeps packed rows apart by their positions (Axolotl: ATTN_IMPLS_SUPPORTING_PACKING)."""
+        """Whether that attention keeps packed rows apart by their positions (ATTN_IMPLS_SUPPORTING_PACKING)."""
         name = self.attention or ""
         if self.version >= (0, 19):  # a revision or a kernel may follow the name
             name = name.split(":", 1)[0].split("@", 1)[0].strip()
@@ -204,9 +214,7 @@ class Rule:
         return inspect.getdoc(self.check) or ""
 
     def applies_to(self, config: Config) -> bool:
-        return config.kind in self.kinds and (
-            config.kind != "axolotl" or self.since <= config.version <= self.until
-        )
+        return config.kind in self.kinds and (config.kind != "axolotl" or self.since <= config.version <= self.until)
 
     def run(self, config: Config) -> Iterator[Hit]:
         """The hits of the rule; none when it asks for a value whose type is wrong."""

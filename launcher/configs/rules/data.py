@@ -35,8 +35,10 @@ def data_files(c: Config) -> Iterator[DataFile]:
     if c.kind == "unsloth":
         for key in ("train_file", "eval_file"):
             if isinstance(c.get(key), str):
-                columns = ("messages",) if c.get("chat_template") else ("text",)
-                yield DataFile((key,), _resolve(c, c.get(key)), columns, "the chat template" if columns[0] != "text" else "texts")
+                columns: tuple[str, ...] = ("messages",) if c.get("chat_template") else ("text",)
+                yield DataFile(
+                    (key,), _resolve(c, c.get(key)), columns, "the chat template" if columns[0] != "text" else "texts"
+                )
         return
     for key in ("datasets", "test_datasets"):
         for index, data_set in c.datasets(key):
@@ -44,7 +46,11 @@ def data_files(c: Config) -> Iterator[DataFile]:
             files = data_set.get("data_files")
             named += [("data_files", name) for name in (files if isinstance(files, list) else [files])]
             for part, name in named:
-                if isinstance(name, str) and "://" not in name and (name.endswith(LOCAL) or _resolve(c, name).is_file()):
+                if (
+                    isinstance(name, str)
+                    and "://" not in name
+                    and (name.endswith(LOCAL) or _resolve(c, name).is_file())
+                ):
                     columns, declared = _columns(data_set)
                     yield DataFile((key, index, part), _resolve(c, name), columns, declared)
 

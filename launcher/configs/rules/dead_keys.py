@@ -68,7 +68,7 @@ def evaluation_without_eval_set(c: Config) -> Iterator[Hit]:
     Without `val_set_size` or `test_datasets` Axolotl skips `evals_per_epoch` in silence; what the person takes for a
     watched run is not watched, and no best checkpoint can be kept.
     """
-    if c.has_eval_set or c.get("val_set_size") == 0 and c.any_of("eval_steps", "eval_strategy"):
+    if c.has_eval_set or (c.get("val_set_size") == 0 and c.any_of("eval_steps", "eval_strategy")):
         return  # the second is QL312: Axolotl refuses it
     for key in c.any_of("evals_per_epoch", "eval_steps", "eval_strategy"):
         if c.get(key) != "no":

@@ -97,7 +97,11 @@ def deprecated_key(c: Config) -> Iterator[Hit]:
             yield c.key(old, f"{old} is superseded", f"use {new}")
 
 
-@rule("QL109", "error", axolotl=("TrainingValidationMixin.check_neftune", "TrainingValidationMixin.check_multipack_buffer_size"))
+@rule(
+    "QL109",
+    "error",
+    axolotl=("TrainingValidationMixin.check_neftune", "TrainingValidationMixin.check_multipack_buffer_size"),
+)
 def old_and_new_name(c: Config) -> Iterator[Hit]:
     """A key is given under its old and its new name.
 
@@ -129,7 +133,9 @@ def attention_flag_and_implementation(c: Config) -> Iterator[Hit]:
     """
     for flag, name in ATTENTION_FLAGS.items():
         if c.data.get(flag) and c.get("attn_implementation"):
-            yield c.key(flag, f"{flag} ({name}) beside attn_implementation: {c.get('attn_implementation')}", "remove it")
+            yield c.key(
+                flag, f"{flag} ({name}) beside attn_implementation: {c.get('attn_implementation')}", "remove it"
+            )
 
 
 @rule("QL112", "warning", axolotl="ModelCompatibilityValidationMixin.check_gradient_checkpointing_w_offload")

@@ -116,7 +116,9 @@ def attention_without_hardware(c: Config) -> Iterator[Hit]:
         return
     capability = 0.0 if c.card.is_cpu else c.card.compute_capability
     needed = {"flash_attention_2": 8.0, "flash_attention_3": 9.0, "flash_attention_4": 9.0, "fp8": 9.0}
-    fits = capability in (8.0, 8.6, 8.9, 9.0, 12.0) if c.attention == "sage" else capability >= needed.get(c.attention, 0)
+    fits = (
+        capability in (8.0, 8.6, 8.9, 9.0, 12.0) if c.attention == "sage" else capability >= needed.get(c.attention, 0)
+    )
     if not fits:
         path = ("attn_implementation",) if c.has("attn_implementation") else ()
         yield c.at(path, f"{c.card.name} cannot run {c.attention}", "attn_implementation: sdpa")
@@ -142,6 +144,6 @@ def flash_attention_in_fp32(c: Config) -> Iterator[Hit]:
 
     Its kernels take 16-bit numbers only; the run stops at the first batch.
     """
-    if c.attention in ("flash_attention_2", "flash_attention_3") and c.get("bf16") is False:
-        if not c.any_of("fp16", "float16", "bfloat16", "fp8"):
-            yield c.at("bf16", f"{c.attention} cannot compute in fp32", "fp16: true, or attn_implementation: sdpa")
+    flash = c.attention in ("flash_attention_2", "flash_attention_3")
+    if flash and c.get("bf16") is False and not c.any_of("fp16", "float16", "bfloat16", "fp8"):
+        yield c.at("bf16", f"{c.attention} cannot compute in fp32", "fp16: true, or attn_implementation: sdpa")

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 from launcher.configs.rules.base import Config, Hit, rule
 from launcher.errors import QlError
+
+if TYPE_CHECKING:
+    from launcher.sizing import MemoryRequest
 
 
 @rule("QL851", "error", kinds=("axolotl", "unsloth"))
@@ -21,7 +25,7 @@ def does_not_fit(c: Config) -> Iterator[Hit]:
 
     from launcher.sizing import estimate_memory
 
-    estimate = estimate_memory(request)  # type: ignore[arg-type]
+    estimate = estimate_memory(request)
     if estimate.fits or estimate.budget_gib is None:
         return
     largest = max(estimate.breakdown_gib, key=lambda part: estimate.breakdown_gib[part])
@@ -29,12 +33,14 @@ def does_not_fit(c: Config) -> Iterator[Hit]:
         f"needs {estimate.needed_gib:.1f} GiB, and {c.card.name} has {estimate.budget_gib:.1f} GiB for a run "
         f"(the largest part: {largest.replace('_', ' ')}, {estimate.breakdown_gib[largest]:.1f} GiB)"
     )
-    single = estimate_memory(replace(request, micro_batch_size=1, eval_batch_size=1))  # type: ignore[type-var]
-    hint = "micro_batch_size: 1 and eval_batch_size: 1 fit" if single.fits else "a shorter sequence_len, or another card"
+    single = estimate_memory(replace(request, micro_batch_size=1, eval_batch_size=1))
+    hint = (
+        "micro_batch_size: 1 and eval_batch_size: 1 fit" if single.fits else "a shorter sequence_len, or another card"
+    )
     yield c.at("micro_batch_size" if c.has("micro_batch_size") else (), message, hint)
 
 
-def _request(c: Config) -> object | None:
+def _request(c: Config) -> MemoryRequest | None:
     """The job as sizing sees it; None where it cannot be known: an unknown model, full fine-tuning, 8 bit, rl."""
     if c.card is None or c.card.is_cpu or c.get("rl"):
         return None

@@ -17,7 +17,9 @@ def packing_leaks(c: Config) -> Iterator[Hit]:
     if c.get("sample_packing") and not c.attention_packs and c.attention not in ("sdpa", "eager"):
         chosen = c.attention or "no attn_implementation"
         path = ("attn_implementation",) if c.has("attn_implementation") else ("sample_packing",)
-        yield c.at(path, f"sample_packing with {chosen} mixes samples", "attn_implementation: flash_attention_2, or sdpa")
+        yield c.at(
+            path, f"sample_packing with {chosen} mixes samples", "attn_implementation: flash_attention_2, or sdpa"
+        )
 
 
 @rule("QL602", "warning", until=(0, 17))
@@ -188,7 +190,9 @@ def push_without_saving(c: Config) -> Iterator[Hit]:
     There is nothing to push.
     """
     if c.get("hub_model_id") and c.get("save_strategy") not in ("steps", "epoch", None):
-        yield c.key("hub_model_id", f"hub_model_id with save_strategy: {c.get('save_strategy')}", "save_strategy: epoch")
+        yield c.key(
+            "hub_model_id", f"hub_model_id with save_strategy: {c.get('save_strategy')}", "save_strategy: epoch"
+        )
 
 
 @rule("QL618", "warning", axolotl="WandbConfig.check_wandb_run")
@@ -208,7 +212,9 @@ def mistral_common_inferred(c: Config) -> Iterator[Hit]:
     Axolotl sets it by itself, and then refuses templates and tokens.
     """
     if c.get("tokenizer_use_mistral_common") is None and "magistral" in c.base_model.lower():
-        yield c.at("base_model", "mistral-common will be used as tokenizer", "tokenizer_use_mistral_common: true, or false")
+        yield c.at(
+            "base_model", "mistral-common will be used as tokenizer", "tokenizer_use_mistral_common: true, or false"
+        )
 
 
 @rule("QL620", "warning", axolotl="LoRAValidationMixin.warn_qlora_zero3_w_use_reentrant")

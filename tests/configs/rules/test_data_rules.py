@@ -153,6 +153,10 @@ def test_a_run_that_does_not_fit(base: dict[str, Any], tmp_path: Path) -> None:
     ],
 )
 def test_unsloth_configs(code: str, changes: dict[str, Any], gpu: str | None, tmp_path: Path) -> None:
-    bad = {key: value for key, value in (UNSLOTH | changes).items() if value is not None or key in ("eval_file", "max_steps")}
+    bad = {
+        key: value
+        for key, value in (UNSLOTH | changes).items()
+        if value is not None or key in ("eval_file", "max_steps")
+    }
     assert code in codes(bad, tmp_path, gpu=gpu)
     assert code not in codes(UNSLOTH, tmp_path, gpu=gpu)
