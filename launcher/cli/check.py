@@ -56,7 +56,7 @@ def command(
         data, base=base, chat_template=template, sequence_len=seq_len, golden=golden, allow_overlap=allow_overlap
     )
     if as_json:
-        click.echo(json.dumps(report.to_dict(), indent=2, ensure_ascii=False))
+        click.echo(json.dumps(report.to_dict(), indent=2))
     else:
         _print(report)
         if show:

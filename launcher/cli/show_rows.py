@@ -49,14 +49,20 @@ def show_rows(report: DataReport, count: int, chat_template: str, base: Path | N
         _print(pieces)
 
 
+def _printable(text: str) -> str:
+    """What this terminal can show: no escape codes out of somebody's data, no character it cannot encode."""
+    encoding = sys.stdout.encoding or "utf-8"
+    return text.replace("\x1b", "␛").encode(encoding, "replace").decode(encoding)
+
+
 def _print(pieces: list[tuple[str, bool]]) -> None:
     if not sys.stdout.isatty() or os.environ.get("NO_COLOR"):
-        click.echo("".join(f"{OPEN}{text}{CLOSE}" if trained else text for text, trained in pieces))
+        click.echo(_printable("".join(f"{OPEN}{text}{CLOSE}" if trained else text for text, trained in pieces)))
         return
     from rich.console import Console
     from rich.text import Text
 
     text = Text()
     for piece, trained in pieces:
-        text.append(piece, style="bold black on green" if trained else "dim")
+        text.append(_printable(piece), style="bold black on green" if trained else "dim")
     Console(soft_wrap=True).print(text)

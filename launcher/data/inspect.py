@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -141,7 +142,7 @@ class _Inspection:
     def _row(self, number: int, row: dict[str, Any]) -> None:
         form = format_of(row)
         if form is None:
-            keys = ", ".join(sorted(row)[:6]) or "none"
+            keys = ", ".join(json.dumps(key) for key in sorted(row)[:6]) or "none"
             message = (
                 "no known format: expected messages, conversations, instruction and output, prompt and completion, "
                 f"or text; its keys: {keys[:120]}"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import json
 import os
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
@@ -109,6 +110,38 @@ def write_rows(path: Path, rows: list[dict[str, Any]]) -> Path:
     return path
 
 
+def chat_settings(special: dict[str, str]) -> dict[str, Any]:
+    """What ql's Axolotl config says of data and special tokens."""
+    return {
+        "chat_template": "jinja",
+        "chat_template_jinja": "chat_template.jinja",
+        "eot_tokens": [special["eot"]],
+        "special_tokens": {"eos_token": special["eos"], "pad_token": special["pad"]},
+        "datasets": [
+            {
+                "path": "data/train.jsonl",
+                "type": "chat_template",
+                "field_messages": "messages",
+                "roles_to_train": ["assistant"],
+                "train_on_eos": "turn",
+            }
+        ],
+    }
+
+
+def script_settings(base: Path, special: dict[str, str], folder: Path) -> dict[str, Any]:
+    """What train.py reads of ql's Unsloth config to make rows."""
+    return {
+        "base_model": str(base),
+        "eos_token": special["eos"],
+        "pad_token": special["pad"],
+        "chat_template": str(folder / "chat_template.jinja"),
+        "end_of_turn": special["eot"],
+        "sequence_len": 2048,
+        "excess_length": "raise",
+    }
+
+
 @pytest.mark.parametrize("name", SHIPPED_TEMPLATES)
 @pytest.mark.parametrize("kind", ["bytes", "pieces"])
 def test_conversations_are_equal_everywhere(
@@ -126,32 +159,9 @@ def test_conversations_are_equal_everywhere(
     normal = [normalise(row, "messages")[0] for row in ROWS]
     ours = sorted(measure.labels(renderer.render(row)) for row in normal)
 
-    settings = {
-        "chat_template": "jinja",
-        "chat_template_jinja": "chat_template.jinja",
-        "eot_tokens": [special["eot"]],
-        "special_tokens": {"eos_token": special["eos"], "pad_token": special["pad"]},
-        "datasets": [
-            {
-                "path": "data/train.jsonl",
-                "type": "chat_template",
-                "field_messages": "messages",
-                "roles_to_train": ["assistant"],
-                "train_on_eos": "turn",
-            }
-        ],
-    }
-    assert axolotl_rows(tmp_path, base, settings) == ours
+    assert axolotl_rows(tmp_path, base, chat_settings(special)) == ours
 
-    config = {
-        "base_model": str(base),
-        "eos_token": special["eos"],
-        "pad_token": special["pad"],
-        "chat_template": str(tmp_path / "chat_template.jinja"),
-        "end_of_turn": special["eot"],
-        "sequence_len": 2048,
-        "excess_length": "raise",
-    }
+    config = script_settings(base, special, tmp_path)
     tokenizer = train_script.load_tokenizer(config)
     unsloth = train_script.load_rows(str(tmp_path / "data" / "train.jsonl"), tokenizer, config)
     assert sorted((row["input_ids"], row["labels"]) for row in unsloth) == ours
@@ -171,6 +181,28 @@ def test_conversations_are_equal_everywhere(
                 assert ids[: len(asked)] == asked
                 assert labels[len(asked) - 1] == -100
                 assert labels[len(asked)] == ids[len(asked)]
+
+
+def test_base_models_own_template_is_equal_in_both_trainers(
+    bases: dict[str, Path], axolotl: None, train_script: ModuleType, tmp_path: Path
+) -> None:
+    """One that neither trims nor marks what is generated, so that tokens straddle the start of an answer."""
+    base = shutil.copytree(bases["bytes"], tmp_path / "base")
+    text = "{% for m in messages %}{{ m.role }}: {{ m.content }}<|im_end|>\n{% endfor %}"
+    (base / "chat_template.jinja").write_text(text + "{% if add_generation_prompt %}assistant: {% endif %}")
+    template = load_chat_template("tokenizer", base)
+    special = special_tokens(base, template)
+    rows = [row for row in ROWS if not any("tool_calls" in message for message in row["messages"])]
+    source = write_rows(tmp_path / "rows.jsonl", rows)
+    prepare_data(source, tmp_path, eval_fraction=0, seed=0, sequence_len=2048, chat_template="tokenizer", base=base)
+    (tmp_path / "chat_template.jinja").write_text(template.text, encoding="utf-8")
+    renderer, measure = Renderer(template, base), Tokenizing(base, template)
+    ours = sorted(measure.labels(renderer.render(normalise(row, "messages")[0])) for row in rows)
+    assert axolotl_rows(tmp_path, base, chat_settings(special)) == ours
+    config = script_settings(base, special, tmp_path)
+    tokenizer = train_script.load_tokenizer(config)
+    unsloth = train_script.load_rows(str(tmp_path / "data" / "train.jsonl"), tokenizer, config)
+    assert sorted((row["input_ids"], row["labels"]) for row in unsloth) == ours
 
 
 @pytest.mark.parametrize("kind", ["bytes", "pieces"])

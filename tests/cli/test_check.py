@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
 import sys
 from pathlib import Path
 
@@ -94,6 +96,14 @@ def test_show_uses_colour_on_a_terminal(
     shown = capsys.readouterr().out
     assert "\x1b[" in shown
     assert OPEN not in shown
+
+
+def test_show_on_a_terminal_that_knows_little(tmp_path: Path) -> None:
+    path = tmp_path / "rows.jsonl"
+    path.write_text(json.dumps({"prompt": "\x1b[31mred 漢", "completion": "x"}))
+    command = [sys.executable, "-m", "launcher", "check", str(path), "--show", "1"]
+    done = subprocess.run(command, env={**os.environ, "PYTHONIOENCODING": "ascii"}, capture_output=True, check=True)
+    assert b"?[31mred ?" in done.stdout
 
 
 def test_golden_overlap(tickets: Path, golden: Path, tmp_path: Path) -> None:
