@@ -291,7 +291,7 @@ FAULTS: tuple[Fault, ...] = (
 )  # fmt: skip
 
 
-def corpus(valid: int = 90, each: int = 3) -> list[Case]:
+def corpus(valid: int = 60, each: int = 2) -> list[Case]:
     """``valid`` valid configs, and every fault in ``each`` of them."""
     configs = list(valid_configs(valid))
     cases = [Case(name, _dump(data)) for name, data in configs]

@@ -35,6 +35,7 @@ STDIN = "-"
     "--fix", is_flag=True, help="Apply the safe repairs: renames and successors. The rest stays byte for byte."
 )
 @click.option("--explain", metavar="CODE", help="Print what a code means, and nothing else.")
+@click.option("--skip-unknown", is_flag=True, help="Leave files alone that do not say what they are.")
 @click.option("--quiet", is_flag=True, help="Leave out notes.")
 def command(
     files: tuple[str, ...],
@@ -50,6 +51,7 @@ def command(
     strict: bool,
     fix: bool,
     explain: str | None,
+    skip_unknown: bool,
     quiet: bool,
 ) -> None:
     """Check training configs, presets and golden sets: files, folders, globs, or - for standard input.
@@ -69,7 +71,7 @@ def command(
         raise click.UsageError("give the files to check, or - for standard input")
     selection = Selection(select, ignore, quiet)
     checked = check_files(
-        list(sources(files)),
+        [(name, text, exact and not skip_unknown) for name, text, exact in sources(files)],
         kind=kind,
         axolotl_version=axolotl_version,
         gpu=gpu,

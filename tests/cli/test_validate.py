@@ -74,6 +74,13 @@ def test_a_folder_and_a_glob(folder: Path) -> None:
     assert json.loads(ql(folder, folder / "bad.yml", "--json").stdout)["files"] == 3, "no file twice"
 
 
+def test_a_named_file_is_a_config_unless_told_otherwise(folder: Path) -> None:
+    assert ql(folder / "compose.yaml").exit_code == 1
+    result = ql(folder / "compose.yaml", "--skip-unknown")
+    assert result.exit_code == 0
+    assert "0 files" in result.stdout
+
+
 def test_nothing_found_is_an_error(folder: Path) -> None:
     (folder / "empty").mkdir()
     assert ql(folder / "empty").exit_code == 2
