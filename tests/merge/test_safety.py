@@ -1,0 +1,334 @@
+"""Killed, starved of disk, or fed damage: the merge leaves nothing half-written, and goes on where it stopped."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from launcher.errors import BadInput, RunFailed, Unreadable
+from launcher.files import sha256_file
+from launcher.merge import writer
+
+SHARD = 200_000
+"""Bytes per shard: the small model has half a dozen."""
+
+# Imports torch once, then for each point: a child that dies by SIGKILL at the n-th call of the functions by which
+# bytes reach the disk (0: not at all), and, when asked to, a second child that runs the same merge to its end.
+KILLED = """
+import hashlib, json, os, pathlib, shutil, signal, sys
+sys.path.insert(0, {root!r})
+from launcher.merge import job
+
+request, points, resume = json.loads(sys.argv[1]), json.loads(sys.argv[2]), sys.argv[3] == "resume"
+calls = 0
+
+def dying(name, function, point, report):
+    def call(*args, **kwargs):
+        global calls
+        calls += 1
+        if calls == point:
+            if name == "write":  # half of the bytes arrive
+                function(args[0], bytes(args[1])[: len(args[1]) // 2])
+            pathlib.Path(report).write_text(name)
+            os.kill(os.getpid(), signal.SIGKILL)
+        return function(*args, **kwargs)
+    return call
+
+def child(point, report):
+    pid = os.fork()
+    if pid == 0:
+        if point:
+            os.write = dying("write", os.write, point, report)
+            os.fsync = dying("fsync", os.fsync, point, report)
+            pathlib.Path.replace = dying("rename", pathlib.Path.replace, point, report)
+        job.run(request, lambda message: None)
+        pathlib.Path(report).write_text(str(calls))
+        os._exit(0)
+    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+
+def digests():
+    out = pathlib.Path(request["out"])
+    if not out.exists():
+        return None
+    return {{path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in sorted(out.iterdir())}}
+
+for point in points:
+    report = request["out"] + ".report"
+    code = child(point, report)
+    line = {{"code": code, "said": pathlib.Path(report).read_text(), "left": digests()}}
+    if resume:
+        line["resumed"] = child(0, report)
+        line["ended"] = digests()
+        shutil.rmtree(request["out"])
+    print(json.dumps(line), flush=True)
+"""
+NEVER = 10**9
+
+
+@pytest.fixture
+def request_(make_base: Callable[..., Path], train: Callable[..., Any], tmp_path: Path) -> dict[str, Any]:
+    trained = train(make_base())
+    return {
+        "base": str(trained.base),
+        "adapter": str(trained.adapter),
+        "out": str(tmp_path / "merged"),
+        "record": trained.record,
+        "device": "cpu",
+        "shard_bytes": SHARD,
+    }
+
+
+def contents(folder: Path) -> dict[str, str]:
+    return {path.name: sha256_file(path) for path in folder.iterdir()}
+
+
+def run_killed(root: Path, request: dict[str, Any], *points: int, resume: bool = False) -> list[dict[str, Any]]:
+    """One report for each point: the exit code, the call it died in (or how many there were), what was left."""
+    argv = [sys.executable, "-c", KILLED.format(root=str(root)), json.dumps(request), json.dumps(points)]
+    done = subprocess.run(
+        [*argv, "resume" if resume else "once"], capture_output=True, text=True, check=False, timeout=600
+    )
+    assert done.returncode == 0, done.stderr
+    return [json.loads(line) for line in done.stdout.splitlines()]
+
+
+def test_killed_twenty_times_it_ends_with_the_same_bytes(root: Path, request_: dict[str, Any]) -> None:
+    (whole,) = run_killed(root, request_, NEVER)
+    shutil.rmtree(request_["out"])
+    calls = int(whole["said"])
+    points = [1 + number * (calls - 1) // 19 for number in range(20)]
+    reports = run_killed(root, request_, *points, resume=True)
+    assert len(reports) == 20
+    for report in reports:
+        assert report["code"] == -signal.SIGKILL
+        assert report["left"] in (None, whole["left"])  # complete or not there
+        assert report["resumed"] == 0
+        assert report["ended"] == whole["left"]
+    assert {report["said"] for report in reports} == {"write", "fsync", "rename"}
+
+
+def interrupted(root: Path, request: dict[str, Any]) -> dict[str, str]:
+    """Leave a merge that died two thirds through; returns what it would have become."""
+    (whole,) = run_killed(root, request, NEVER)
+    shutil.rmtree(request["out"])
+    run_killed(root, request, int(whole["said"]) * 2 // 3)
+    left: dict[str, str] = whole["left"]
+    return left
+
+
+def test_what_was_finished_is_kept(root: Path, request_: dict[str, Any]) -> None:
+    from launcher.merge import job
+
+    interrupted(root, request_)
+    staging = Path(request_["out"]).with_name(".merged.merging")
+    kept = {path.name: path.stat().st_mtime_ns for path in staging.glob("*.safetensors")}
+    assert kept
+    result = job.run(request_, lambda message: None)
+    assert result["resumed_shards"] >= len(kept) - 1  # one may be renamed and not yet in the ledger
+    merged = Path(request_["out"])
+    assert sum((merged / name).stat().st_mtime_ns == time for name, time in kept.items()) == result["resumed_shards"]
+
+
+def test_a_damaged_leftover_is_made_again(root: Path, request_: dict[str, Any]) -> None:
+    from launcher.merge import job
+
+    wanted = interrupted(root, request_)
+    staging = Path(request_["out"]).with_name(".merged.merging")
+    first = min(staging.glob("*.safetensors"))
+    data = bytearray(first.read_bytes())
+    data[-1] ^= 1
+    first.write_bytes(bytes(data))
+    job.run(request_, lambda message: None)
+    assert contents(Path(request_["out"])) == wanted
+
+
+def test_other_inputs_do_not_resume(root: Path, request_: dict[str, Any]) -> None:
+    from launcher.merge import job
+
+    interrupted(root, request_)
+    assert job.run({**request_, "base_mode": "original"}, lambda message: None)["resumed_shards"] == 0
+
+
+def test_the_same_merge_again_is_already_done(request_: dict[str, Any]) -> None:
+    from launcher.merge import job
+
+    first = job.run(request_, lambda message: None)
+    again = job.run(request_, lambda message: None)
+    assert again["shards"] == first["shards"]
+    assert again["seconds"] == 0.0
+
+
+def test_a_folder_with_something_else_in_it_is_not_touched(request_: dict[str, Any]) -> None:
+    from launcher.merge import job
+
+    out = Path(request_["out"])
+    out.mkdir()
+    (out / "mine.txt").write_text("keep")
+    with pytest.raises(Unreadable, match="not empty"):
+        job.run(request_, lambda message: None)
+    assert [path.name for path in out.iterdir()] == ["mine.txt"]
+
+
+def test_a_shard_is_written_synced_renamed_and_its_folder_synced(
+    request_: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from launcher.merge import job
+
+    events: list[tuple[str, str]] = []
+    opened: dict[int, str] = {}
+    real_open, real_write, real_fsync, real_replace = os.open, os.write, os.fsync, Path.replace
+
+    def fake_open(path: Any, *args: Any, **kwargs: Any) -> int:
+        descriptor = real_open(path, *args, **kwargs)
+        opened[descriptor] = Path(path).name
+        return descriptor
+
+    def fake_write(descriptor: int, data: Any) -> int:
+        events.append(("write", opened.get(descriptor, "")))
+        return real_write(descriptor, data)
+
+    def fake_fsync(descriptor: int) -> None:
+        events.append(("fsync", opened.get(descriptor, "")))
+        real_fsync(descriptor)
+
+    def fake_replace(self: Path, target: Any) -> Path:
+        events.append(("rename", self.name))
+        return real_replace(self, target)
+
+    monkeypatch.setattr(os, "open", fake_open)
+    monkeypatch.setattr(os, "write", fake_write)
+    monkeypatch.setattr(os, "fsync", fake_fsync)
+    monkeypatch.setattr(Path, "replace", fake_replace)
+    result = job.run(request_, lambda message: None)
+    for shard in result["shards"]:
+        name = f".{shard['file']}.tmp"
+        own = [index for index, event in enumerate(events) if event[1] == name]
+        *writes, sync, rename = (events[index][0] for index in own)
+        assert set(writes) == {"write"}
+        assert (sync, rename) == ("fsync", "rename")
+        assert events[own[-1] + 1] == ("fsync", ".merged.merging")
+    assert events[-2:] == [("rename", ".merged.merging"), ("fsync", Path(request_["out"]).parent.name)]
+    assert ("fsync", "config.json") in events
+
+
+def test_a_full_disk_names_the_tensor_and_keeps_finished_shards(
+    request_: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from launcher.merge import job
+
+    real = os.write
+    written = 0
+
+    def full(descriptor: int, data: Any) -> int:
+        nonlocal written
+        written += len(data)
+        if written > 450_000:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return real(descriptor, data)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(writer.os, "write", full)
+        with pytest.raises(RunFailed, match=r"the disk is full while writing tensor 'model\.layers") as caught:
+            job.run(request_, lambda message: None)
+    assert "run the same merge again" in str(caught.value)
+    assert not Path(request_["out"]).exists()
+    staging = Path(request_["out"]).with_name(".merged.merging")
+    assert not list(staging.glob(".*.tmp"))
+    assert job.run(request_, lambda message: None)["resumed_shards"] == 2
+
+
+def test_too_little_space_is_said_first(request_: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    from launcher.merge import job
+
+    usage = shutil._ntuple_diskusage  # type: ignore[attr-defined]
+    monkeypatch.setattr(writer.shutil, "disk_usage", lambda path: usage(10**9, 10**9, 10**5))
+    with pytest.raises(RunFailed, match=r"needs .* GiB and .* free"):
+        job.run(request_, lambda message: None)
+    assert not Path(request_["out"]).exists()
+
+
+def damage(base: str, change: Callable[[dict[str, Any]], None]) -> None:
+    from safetensors.torch import load_file, save_file
+
+    path = Path(base) / "model.safetensors"
+    tensors = load_file(path)
+    change(tensors)
+    save_file(tensors, path, metadata={"format": "pt"})
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "quantised"),
+    [
+        ("model.layers.1.mlp.up_proj.weight", float("nan"), True),
+        ("model.layers.1.mlp.up_proj.weight", float("inf"), True),
+        ("model.embed_tokens.weight", float("nan"), False),
+        ("model.norm.weight", float("-inf"), False),
+    ],
+)
+def test_a_non_finite_value_names_its_tensor(
+    request_: dict[str, Any], name: str, value: float, quantised: bool
+) -> None:
+    from launcher.merge import job
+
+    damage(request_["base"], lambda tensors: tensors[name].view(-1)[7:8].fill_(value))
+    with pytest.raises(BadInput, match=rf"'{name}' has non-finite values"):
+        job.run(request_, lambda message: None)
+    assert not Path(request_["out"]).exists()
+
+
+@pytest.mark.parametrize("name", ["model.layers.1.mlp.up_proj.weight", "model.embed_tokens.weight"])
+def test_float16_overflow_offers_bfloat16(request_: dict[str, Any], name: str) -> None:
+    from launcher.merge import job
+
+    damage(request_["base"], lambda tensors: tensors[name].view(-1)[7:8].fill_(7e4))
+    with pytest.raises(RunFailed, match=rf"'{name}' reaches .* float16 ends at 65504") as caught:
+        job.run(request_, lambda message: None)
+    assert "--dtype bfloat16" in str(caught.value)
+    assert not Path(request_["out"]).exists()
+    assert job.run({**request_, "dtype": "bfloat16"}, lambda message: None)["dtype"] == "bfloat16"
+
+
+def test_overflow_of_the_dtype_that_training_loaded_is_told_apart(request_: dict[str, Any]) -> None:
+    from launcher.merge import job
+
+    damage(request_["base"], lambda tensors: tensors["model.embed_tokens.weight"].view(-1)[7:8].fill_(7e4))
+    request_["record"]["load_dtype"] = "float16"
+    with pytest.raises(RunFailed, match=r"embed_tokens.*the base was loaded in float16"):
+        job.run(request_, lambda message: None)
+
+
+def test_a_truncated_shard_names_the_tensor(request_: dict[str, Any]) -> None:
+    from launcher.merge import job
+
+    path = Path(request_["base"]) / "model.safetensors"
+    path.write_bytes(path.read_bytes()[:-1000])
+    with pytest.raises(BadInput, match=r"cut short.*tensor '.*' ends at"):
+        job.run(request_, lambda message: None)
+    assert not Path(request_["out"]).exists()
+
+
+@pytest.mark.parametrize("data", [b"", b"PK\x03\x04 no tensors here at all", b"\x10" + b"\0" * 7 + b"{not json at all"])
+def test_what_is_no_safetensors_file_is_refused(request_: dict[str, Any], data: bytes) -> None:
+    from launcher.merge import job
+
+    (Path(request_["base"]) / "model.safetensors").write_bytes(data)
+    with pytest.raises(BadInput, match="not a safetensors file"):
+        job.run(request_, lambda message: None)
+
+
+def test_a_missing_shard_is_named(make_base: Callable[..., Path], train: Callable[..., Any], merge: Any) -> None:
+    trained = train(make_base(shards=3))
+    lost = max(trained.base.glob("model-*.safetensors"))
+    lost.unlink()
+    with pytest.raises(BadInput, match=lost.name):
+        merge(trained)
