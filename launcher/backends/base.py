@@ -107,7 +107,10 @@ class Events:
                 if not line.endswith(b"\n"):
                     return
                 self.position += len(line)
-                yield json.loads(line)
+                try:
+                    yield json.loads(line)
+                except ValueError:  # cut by a crash; the next attempt's first event may stand behind it
+                    continue
 
 
 def _pass_on(events: Events, on_event: OnEvent) -> None:
@@ -128,10 +131,16 @@ def training_facts(folder: Path) -> dict[str, Any]:
     Raises RunFailed when the trainer ended without an end of training, or its optimizer stopped before its last step.
     """
     events = list(_all_events(folder / "events.jsonl"))
-    ends = [event for event in events if event["event"] == "train_end"]
-    if not ends:
-        raise RunFailed("the trainer ended without training", hint=f"its output is in {folder / 'train.log'}")
-    end = ends[-1]
+    begins = [index for index, event in enumerate(events) if event["event"] == "train_begin"]
+    events = events[begins[-1] :] if begins else []  # a resumed run's file holds its earlier attempts too
+    end = next((event for event in events if event["event"] == "train_end"), None)
+    log_file = f"its output is in {folder / 'train.log'}"
+    if end is None:
+        raise RunFailed(
+            "the trainer ended " + ("in the midst of" if begins else "without") + " training", hint=log_file
+        )
+    if end["stopped"] or end["step"] < end["max_steps"]:
+        raise RunFailed(f"training stopped at step {end['step']} of {end['max_steps']}", hint=log_file)
     logs = [event for event in events if event["event"] == "log"]
     evaluations = [event for event in events if event["event"] == "eval"]
     # The first step warms up and the second may compile.

@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
@@ -34,9 +34,18 @@ def child_environment(**extra: str) -> dict[str, str]:
     }
 
 
-def _die_with_parent() -> None:
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+# Loaded before any fork: between fork and exec nothing should be imported.
+_LIBC = ctypes.CDLL(None) if sys.platform == "linux" else None
+
+
+def _dies_with(parent: int) -> Callable[[], None]:
+    def ask_the_kernel() -> None:
+        if _LIBC is not None:
+            _LIBC.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+            if os.getppid() != parent:  # it was gone before we asked
+                os._exit(1)
+
+    return ask_the_kernel
 
 
 @contextmanager
@@ -64,7 +73,7 @@ def child(
             encoding="utf-8",
             errors="replace",
             start_new_session=True,
-            preexec_fn=_die_with_parent,  # noqa: PLW1509  (no thread of ours holds a lock that prctl could need)
+            preexec_fn=_dies_with(os.getpid()),
         )
     except OSError as error:
         hint = "--trainer-python names the python of the environment that has the trainer"
@@ -73,6 +82,8 @@ def child(
         yield process
     finally:
         stop_group(process)
+        if process.stdout is not None:
+            process.stdout.close()
 
 
 def stop_group(process: subprocess.Popen[str]) -> None:
@@ -97,5 +108,5 @@ def tail(path: Path, lines: int = 12) -> list[str]:
     with path.open("rb") as stream:
         stream.seek(max(0, path.stat().st_size - 65536))
         text = stream.read().decode("utf-8", errors="replace")
-    kept = [line.rpartition("\r")[2].rstrip() for line in text.splitlines()]
+    kept = [line.rpartition("\r")[2].rstrip() for line in text.split("\n")]
     return [line for line in kept if line][-lines:]

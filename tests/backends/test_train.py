@@ -1,0 +1,196 @@
+"""Supervision of a trainer: overlay, environment, events, and each way in which it can end. A script stands in for it."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+import threading
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from launcher.backends import get_backend
+from launcher.backends.base import Backend, Events, Overlay
+from launcher.errors import RunFailed, Unreadable
+
+HEAD = """
+import json, os, sys, time
+stream = open(os.environ["QL_EVENTS"], "a")
+def say(event, **values):
+    stream.write(json.dumps({"event": event, **values}) + "\\n")
+    stream.flush()
+def begin(steps=3):
+    say("train_begin", step=0, max_steps=steps)
+def end(step=3, stopped=False):
+    say("train_end", step=step, max_steps=3, stopped=stopped, seconds=1.5, tokens=30, skipped_steps=0,
+        best_checkpoint="checkpoint-3", best_eval_loss=0.5, peak_memory_gib=2.5)
+def log(step, **values):
+    say("log", step=step, loss=1.0 / step, tokens_per_second=10.0 * step, peak_memory_gib=2.0, **values)
+"""
+WHOLE = "begin()\nfor step in (1, 2, 3): log(step)\nsay('eval', step=3, eval_loss=0.5)\nend()\n"
+
+
+class Script(Backend):
+    """A backend whose trainer is a few lines of Python."""
+
+    name = "script"
+
+    def __init__(self, body: str) -> None:
+        self.body = body
+
+    def overlay(self, folder: Path, python: str) -> Overlay:
+        return Overlay({"added": 1}, {"SCRIPT": "yes"}, [python, "-c", HEAD + self.body])
+
+
+def run(folder: Path, body: str, *, fraction: float | None = None) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    heard: list[dict[str, Any]] = []
+    outcome = Script(body).train(folder, python=sys.executable, memory_fraction=fraction, on_event=heard.append)
+    return outcome, heard
+
+
+def test_the_outcome_of_a_whole_run(tmp_path: Path) -> None:
+    outcome, heard = run(tmp_path, WHOLE)
+    assert [event["event"] for event in heard] == ["train_begin", "log", "log", "log", "eval", "train_end"]
+    assert outcome["steps"] == 3
+    assert outcome["final_loss"] == pytest.approx(1 / 3)
+    assert outcome["best_eval_loss"] == 0.5
+    assert outcome["peak_memory_gib"] == 2.5
+    assert outcome["tokens_per_second"] == 30.0  # the first two steps warm up
+
+
+def test_the_overlay_is_written_down(tmp_path: Path) -> None:
+    run(tmp_path, WHOLE, fraction=0.5)
+    overlay = yaml.safe_load((tmp_path / "overlay.yaml").read_text())
+    assert overlay["config"] == {"added": 1}
+    assert overlay["environment"]["SCRIPT"] == "yes"
+    assert overlay["environment"]["PYTORCH_ALLOC_CONF"] == "expandable_segments:True,per_process_memory_fraction:0.5"
+    assert overlay["command"][0] == sys.executable
+
+
+def test_only_our_inject_folder_comes_before_a_persons_own_path(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PYTHONPATH", "/somewhere")
+    body = (
+        "say('env', path=os.environ['PYTHONPATH'], files=sorted(os.listdir(os.environ['PYTHONPATH'].split(':')[0])))\n"
+    )
+    _, heard = run(tmp_path, body + WHOLE)
+    path, files = heard[0]["path"].split(os.pathsep), heard[0]["files"]
+    assert path[1:] == ["/somewhere"]
+    modules = [name for name in files if name != "__pycache__"]
+    assert all(name.startswith("ql_") and name.endswith(".py") for name in modules), modules
+
+
+def test_what_it_prints_is_kept(tmp_path: Path) -> None:
+    run(tmp_path, "print('hello'); print('trouble', file=sys.stderr)\n" + WHOLE)
+    assert {"hello", "trouble"} <= set((tmp_path / "train.log").read_text().splitlines())
+
+
+@pytest.mark.parametrize(
+    ("body", "said"),
+    [
+        ("begin(); sys.exit(7)", "exit code 7"),
+        ("begin(); raise ValueError('bad rows')", "ValueError: bad rows"),
+        ("import no_such_trainer", "No module named 'no_such_trainer'"),
+        ("raise RuntimeError('torch.OutOfMemoryError: CUDA out of memory.')", "ran out of GPU memory"),
+        ("import signal; os.kill(os.getpid(), signal.SIGKILL)", "signal 9"),
+        ("", "ended without training"),
+        ("begin(); log(1)", "in the midst of training"),  # what an interrupted Axolotl looks like: exit code 0
+        ("begin(); log(1); end(1, stopped=True)", "stopped at step 1 of 3"),
+    ],
+)
+def test_a_run_that_did_not_finish_has_failed(tmp_path: Path, body: str, said: str) -> None:
+    with pytest.raises(RunFailed, match=said) as failed:
+        run(tmp_path, body)
+    assert "train.log" in str(failed.value)
+
+
+def test_an_earlier_attempt_does_not_count(tmp_path: Path) -> None:
+    run(tmp_path, WHOLE)
+    with pytest.raises(RunFailed, match="in the midst of training"):
+        run(tmp_path, "begin(); log(1)")
+    outcome, heard = run(tmp_path, WHOLE)
+    assert outcome["steps"] == 3
+    assert len(heard) == 6  # only what is new is passed on
+
+
+def test_an_interruption_asks_for_a_checkpoint_and_waits_for_it(tmp_path: Path) -> None:
+    body = (
+        "begin()\n"
+        "while not os.path.exists(os.environ['QL_STOP']): time.sleep(0.02)\n"
+        "time.sleep(0.3)\n"
+        "open('saved', 'w').close()\n"
+    )
+
+    def interrupt(event: dict[str, Any]) -> None:
+        if event["event"] == "train_begin":
+            threading.Timer(0.1, os.kill, (os.getpid(), signal.SIGINT)).start()
+
+    with pytest.raises(KeyboardInterrupt):
+        Script(body).train(tmp_path, python=sys.executable, memory_fraction=None, on_event=interrupt)
+    assert (tmp_path / "saved").exists()
+
+
+def test_an_old_request_to_stop_is_forgotten(tmp_path: Path) -> None:
+    (tmp_path / "trainer").mkdir()
+    (tmp_path / "trainer" / "stop").touch()
+    _, heard = run(tmp_path, "say('stop', there=os.path.exists(os.environ['QL_STOP']))\n" + WHOLE)
+    assert heard[0]["there"] is False
+
+
+def test_events_wait_for_the_end_of_a_line(tmp_path: Path) -> None:
+    path = tmp_path / "events.jsonl"
+    events = Events(path)
+    assert list(events) == []
+    path.write_text('{"event": "a"}\n{"eve')
+    assert list(events) == [{"event": "a"}]
+    with path.open("a") as stream:
+        stream.write('nt": "b"}\n')
+    assert list(events) == [{"event": "b"}]
+    assert list(events) == []
+
+
+def test_a_line_cut_by_a_crash_is_passed_over(tmp_path: Path) -> None:
+    path = tmp_path / "events.jsonl"
+    events = Events(path)
+    path.write_text('{"event": "a"}\n{"eve{"event": "b"}\n{"event": "c"}\n')
+    assert [event["event"] for event in events] == ["a", "c"]
+
+
+# --- the real backends' overlays; tests/acceptance runs them ---
+
+
+def test_axolotl_reads_config_and_overlay_together(tmp_path: Path) -> None:
+    config = {"plugins": ["axolotl.integrations.liger.LigerPlugin"], "base_model": "é", "seed": 1}
+    (tmp_path / "config.yaml").write_text(yaml.safe_dump(config), encoding="utf-8")
+    overlay = get_backend("axolotl").overlay(tmp_path, "/venv/bin/python")
+    assert overlay.command[:3] == ["/venv/bin/python", "-m", "axolotl.cli.main"]
+    assert overlay.command[-2:] == ["--launcher", "python"]
+    effective = next(word for word in overlay.command if word.endswith(".yaml"))
+    read = yaml.safe_load((tmp_path / effective).read_text(encoding="utf-8"))
+    plugins = ["axolotl.integrations.liger.LigerPlugin", "ql_axolotl.TelemetryPlugin"]
+    assert read == config | {"plugins": plugins}
+    assert yaml.safe_load((tmp_path / "config.yaml").read_text(encoding="utf-8")) == config
+
+
+def test_unsloth_runs_the_runs_own_train_py(tmp_path: Path) -> None:
+    overlay = get_backend("unsloth").overlay(tmp_path, "/venv/bin/python")
+    wrapper, script, config = overlay.command[1:]
+    assert Path(wrapper).name == "ql_unsloth.py"
+    assert Path(wrapper).is_file()
+    assert (script, config) == ("train.py", "config.yaml")
+    assert Path(overlay.environment["UNSLOTH_COMPILE_LOCATION"]).is_relative_to(tmp_path)
+
+
+def test_an_unknown_backend_gets_the_nearest_name() -> None:
+    with pytest.raises(Unreadable, match="axolotl"):
+        get_backend("axolotol")
+
+
+def test_facts_are_json(tmp_path: Path) -> None:
+    outcome, _ = run(tmp_path, WHOLE)
+    assert json.loads(json.dumps(outcome)) == outcome

@@ -1,0 +1,89 @@
+"""Jobs under another python: their result, their progress, and every way in which they can end."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from launcher.backends.workers import call_worker
+from launcher.errors import BadInput, RunFailed
+
+
+def pretend_python(folder: Path, body: str) -> str:
+    """An executable that stands in for the trainer's python: it gets worker.py, a job and a request file."""
+    path = folder / "python"
+    path.write_text(f"#!{sys.executable}\nimport json, sys\nworker, job, request = sys.argv[1:]\n{body}")
+    path.chmod(0o755)
+    return str(path)
+
+
+def test_the_probe_really_runs(tmp_path: Path) -> None:
+    facts = call_worker(sys.executable, "probe", {}, tmp_path / "probe.log")
+    assert facts["executable"] == sys.executable
+    assert facts["versions"].keys() >= {"axolotl", "unsloth", "torch"}
+    for device in facts["devices"]:
+        assert device["free_gib"] <= device["total_gib"]
+
+
+def test_the_probe_imports_no_trainer(tmp_path: Path, root: Path) -> None:
+    (tmp_path / "axolotl.py").write_text("raise SystemExit('imported')")
+    (tmp_path / "unsloth.py").write_text("raise SystemExit('imported')")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PYTHONPATH", str(tmp_path))
+        assert call_worker(sys.executable, "probe", {}, tmp_path / "probe.log")["python"]
+
+
+def test_progress_and_result(tmp_path: Path) -> None:
+    body = (
+        "text = json.load(open(request))['text']\n"
+        "print(json.dumps({'event': 'progress', 'done': 1, 'text': text}), flush=True)\n"
+        "print('chatter', file=sys.stderr, flush=True)\n"
+        "print(json.dumps({'event': 'result', 'result': {'job': job}}))\n"
+    )
+    heard: list[dict[str, Any]] = []
+    log = tmp_path / "x.log"
+    result = call_worker(pretend_python(tmp_path, body), "merge", {"text": "häß\n"}, log, heard.append)
+    assert result == {"job": "merge"}
+    assert heard == [{"event": "progress", "done": 1, "text": "häß\n"}]
+    assert "chatter" in log.read_text()
+
+
+@pytest.mark.parametrize(("code", "kind"), [(1, BadInput), (3, RunFailed)])
+def test_an_error_of_the_job_is_raised_here(tmp_path: Path, code: int, kind: type[Exception]) -> None:
+    problem = {"message": "no such shard", "file": "a.json", "line": 3, "column": None, "hint": "look"}
+    event = {"event": "error", "problems": [problem], "exit_code": code}
+    body = f"print({json.dumps(json.dumps(event))}); sys.exit({code})"
+    with pytest.raises(kind, match=r"a\.json:3: no such shard\n  look"):
+        call_worker(pretend_python(tmp_path, body), "merge", {}, tmp_path / "x.log")
+
+
+def test_a_job_that_dies_is_told_with_its_last_words(tmp_path: Path) -> None:
+    body = "print('Segmentation fault in libfoo', file=sys.stderr); sys.stderr.flush(); sys.exit(139)"
+    with pytest.raises(RunFailed, match=r"139.*Segmentation fault in libfoo"):
+        call_worker(pretend_python(tmp_path, body), "merge", {}, tmp_path / "x.log")
+
+
+def test_only_fetching_may_reach_for_the_hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("HF_HUB_OFFLINE", raising=False)
+    body = "import os\nprint(json.dumps({'event': 'result', 'result': {'offline': os.environ.get('HF_HUB_OFFLINE')}}))"
+    python = pretend_python(tmp_path, body)
+    assert call_worker(python, "merge", {}, tmp_path / "x.log") == {"offline": "1"}
+    assert call_worker(python, "fetch", {}, tmp_path / "x.log") == {"offline": None}
+
+
+def test_a_python_that_is_not_there(tmp_path: Path) -> None:
+    with pytest.raises(RunFailed, match="--trainer-python"):
+        call_worker(str(tmp_path / "no-python"), "probe", {}, tmp_path / "x.log")
+
+
+def test_an_unfetchable_model_says_what_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("huggingface_hub")
+    monkeypatch.setenv("HF_HOME", str(tmp_path / "hub"))
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    with pytest.raises(RunFailed, match="not in the local cache") as failed:
+        call_worker(sys.executable, "fetch", {"base_model": "nobody/nothing"}, tmp_path / "x.log")
+    assert "--model" in str(failed.value)
