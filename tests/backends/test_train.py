@@ -1,4 +1,4 @@
-"""Supervision of a trainer: overlay, environment, events, and each way in which it can end. A script stands in for it."""
+"""Supervision of a trainer: overlay, environment, events, each way in which it can end. A script stands in for it."""
 
 from __future__ import annotations
 
