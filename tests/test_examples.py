@@ -88,6 +88,17 @@ def test_the_tiny_tokenizer_has_what_the_chat_templates_need() -> None:
         assert (tokens["eot"], tokens["pad"]) == (end, "<pad>")
 
 
+def test_the_script_makes_the_same_tokenizer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("peft")
+    monkeypatch.syspath_prepend(str(ROOT / "scripts"))
+    import random
+
+    import make_tiny_model
+
+    make_tiny_model.make_tokenizer(random.Random("tokenizer")).save_pretrained(tmp_path)
+    assert (tmp_path / "tokenizer.json").read_bytes() == (MODEL / "tokenizer.json").read_bytes()
+
+
 def test_the_base_does_not_know_the_answers_yet(tmp_path: Path) -> None:
     # peft imports all that is needed; importorskip spares us the syntax warnings of libraries compiled just then
     pytest.importorskip("peft")

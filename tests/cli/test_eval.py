@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -12,6 +13,7 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
+from launcher.cli.chat import Asker
 from launcher.cli.eval import describe
 from launcher.cli.main import main
 from launcher.files import write_json
@@ -130,3 +132,17 @@ def test_chat_reads_questions_until_they_end(run_dir: Path) -> None:
 
 def test_an_empty_prompt_is_refused(run_dir: Path) -> None:
     assert ql("chat", run_dir, "--prompt", " ").exit_code == 2
+
+
+def test_a_terminal_shows_both_answers_side_by_side(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    asker = Asker(os.open(os.devnull, os.O_WRONLY), "Which?", as_json=False)
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True)
+    answer = {"tokens": 2, "finished": True}
+    asker.show(
+        {"base": {**answer, "output": "[bold]sales"}, "adapter": {**answer, "output": "login", "finished": False}}
+    )
+    asker.close()
+    [row] = [line for line in capsys.readouterr().out.splitlines() if "sales" in line]
+    assert row.index("[bold]sales") < row.index("login …")
