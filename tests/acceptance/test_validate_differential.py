@@ -90,7 +90,9 @@ def test_the_schema_is_that_of_the_installed_axolotl(tmp_path: Path) -> None:
 
 
 def test_no_validator_of_axolotl_is_forgotten() -> None:
-    installed = {line.split()[1] for line in python("-c", LIST_VALIDATORS).splitlines() if line.startswith("validator ")}
+    installed = {
+        line.split()[1] for line in python("-c", LIST_VALIDATORS).splitlines() if line.startswith("validator ")
+    }
     covered = {name for rule in RULES.values() for name in rule.axolotl}
     explained = set(yaml.safe_load((ROOT / "scripts" / "axolotl_validators.yaml").read_text(encoding="utf-8")))
     plugins = {name for name in covered if name.split(".")[0].endswith("Args")}  # Liger's and CutCrossEntropy's

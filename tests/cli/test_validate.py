@@ -7,6 +7,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from launcher.cli.main import main
+from launcher.resources import resource
 
 GOOD = """\
 base_model: mistralai/Mistral-7B-v0.3
@@ -134,3 +135,12 @@ def test_a_card(folder: Path) -> None:
     (folder / "c.yaml").write_text(GOOD + "bf16: true\n")
     assert "QL506" in ql(folder / "c.yaml", "--gpu", "t4").stdout
     assert "QL506" not in ql(folder / "c.yaml", "--gpu", "a10g").stdout
+
+
+def test_every_file_that_ql_ships_is_valid() -> None:
+    presets = resource("presets")
+    body = json.loads(ql(presets, "--json").stdout)
+    assert body["findings"] == []
+    assert body["files"] == sum(1 for _ in presets.rglob("*.yaml")) - 1, (
+        "all but the list of families, which is no config"
+    )

@@ -66,4 +66,4 @@ def test_no_prose_of_axolotl_is_in_the_schemas() -> None:
         text = resource("schemas", f"axolotl-{version_name(version)}.json").read_text(encoding="utf-8")
         import json
 
-        assert set(json.loads(f'"{found}"') for found in re.findall(r'"description": "((?:[^"\\]|\\.)*)"', text)) <= ours
+        assert {json.loads(f'"{found}"') for found in re.findall(r'"description": "((?:[^"\\]|\\.)*)"', text)} <= ours

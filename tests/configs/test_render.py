@@ -174,9 +174,11 @@ def test_the_two_trainers_get_different_files() -> None:
 @pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize("without", [{"eval_fraction": 0.0}, {"eval_rows": 0}])
 def test_without_evaluation_rows_nothing_is_evaluated(backend: str, without: dict[str, Any]) -> None:
-    config = read(replace(plan_for(backend), **without))
+    plan = replace(plan_for(backend), **without)
+    config = read(plan)
+    assert check_text(rendered(plan), file="config.yaml", gpu=plan.gpu) == []
     if backend == "axolotl":
-        assert not {"test_datasets", "eval_steps", "metric_for_best_model"} & set(config)
+        assert not {"test_datasets", "eval_steps", "eval_batch_size", "metric_for_best_model"} & set(config)
         assert config["load_best_model_at_end"] is False
     else:
         assert config["eval_file"] is None
