@@ -220,8 +220,11 @@ class _Checker:
         properties: Json = schema.get("properties", {})
         patterns: Json = schema.get("patternProperties", {})
         additional = schema.get("additionalProperties", True)
-        if not properties and not patterns and additional is True:
-            return value
+        if additional is True and not patterns:  # nothing is asked of the other keys: look up the few that are named
+            changed = {
+                key: self.visit(value[key], sub, (*path, key)) for key, sub in properties.items() if key in value
+            }
+            return value | changed if changed else value
         result = {}
         for key, item in value.items():
             here = (*path, key)

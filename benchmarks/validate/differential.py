@@ -11,6 +11,7 @@ import io
 import json
 import logging
 import os
+import re
 import sys
 from collections import Counter
 from pathlib import Path
@@ -21,6 +22,7 @@ import yaml
 sys.path.insert(0, str(Path(__file__).parent))
 from corpus import corpus
 
+DROPPED = ("QL101", "QL201", "QL202")  # keys of which ql says that Axolotl drops them
 CAPABILITIES = {"bf16": True, "fp8": False, "tf32": True, "n_gpu": 1, "compute_capability": "sm_86"}
 
 
@@ -41,6 +43,18 @@ def axolotl_verdict(text: str) -> tuple[str | None, dict[str, Any]]:
     return None, made.to_dict()
 
 
+def reaches(made: Any, path: str) -> bool:
+    """Whether the key at ``path`` ("datasets[0].type") is in the config that Axolotl made."""
+    for part in re.findall(r"[^.\[\]]+", path):
+        if isinstance(made, list) and part.isdigit() and int(part) < len(made):
+            made = made[int(part)]
+        elif isinstance(made, dict) and part in made:
+            made = made[part]
+        else:
+            return False
+    return made is not None
+
+
 def compare() -> dict[str, Any]:
     """The verdicts on every case, and the counts."""
     from launcher.configs.validate import check_text
@@ -51,7 +65,7 @@ def compare() -> dict[str, Any]:
             refusal, made = axolotl_verdict(case.text)
         findings = check_text(case.text, file="config.yaml")
         errors = sorted({finding.code for finding in findings if finding.severity == "error"})
-        dead = [f.path for f in findings if f.code in ("QL101", "QL201", "QL202") and f.path.split("[")[0] == f.path]
+        dead = [finding.path for finding in findings if finding.code in DROPPED]
         rows.append(
             {
                 "case": case.name,
@@ -59,7 +73,7 @@ def compare() -> dict[str, Any]:
                 "expected": case.code,
                 "axolotl": refusal,
                 "ql": errors,
-                "dropped": {path: path not in made for path in dead} if refusal is None else {},
+                "dropped": {path: not reaches(made, path) for path in dead} if refusal is None else {},
             }
         )
     return {"counts": count(rows), "rows": rows}

@@ -37,6 +37,10 @@ FAMILY_BY_NAME: tuple[tuple[str, str], ...] = (
     (r"(^|[/-])(flan-)?t5", "t5"),
 )
 
+# A name that says which layers the model has: a dense text model of a known generation, not one of its variants.
+PLAIN_NAME = re.compile(r"llama-?[23](\.\d)?-|mistral-7b|qwen2(\.5)?-\d|qwen3-\d|gemma-2-\d|phi-3-")
+VARIANT = re.compile(r"moe|-a\d+b|next|vl\b|vision|omni|coder-next|scout|maverick")
+
 
 def architecture_of(base_model: str, folder: Path) -> Architecture:
     """What is known of ``base_model``: from its config.json when it is a folder (relative to ``folder``), from ql's
@@ -78,7 +82,8 @@ def _from_catalog(base_model: str) -> Architecture | None:
 def _from_name(base_model: str) -> Architecture:
     name = base_model.lower()
     family = next((family for pattern, family in FAMILY_BY_NAME if re.search(pattern, name)), None)
-    return Architecture(family, linear_modules=LINEARS.get(family or "", ()), source="by its name")
+    known = family if family and PLAIN_NAME.search(name) and not VARIANT.search(name) else ""
+    return Architecture(family, linear_modules=LINEARS.get(known, ()), source="by its name")
 
 
 @cache

@@ -30,7 +30,7 @@ BOUNDS: dict[str, Bounds] = {
     "saves_per_epoch": (0, True, None, True),
     "eval_steps": (0, True, None, True),
     "save_steps": (0, True, None, True),
-    "cosine_min_lr_ratio": (0, True, 1, False),
+    "cosine_min_lr_ratio": (0, True, 1, True),
 }
 
 
