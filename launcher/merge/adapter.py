@@ -52,9 +52,10 @@ class LowRank:
     scale: float
     magnitude: torch.Tensor | None = None
 
-    def delta(self, first: int, last: int) -> torch.Tensor:
-        """Rows ``first`` to ``last`` of ``scale * b @ a``, in float32."""
-        return (self.b[first:last] @ self.a).mul_(self.scale)
+    def delta(self, first: int, last: int, out: torch.Tensor | None = None) -> torch.Tensor:
+        """Rows ``first`` to ``last`` of ``scale * (b @ a)``, in float32; into ``out`` when it is given."""
+        product: torch.Tensor = torch.mm(self.b[first:last], self.a, out=out)
+        return product.mul_(self.scale)
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, fields
+from functools import partial
 from math import isfinite, prod, sqrt
 from typing import Any
 
@@ -23,6 +24,8 @@ from launcher.merge.tensors import FLOATS
 CPU_BLOCK = 1 << 18
 """Elements per block and thread on a CPU: 1 MiB of float32, so that a thread's few buffers stay in its cache."""
 GPU_BLOCK = 1 << 25
+MEASURED = 8
+"""One block in so many is measured for the errors that are reported; the first of each tensor always is."""
 MAX_FLOAT16 = 65504.0
 
 
@@ -122,33 +125,35 @@ class Engine:
         if low_rank and not self.on_cpu:
             magnitude = None if low_rank.magnitude is None else low_rank.magnitude.to(self.device)
             low_rank = LowRank(low_rank.a.to(self.device), low_rank.b.to(self.device), low_rank.scale, magnitude)
-        for first, last in ranges:
-            yield lambda first=first, last=last: self.compute(  # type: ignore[misc]
-                output, rows, low_rank, first, last, last == ranges[-1][1]
-            )
+        end = ranges[-1][1] if ranges else 0
+        for number, (first, last) in enumerate(ranges):
+            yield partial(self.compute, output, rows, low_rank, number, first, last, last == end)
 
     def compute(
-        self, output: Output, rows: Rows, low_rank: LowRank | None, first: int, last: int, is_last: bool
+        self, output: Output, rows: Rows, low_rank: LowRank | None, number: int, first: int, last: int, is_last: bool
     ) -> Block:
+        """Rows ``first`` to ``last``, block ``number`` of its tensor."""
         if output.dtype not in FLOATS:
             return Block(output, output.source.refs[0].read(first, last), is_last)
         elements = (last - first) * (prod(output.shape[1:]) if len(output.shape) > 1 else prod(output.shape))
-        base = rows.block(first, last, self.scratch(elements) if self.on_cpu else Scratch(0))
+        scratch = self.scratch(elements) if self.on_cpu else Scratch(0)
+        base = rows.block(first, last, scratch)
         exact, figures = base, Figures()
+        measured = low_rank is not None and number % MEASURED == 0
         if low_rank is not None:
             columns = output.shape[1]
-            delta = low_rank.delta(first, last)
-            exact = base.view(-1, columns) + delta
+            room = scratch.sum[:elements].view(-1, columns) if self.on_cpu else None
+            total = low_rank.delta(first, last, room).add_(base.view(-1, columns))
             if low_rank.magnitude is not None:
-                norm = torch.linalg.vector_norm(exact, dim=1)
-                exact.mul_((low_rank.magnitude[first:last] / norm).unsqueeze(1))
-                delta = exact - base.view(-1, columns)
-            exact, delta = exact.flatten(), delta.flatten()
+                norm = torch.linalg.vector_norm(total, dim=1)
+                total.mul_((low_rank.magnitude[first:last] / norm).unsqueeze(1))
+            exact = total.view(-1)
             figures.modules = int(is_last)
-            figures.delta = _square(delta)
-            if rows.original is not None:
-                figures.quantised_delta = figures.delta
-                figures.quantisation = _square(rows.original(first, last).sub_(base))
+            if measured:
+                figures.delta = _square(exact - base)
+                if rows.original is not None:
+                    figures.quantised_delta = figures.delta
+                    figures.quantisation = _square(rows.original(first, last).sub_(base))
         if output.add is not None:
             bias, scale = output.add
             exact = exact + bias.tensor().float().flatten().to(exact.device).mul_(scale)
@@ -156,7 +161,7 @@ class Engine:
             exact = replace_rows(exact, output, first, last)
         check_range(exact, output, first, last)
         stored = exact.to(output.dtype)
-        if low_rank is not None:
+        if measured:
             figures.rounding = _square(stored.float().sub_(exact))
         return Block(output, stored.cpu(), is_last, figures)
 

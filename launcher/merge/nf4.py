@@ -58,6 +58,7 @@ class Scratch:
         self.scaled = torch.empty(elements)
         self.cell = torch.empty(elements)
         self.bound = torch.empty(elements)
+        self.sum = torch.empty(elements)
 
 
 def block_absmax(weights: torch.Tensor, block: int) -> torch.Tensor:

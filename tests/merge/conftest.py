@@ -132,6 +132,13 @@ def load_as_trained(base: Path, record: dict[str, Any] | None) -> Any:
     model = AutoModelForCausalLM.from_pretrained(base, dtype="auto" if stored else dtype)
     if stored:
         model = model.dequantize()
+    if stored and stored.get("load_in_8bit"):  # transformers rounds these to 16 bits, which training never did
+        from safetensors.torch import load_file
+
+        model, tensors = model.float(), load_file(base / "model.safetensors")
+        for name in [name.removesuffix(".SCB") for name in tensors if name.endswith(".SCB")]:
+            restored = bnb.int8_vectorwise_dequant(tensors[f"{name}.weight"], tensors[f"{name}.SCB"])
+            model.get_submodule(name).weight = torch.nn.Parameter(restored)
     for name in (record or {}).get("quantized_modules", []) if not stored else []:
         weight = model.get_submodule(name).weight
         if record["quant_type"] == "int8":
@@ -323,3 +330,30 @@ def merge(tmp_path: Path) -> Callable[..., tuple[Path, dict[str, Any]]]:
         return out, result
 
     return run
+
+
+@pytest.fixture
+def quantised_base(make_base: Callable[..., Path], tmp_path: Path) -> Callable[..., Path]:
+    """``quantised_base(bits=4, dtype="bfloat16")``: a base that exists only as bitsandbytes stored it."""
+
+    def make(bits: int = 4, dtype: str = "bfloat16", double_quant: bool = True) -> Path:
+        from transformers import AutoModelForCausalLM, BitsAndBytesConfig
+
+        base = make_base(name="original")
+        settings: dict[str, Any] = {"load_in_8bit": True}
+        if bits == 4:
+            settings = {
+                "load_in_4bit": True,
+                "bnb_4bit_quant_type": "nf4",
+                "bnb_4bit_use_double_quant": double_quant,
+                "bnb_4bit_compute_dtype": torch.float32,
+            }
+        model = AutoModelForCausalLM.from_pretrained(
+            base, quantization_config=BitsAndBytesConfig(**settings), dtype=getattr(torch, dtype)
+        )
+        folder = tmp_path / "stored"
+        model.save_pretrained(folder)
+        write_tokenizer(folder)
+        return folder
+
+    return make
