@@ -173,7 +173,8 @@ class _Checker:
         if len(near) == 1 or (near and isinstance(value, dict | list)):
             self.errors.extend(sorted(near, key=len)[0])
         else:
-            resolved = [self.resolve(branch["$ref"]) if "$ref" in branch else branch for branch in branches]
+            named = (branch for branch in branches if isinstance(branch, dict))
+            resolved = [self.resolve(branch["$ref"]) if "$ref" in branch else branch for branch in named]
             self.fail(path, "oneOf" if exactly_one else "anyOf", resolved, value)
         return value
 

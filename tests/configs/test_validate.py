@@ -242,3 +242,15 @@ def test_never_a_traceback_on_any_values(data: dict[str, Any]) -> None:
     import yaml
 
     found(yaml.safe_dump(data, allow_unicode=True))
+
+
+def test_a_run_manifest() -> None:
+    import json
+
+    from launcher.runs.run import new_manifest
+
+    plan = {"backend": "axolotl", "base_model": "a", "compute_dtype": "float16", "method": "qlora"}
+    manifest = {"name": "a-1", **new_manifest(plan=plan, trainer_python="python")}
+    assert check_text(json.dumps(manifest), file="runs/a-1/run.json") == []
+    manifest["stages"][0]["state"] = "almost"
+    assert [finding.code for finding in check_text(json.dumps(manifest), file="runs/a-1/run.json")] == ["QL103"]
