@@ -8,8 +8,9 @@ import sys
 
 def main(argv: list[str]) -> None:
     import unsloth  # noqa: F401  (first: it patches transformers)
-    from ql_telemetry import TelemetryCallback
     from transformers import trainer
+
+    from ql_telemetry import TelemetryCallback
 
     trainer.DEFAULT_CALLBACKS.append(TelemetryCallback)
     sys.argv = argv
