@@ -17,30 +17,12 @@ import json
 import os
 import shutil
 import statistics
-import subprocess
 import sys
 import time
-from collections.abc import Callable
-from concurrent.futures import ProcessPoolExecutor
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
-HERE = Path(__file__).resolve().parent
-ROOT = HERE.parents[1]
-LAYERS = {"tiny": 2, "0.7b": 24, "3b": 106}
-HIDDEN, INTERMEDIATE, VOCABULARY, HEADS = 1536, 4096, 8000, 12
-PROJECTIONS = {
-    **dict.fromkeys(("self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj", "self_attn.o_proj"), (HIDDEN, HIDDEN)),
-    **dict.fromkeys(("mlp.gate_proj", "mlp.up_proj"), (INTERMEDIATE, HIDDEN)),
-    "mlp.down_proj": (HIDDEN, INTERMEDIATE),
-}
-RANK, ALPHA = 16, 32
-QUIET = {
-    "HF_HUB_OFFLINE": "1",
-    "AXOLOTL_DO_NOT_TRACK": "1",
-    "TOKENIZERS_PARALLELISM": "false",
-}
+from models import ALPHA, RANK, ROOT, SHAPES, in_child, make_adapter, make_base, measure, read_once
 
 PEFT = """
 import sys, torch
@@ -55,111 +37,9 @@ AutoTokenizer.from_pretrained(base).save_pretrained(out)
 """
 
 
-def make_base(folder: Path, layers: int) -> None:
-    """A random Llama in bfloat16, written one tensor at a time in shards of 2 GB."""
-    import torch
-
-    sys.path.insert(0, str(ROOT))
-    sys.path.insert(0, str(ROOT / "benchmarks"))
-    from random_checkpoint import write_tokenizer
-
-    from launcher.merge.tensors import shard_header
-
-    folder.mkdir(parents=True)
-    tensors = [("model.embed_tokens.weight", (VOCABULARY, HIDDEN)), ("lm_head.weight", (VOCABULARY, HIDDEN))]
-    for layer in range(layers):
-        prefix = f"model.layers.{layer}."
-        tensors += [(f"{prefix}{name}.weight", shape) for name, shape in PROJECTIONS.items()]
-        tensors += [(f"{prefix}{name}.weight", (HIDDEN,)) for name in ("input_layernorm", "post_attention_layernorm")]
-    tensors.append(("model.norm.weight", (HIDDEN,)))
-    per_shard = 160
-    groups = [tensors[first : first + per_shard] for first in range(0, len(tensors), per_shard)]
-    generator = torch.Generator().manual_seed(0)
-    weight_map = {}
-    for number, group in enumerate(groups, 1):
-        name = f"model-{number:05d}-of-{len(groups):05d}.safetensors"
-        with (folder / name).open("wb") as stream:
-            stream.write(shard_header([(key, torch.bfloat16, shape) for key, shape in group]))
-            for key, shape in group:
-                values = torch.randn(shape, generator=generator) * 0.02 if len(shape) == 2 else torch.ones(shape)
-                stream.write(values.bfloat16().view(torch.uint8).numpy().tobytes())
-                weight_map[key] = name
-    index = {"metadata": {}, "weight_map": weight_map}
-    (folder / "model.safetensors.index.json").write_text(json.dumps(index))
-    config = {
-        "architectures": ["LlamaForCausalLM"],
-        "model_type": "llama",
-        "dtype": "bfloat16",
-        "hidden_size": HIDDEN,
-        "intermediate_size": INTERMEDIATE,
-        "num_hidden_layers": layers,
-        "num_attention_heads": HEADS,
-        "num_key_value_heads": HEADS,
-        "vocab_size": VOCABULARY,
-        "max_position_embeddings": 2048,
-        "tie_word_embeddings": False,
-        "bos_token_id": 1,
-        "eos_token_id": 2,
-        "rms_norm_eps": 1e-5,
-        "hidden_act": "silu",
-    }
-    (folder / "config.json").write_text(json.dumps(config))
-    write_tokenizer(folder)
-
-
-def make_adapter(folder: Path, base: Path, layers: int) -> None:
-    """r=16 on all linear layers; each update has about 5 % of its weight's norm. With the record of the training."""
-    import torch
-    from safetensors.torch import save_file
-
-    folder.mkdir(parents=True)
-    generator = torch.Generator().manual_seed(1)
-    tensors, modules = {}, []
-    for layer in range(layers):
-        for name, (out, into) in PROJECTIONS.items():
-            module = f"model.layers.{layer}.{name}"
-            modules.append(module)
-            # |s·BA| ≈ s·b·a·sqrt(out·in·r), and |W| ≈ 0.02·sqrt(out·in)
-            spread = 0.05 * 0.02 / (ALPHA / RANK * 0.02 * RANK**0.5)
-            tensors[f"base_model.model.{module}.lora_A.weight"] = 0.02 * torch.randn(RANK, into, generator=generator)
-            tensors[f"base_model.model.{module}.lora_B.weight"] = spread * torch.randn(out, RANK, generator=generator)
-    save_file(tensors, folder / "adapter_model.safetensors", metadata={"format": "pt"})
-    targets = sorted({name.rsplit(".", 1)[-1] for name in PROJECTIONS})
-    adapter = {
-        "peft_type": "LORA",
-        "task_type": "CAUSAL_LM",
-        "base_model_name_or_path": str(base),
-        "r": RANK,
-        "lora_alpha": ALPHA,
-        "lora_dropout": 0.0,
-        "target_modules": targets,
-    }
-    (folder / "adapter_config.json").write_text(json.dumps(adapter))
-    record = {
-        "version": 1,
-        "backend": "axolotl",
-        "method": "qlora",
-        "quant_type": "nf4",
-        "double_quant": True,
-        "block_size": 64,
-        "compute_dtype": "float16",
-        "load_dtype": "float16",
-        "quantized_modules": modules,
-        "skipped_modules": ["lm_head"],
-        "device": "cpu",
-    }
-    (folder / "quantization.json").write_text(json.dumps(record))
-
-
-def make_inputs(base: Path, adapter: Path, layers: int) -> None:
-    make_base(base, layers)
-    make_adapter(adapter, base, layers)
-
-
-def in_child(function: Callable[..., Any], *arguments: Any) -> Any:
-    """Call it in a process of its own: what this one has loaded would count in the peak of those that it starts."""
-    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
-        return pool.submit(function, *arguments).result()
+def make_inputs(base: Path, adapter: Path, size: str) -> None:
+    make_base(base, SHAPES[size])
+    make_adapter(adapter, base, SHAPES[size])
 
 
 def commands(base: Path, adapter: Path, out: Path, merged: Path, scratch: Path) -> dict[str, list[str]]:
@@ -196,37 +76,6 @@ def commands(base: Path, adapter: Path, out: Path, merged: Path, scratch: Path) 
     }
 
 
-def measure(argv: list[str], log: Path, folder: Path) -> dict[str, Any]:
-    """Run a process; wall time, peak resident memory, and the time until the disk has it all."""
-    os.sync()
-    begin = time.monotonic()
-    load = os.getloadavg()[0]
-    with log.open("ab") as stream:
-        process = subprocess.Popen(argv, stdout=stream, stderr=stream, env={**os.environ, **QUIET}, cwd=log.parent)
-        _, status, usage = os.wait4(process.pid, 0)
-    seconds = time.monotonic() - begin
-    os.sync()
-    synced = time.monotonic() - begin
-    size = sum(path.stat().st_size for path in folder.rglob("*.safetensors")) if folder.exists() else 0
-    return {
-        "exit_code": os.waitstatus_to_exitcode(status),
-        "seconds": round(seconds, 2),
-        "seconds_synced": round(synced, 2),
-        "cpu_seconds": round(usage.ru_utime + usage.ru_stime, 2),
-        "peak_mb": round(usage.ru_maxrss / 1024),
-        "bytes": size,
-        "load_before": round(load, 2),
-    }
-
-
-def read_once(folder: Path) -> None:
-    """Bring a folder into the page cache, so that the first contender is not the one that pays for it."""
-    for path in folder.iterdir():
-        with path.open("rb") as stream:
-            while stream.read(1 << 24):
-                pass
-
-
 def fidelity(base: Path, adapter: Path, outputs: dict[str, Path]) -> dict[str, dict[str, float]]:
     """Logits on 1,024 random tokens in float32: every output against NF4 base + adapter, unmerged."""
     import bitsandbytes.functional as bnb
@@ -234,7 +83,7 @@ def fidelity(base: Path, adapter: Path, outputs: dict[str, Path]) -> dict[str, d
     from peft import PeftModel
     from transformers import AutoModelForCausalLM
 
-    ids = torch.randint(0, VOCABULARY, (4, 256), generator=torch.Generator().manual_seed(3))
+    ids = torch.randint(0, SHAPES["0.7b"].vocabulary, (4, 256), generator=torch.Generator().manual_seed(3))
 
     def logits(model: Any) -> Any:
         with torch.no_grad():
@@ -268,7 +117,7 @@ def run_size(size: str, args: argparse.Namespace) -> dict[str, Any]:
     work = args.work / size
     base, adapter = work / "base", work / "adapter"
     if not base.exists():
-        in_child(make_inputs, base, adapter, LAYERS[size])
+        in_child(make_inputs, base, adapter, size)
     merged = work / "merged"
     shutil.rmtree(merged, ignore_errors=True)
     results: dict[str, list[dict[str, Any]]] = {}
@@ -293,7 +142,7 @@ def run_size(size: str, args: argparse.Namespace) -> dict[str, Any]:
                 folder.rename(kept)
                 outputs[contender] = kept
             shutil.rmtree(out, ignore_errors=True)
-    data: dict[str, Any] = {"layers": LAYERS[size], "contenders": results}
+    data: dict[str, Any] = {"layers": SHAPES[size].layers, "contenders": results}
     if args.fidelity:
         data["fidelity"] = in_child(fidelity, base, adapter, outputs)
     for kept in work.glob("kept-*"):
@@ -323,7 +172,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--work", type=Path, required=True, help="a folder with room for three copies of the model")
     parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--sizes", nargs="+", choices=LAYERS, default=["0.7b", "3b"])
+    parser.add_argument("--sizes", nargs="+", choices=SHAPES, default=["0.7b", "3b"])
     parser.add_argument("--runs", type=int, default=2)
     parser.add_argument("--fidelity", action="store_true")
     parser.add_argument(
@@ -337,7 +186,7 @@ def main() -> None:
         "date": time.strftime("%Y-%m-%d"),
         "cores": len(os.sched_getaffinity(0)),
         "versions": {name: version(name) for name in ("torch", "transformers", "peft", "bitsandbytes", "axolotl")},
-        "base": f"random Llama, bfloat16, hidden {HIDDEN}, intermediate {INTERMEDIATE}, vocabulary {VOCABULARY}",
+        "base": "random Llama, bfloat16, hidden 1536, intermediate 4096, vocabulary 8000",
         "adapter": f"LoRA r={RANK} on all linear layers, trained on NF4 with double quantisation",
         "page_cache": "warm",
         "sizes": {},
