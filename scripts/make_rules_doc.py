@@ -51,9 +51,9 @@ def rules_page() -> str:
         "Made by `scripts/make_rules_doc.py` from the rules themselves; `ql validate --explain CODE` prints one.",
         f"Axolotl versions with a schema: {versions}.",
         "",
-        "Severities follow one principle. **error**: the trainer refuses it, drops it in silence, or reads something else",
-        "than the file says; dead keys are errors. **warning**: legal and unwise, or on its way out. **note**: a default that",
-        "is worth knowing. Only errors fail, and with `--strict` warnings too.",
+        "Severities follow one principle. **error**: the trainer refuses it, drops it in silence, or reads something",
+        "else than the file says; dead keys are errors. **warning**: legal and unwise, or on its way out. **note**: a",
+        "default that is worth knowing. Only errors fail, and with `--strict` warnings too.",
         "",
     ]
     for prefix, title in GROUPS.items():
@@ -82,8 +82,8 @@ def _validators() -> Iterator[str]:
     notes: dict[str, str] = yaml.safe_load(NOTES.read_text(encoding="utf-8"))
     yield "## Axolotl's own validators"
     yield ""
-    yield "All model and field validators of Axolotl 0.19's config, of its data sets, and of its Liger and CutCrossEntropy"
-    yield "plugins. An acceptance test holds this list against the installed Axolotl."
+    yield "All model and field validators of Axolotl 0.19's config, of its data sets, and of its Liger and"
+    yield "CutCrossEntropy plugins. An acceptance test holds this list against the installed Axolotl."
     yield ""
     yield "| Axolotl | ql |"
     yield "|---|---|"

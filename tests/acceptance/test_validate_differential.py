@@ -1,4 +1,4 @@
-"""ql's verdicts held against the installed Axolotl's: on a corpus of configs, on its schema, on its list of validators."""
+"""ql's verdicts held against the installed Axolotl's: on a corpus, on its schema, on its list of validators."""
 
 from __future__ import annotations
 
