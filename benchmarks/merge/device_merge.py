@@ -4,10 +4,10 @@
     PYTHONPATH=SITE python benchmarks/merge/device_merge.py merge --work /big/disk --out $OUT/merge.json
 
 `codes` quantises every matrix of a 7B (random, as initialised) on both devices with bitsandbytes and counts what
-differs: 4-bit codes, 8-bit codes of the absmax values, and the weights that come back. `merge` makes a random 8B in bfloat16 and
-an r=16 adapter, merges it on the GPU and on the CPU, and copies the result with `cp`; every run starts with the base in
-the page cache, and its time runs until the output is on the disk. Needs torch, bitsandbytes and the ql checkout only.
---size tiny tries both on any machine.
+differs: 4-bit codes, 8-bit codes of the absmax values, and the weights that come back. `merge` makes a random 8B in
+bfloat16 and an r=16 adapter, merges it on the GPU and on the CPU, and copies the result with `cp`; every run starts
+with the base in the page cache, and its time runs until the output is on the disk. Needs torch, bitsandbytes and the ql
+checkout only. --size tiny tries both on any machine.
 """
 
 from __future__ import annotations

@@ -65,16 +65,12 @@ def make_base(folder: Path, shape: Shape) -> None:
     from launcher.merge.tensors import shard_header
 
     folder.mkdir(parents=True)
-    tensors = [
-        ("model.embed_tokens.weight", (shape.vocabulary, shape.hidden)),
-        ("lm_head.weight", (shape.vocabulary, shape.hidden)),
-    ]
+    tensors = [(f"{name}.weight", (shape.vocabulary, shape.hidden)) for name in ("model.embed_tokens", "lm_head")]
     for layer in range(shape.layers):
         prefix = f"model.layers.{layer}."
         tensors += [(f"{prefix}{name}.weight", extent) for name, extent in shape.projections.items()]
-        tensors += [
-            (f"{prefix}{name}.weight", (shape.hidden,)) for name in ("input_layernorm", "post_attention_layernorm")
-        ]
+        norms = ("input_layernorm", "post_attention_layernorm")
+        tensors += [(f"{prefix}{name}.weight", (shape.hidden,)) for name in norms]
     tensors.append(("model.norm.weight", (shape.hidden,)))
     per_shard = 160
     groups = [tensors[first : first + per_shard] for first in range(0, len(tensors), per_shard)]
