@@ -57,7 +57,13 @@ SAMPLES = (
 )
 @click.option("--tokenizer", type=click.Path(path_type=Path), help="The trained tokenizer, if not in the adapter.")
 @click.option("--chat-template", type=click.Path(path_type=Path), help="The chat template that training used.")
-@click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True)
+@click.option(
+    "--device",
+    type=click.Choice(["auto", "cpu", "cuda"]),
+    default="auto",
+    show_default=True,
+    help="auto: the GPU where there is one and it is free, else all cores.",
+)
 @click.option("--verify", is_flag=True, help="Compare the merged model with the unmerged one on sample prompts.")
 @click.option("--both", is_flag=True, help="With --verify: compare the other choice of base too.")
 @click.option("--prompts", type=click.Path(path_type=Path), help="With --verify: JSONL rows with messages or text.")

@@ -19,7 +19,11 @@ STDIN = "-"
 @click.argument("files", nargs=-1, metavar="FILE…")
 @click.option("--format", "output", type=click.Choice(FORMATS), default="text", help="How findings are printed.")
 @click.option("--json", "as_json", is_flag=True, help="The same as --format json.")
-@click.option("--kind", type=click.Choice(("axolotl", "unsloth", "preset", "gpu", "model", "recipe", "golden", "run")))
+@click.option(
+    "--kind",
+    type=click.Choice(("axolotl", "unsloth", "preset", "gpu", "model", "recipe", "golden", "run")),
+    help="What the files are; told from their content where it is not given.",
+)
 @click.option(
     "--axolotl-version", metavar="X.Y", help="Check against this Axolotl; default: the file's header, else the newest."
 )

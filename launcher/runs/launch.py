@@ -12,7 +12,7 @@ from types import FrameType
 from typing import Any
 
 from launcher import __version__
-from launcher.errors import BadInput, Problem, RunFailed
+from launcher.errors import Problem, RunFailed
 from launcher.files import sha256_file
 from launcher.planning.plan import Plan
 from launcher.runs import preflight, stages
@@ -36,17 +36,6 @@ class LaunchOptions:
     cap: bool = True
 
 
-def check_fit(prepared: Prepared) -> None:
-    """Raises BadInput when the plan does not fit the card it is for."""
-    memory = prepared.memory
-    if memory.fits:
-        return
-    raise BadInput(
-        f"this run needs {memory.needed_gib:.1f} GiB and {prepared.gpu.title} has {memory.budget_gib:.1f} GiB to give",
-        hint="a shorter --set sequence_len=N, --method qlora, a smaller --model, or a larger card",
-    )
-
-
 def launch(prepared: Prepared, options: LaunchOptions, observer: Observer) -> Run:
     """Run every stage. The run comes back finished; a missed gate is for the caller to look at in ``data["gates"]``.
 
@@ -54,7 +43,6 @@ def launch(prepared: Prepared, options: LaunchOptions, observer: Observer) -> Ru
     output folder cannot be written. SIGINT raises KeyboardInterrupt, SIGTERM SystemExit(143), once the trainer has
     been stopped and the manifest says so.
     """
-    check_fit(prepared)
     environment = preflight.examine(options.trainer_python)
     fraction, notes = preflight.check_environment(prepared.plan, prepared.gpu, prepared.memory.needed_gib, environment)
     preflight.check_base(prepared.plan.base_model)
@@ -175,8 +163,7 @@ def _sigterm_raises() -> Iterator[None]:
 
 
 def dry_run(prepared: Prepared) -> dict[str, Any]:
-    """What `--dry-run` prints: the plan, the config's text and the estimate. Raises BadInput when it does not fit."""
-    check_fit(prepared)
+    """What `--dry-run` prints: the plan, the config's text and the estimate."""
     plan: Plan = prepared.plan
     return {
         "plan": plan.to_dict(),

@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from launcher.catalog import Gpu
-from launcher.catalog.local import snapshot_in_cache
 from launcher.configs.findings import Finding
 from launcher.configs.render import render_config
 from launcher.configs.validate import check_text
+from launcher.data.base import find_base
 from launcher.data.chat import ChatTemplate, load_chat_template
 from launcher.data.inspect import inspect_data
 from launcher.data.prepare import prepare_data
@@ -74,11 +74,6 @@ class Prepared:
         return written.to_dict()
 
 
-def local_base(base_model: str) -> Path | None:
-    """The folder of a base model where it is on this machine: a folder, or a snapshot in the hub's cache."""
-    return Path(base_model) if Path(base_model).is_dir() else snapshot_in_cache(base_model)
-
-
 def prepare(
     request: Request,
     data: Path,
@@ -89,10 +84,11 @@ def prepare(
 ) -> Prepared:
     """Decide and check everything that can be known before a GPU is touched.
 
-    Raises Unreadable or BadInput with every problem of the data, the golden set, the gates and the plan.
+    Raises Unreadable or BadInput with every problem of the data, the golden set, the gates and the plan, and BadInput
+    when the plan does not fit its card.
     """
     parsed = _parse_gates(gates, golden)
-    base = local_base(request.base_model)
+    base = find_base(request.base_model)
     template_name = str(request.overrides.get("chat_template") or request.model.chat_template)
     report = inspect_data(data, base=base, chat_template=template_name, golden=golden, allow_overlap=allow_overlap)
     problems = list(report.problems("error"))
@@ -115,13 +111,15 @@ def prepare(
     if facts.tokens_max > plan.sequence_len:  # only now is it known what the length cuts
         report = report.limited(plan.sequence_len, plan.excess_length)
         report.require_rows()
+    memory = estimate_plan_memory(plan, request)
+    _check_fit(memory, request.gpu)
     files = _render(plan, request, report, base)
     findings = _check(files, plan)
     return Prepared(
         request=request,
         plan=plan,
         report=report,
-        memory=estimate_plan_memory(plan, request),
+        memory=memory,
         files=files,
         findings=findings,
         base_folder=base,
@@ -145,6 +143,15 @@ def _render(plan: Plan, request: Request, report: DataReport, base: Path | None)
     if template is not None:
         files[TEMPLATE_FILE] = template.text
     return files
+
+
+def _check_fit(memory: MemoryEstimate, gpu: Gpu) -> None:
+    """Raises BadInput when the plan does not fit the card it is for."""
+    if not memory.fits:
+        raise BadInput(
+            f"this run needs {memory.needed_gib:.1f} GiB and {gpu.title} has {memory.budget_gib:.1f} GiB to give",
+            hint="a shorter --set sequence_len=N, --method qlora, a smaller --model, or a larger card",
+        )
 
 
 def _check(files: dict[str, str], plan: Plan) -> tuple[Finding, ...]:

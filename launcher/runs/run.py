@@ -96,7 +96,7 @@ def create_run(parent: Path, name: str, data: dict[str, Any], *, exactly: Path |
     try:
         parent.mkdir(parents=True, exist_ok=True)
         path = _make_folder(parent, name) if exactly is None else _claim(exactly)
-        run = Run(path, {"name": path.name, **data})
+        run = Run(path.resolve(), {"name": path.name, **data})
         run.save()
         link = parent / f".latest-{path.name}"
         link.symlink_to(path.name, target_is_directory=True)
