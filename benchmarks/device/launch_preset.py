@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-from random_checkpoint import write_checkpoint, write_rows  # noqa: E402
+from random_checkpoint import write_checkpoint, write_rows
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 
@@ -82,7 +82,14 @@ def main() -> None:
             results["runs"].append(launch(options.preset, backend, base, data, options.steps, folder))
             options.out.write_text(json.dumps(results, indent=1))
             run = results["runs"][-1]
-            print(backend, run["exit_code"], run.get("state"), run.get("all_finite"), run.get("losses", [])[-3:], flush=True)
+            print(
+                backend,
+                run["exit_code"],
+                run.get("state"),
+                run.get("all_finite"),
+                run.get("losses", [])[-3:],
+                flush=True,
+            )
 
 
 if __name__ == "__main__":

@@ -48,9 +48,7 @@ def built(root: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Pat
 
 
 @pytest.mark.parametrize("kind", ["wheel", "sdist", "editable"])
-def test_every_preset_dry_runs_in_a_core_install(
-    kind: str, built: dict[str, Path], root: Path, tmp_path: Path
-) -> None:
+def test_every_preset_dry_runs_in_a_core_install(kind: str, built: dict[str, Path], root: Path, tmp_path: Path) -> None:
     run(sys.executable, "-m", "venv", tmp_path / "env", cwd=tmp_path)
     python = tmp_path / "env" / "bin" / "python"
     what = ["-e", built[kind]] if kind == "editable" else [built[kind]]

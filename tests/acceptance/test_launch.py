@@ -135,9 +135,7 @@ def test_the_run_can_be_used(finished: tuple[Path, dict[str, Any], Path], argv: 
     assert said in done.stdout
 
 
-def test_a_missed_gate_exits_1_after_the_files_are_complete(
-    tmp_path: Path, tickets: Path, golden: Path
-) -> None:
+def test_a_missed_gate_exits_1_after_the_files_are_complete(tmp_path: Path, tickets: Path, golden: Path) -> None:
     done = launch(tmp_path, tickets, golden, "--max-steps", "2", "--gate", "exact_match>=0.99")
     assert done.returncode == 1, done.stdout + done.stderr
     facts = json.loads(done.stdout)
