@@ -8,7 +8,8 @@ from launcher.errors import BadInput
 from launcher.runs.run import Run
 
 # The names of vLLM's --dtype.
-VLLM_DTYPE = {"float16": "half", "bfloat16": "bfloat16", "float32": "float"}
+# A run on a CPU trains in float32; what it ships is 16 bit, and so it is served.
+VLLM_DTYPE = {"float16": "half", "bfloat16": "bfloat16", "float32": "half"}
 # vLLM sizes its LoRA buffers by rank and accepts these: https://docs.vllm.ai, --max-lora-rank.
 VLLM_LORA_RANKS = (8, 16, 32, 64, 128, 256, 320, 512)
 

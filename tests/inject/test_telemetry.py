@@ -16,8 +16,6 @@ torch = pytest.importorskip("torch")
 transformers = pytest.importorskip("transformers")
 
 INJECT = Path(__file__).resolve().parents[2] / "launcher" / "inject"
-# The trainer's own warnings, such as the one about pinned memory without a GPU.
-pytestmark = pytest.mark.filterwarnings("ignore")
 
 
 @pytest.fixture(scope="module")
