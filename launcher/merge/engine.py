@@ -71,9 +71,12 @@ class Engine:
         self.threads = cores if self.on_cpu else 2
         self.block = CPU_BLOCK if self.on_cpu else GPU_BLOCK
         self.local = threading.local()
+        self.torch_threads = torch.get_num_threads()
+        self.start_thread()
         self.pool = ThreadPoolExecutor(self.threads, initializer=self.start_thread)
 
     def start_thread(self) -> None:
+        """Without this, torch's own threads spin between two operations, and take the cores from ours."""
         if self.on_cpu:
             torch.set_num_threads(1)
 
@@ -85,6 +88,7 @@ class Engine:
 
     def close(self) -> None:
         self.pool.shutdown(wait=True, cancel_futures=True)
+        torch.set_num_threads(self.torch_threads)
 
     def ranges(self, output: Output) -> list[tuple[int, int]]:
         """Row ranges of about one block each, that begin where the quantisation's blocks do."""

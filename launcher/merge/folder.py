@@ -25,11 +25,12 @@ TOKENIZER_FILES = (
     "processor_config.json",
 )
 
-# vLLM refuses float16 for these model types (gemma2 and gemma3: "Numerical instability", its ModelConfig checks).
+# vLLM refuses float16 for these model types (its config/model.py, _FLOAT16_NOT_SUPPORTED_MODELS; read in vLLM 0.33).
 BFLOAT16_ONLY = {
     "gemma2": "vLLM refuses float16 for Gemma 2",
     "gemma3": "vLLM refuses float16 for Gemma 3",
     "gemma3_text": "vLLM refuses float16 for Gemma 3",
+    "glm4": "vLLM refuses float16 for GLM-4",
 }
 
 

@@ -24,6 +24,9 @@ NF4_VALUES = (
 NESTED_BLOCK = 256
 """absmax values per block of the second quantisation."""
 
+LIBRARY_THREADS = torch.get_num_threads()
+"""What torch computes with when nobody has told it otherwise."""
+
 _CELLS_PER_UNIT = 16
 _TABLE = 64
 _ROUND = 1.5 * 2.0**23  # adding this to a small float32 leaves its nearest integer in the low bits of the mantissa
@@ -91,6 +94,16 @@ def dynamic_map() -> torch.Tensor:
     return torch.tensor(sorted(values), dtype=torch.float32)
 
 
+def library_mean(values: torch.Tensor) -> torch.Tensor:
+    """The mean as the library gets it: its last bit depends on how many threads torch sums with."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(LIBRARY_THREADS)
+    try:
+        return values.mean()
+    finally:
+        torch.set_num_threads(threads)
+
+
 def nested_absmax(absmax: torch.Tensor, block: int = NESTED_BLOCK) -> torch.Tensor:
     """``absmax`` (float32, all blocks of one tensor) after a round trip through double quantisation.
 
@@ -101,7 +114,7 @@ def nested_absmax(absmax: torch.Tensor, block: int = NESTED_BLOCK) -> torch.Tens
     steps = torch.arange(65536, dtype=torch.float32) / 65535 * 2 - 1
     table = torch.bucketize(steps, (code[:-1] + code[1:]) / 2, out_int32=True)
 
-    offset = absmax.mean()
+    offset = library_mean(absmax)
     centred = absmax - offset
     scale = block_absmax(centred, block)
     spread = scale.repeat_interleave(block)[: centred.numel()]
