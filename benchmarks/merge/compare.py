@@ -6,7 +6,7 @@ Contenders: ql's merge job (as `ql merge` and `ql launch` start it), `axolotl me
 peft (load in NF4, dequantize, merge_and_unload, save), and `cp` of the merged folder as the physical floor. Each is a
 process of its own on a base that has been read once before (page cache). `seconds` is until the process ends,
 `seconds_synced` until its output is on the disk as well; ql syncs by itself. `peak_mb` is VmHWM of the process.
-With --fidelity each output is also run in float32 and compared with the NF4 base + adapter, unmerged.
+With --fidelity SIZE each output of that size is also run in float32 and compared with the NF4 base + adapter, unmerged.
 Run it under the python that has Axolotl, peft and bitsandbytes.
 """
 
@@ -136,14 +136,14 @@ def run_size(size: str, args: argparse.Namespace) -> dict[str, Any]:
                 shutil.rmtree(merged, ignore_errors=True)
                 out.rename(merged)
                 outputs["ql"] = merged
-            elif args.fidelity and round_number == 0 and contender != "cp" and found["exit_code"] == 0:
+            elif size in args.fidelity and round_number == 0 and contender != "cp" and found["exit_code"] == 0:
                 kept = work / f"kept-{contender.replace(' ', '-')}"
                 shutil.rmtree(kept, ignore_errors=True)
                 folder.rename(kept)
                 outputs[contender] = kept
             shutil.rmtree(out, ignore_errors=True)
     data: dict[str, Any] = {"layers": SHAPES[size].layers, "contenders": results}
-    if args.fidelity:
+    if size in args.fidelity:
         data["fidelity"] = in_child(fidelity, base, adapter, outputs)
     for kept in work.glob("kept-*"):
         shutil.rmtree(kept)
@@ -174,7 +174,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--sizes", nargs="+", choices=SHAPES, default=["0.7b", "3b"])
     parser.add_argument("--runs", type=int, default=2)
-    parser.add_argument("--fidelity", action="store_true")
+    parser.add_argument("--fidelity", nargs="*", choices=SHAPES, default=[], help="sizes whose outputs are run")
     parser.add_argument(
         "--contenders", nargs="+", default=["ql", "axolotl default", "axolotl legacy", "peft dequantize", "cp"]
     )

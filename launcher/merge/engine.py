@@ -18,7 +18,7 @@ from launcher.errors import BadInput, Problem, RunFailed
 from launcher.merge.adapter import LowRank
 from launcher.merge.nf4 import Scratch
 from launcher.merge.outline import Output
-from launcher.merge.sources import Rows
+from launcher.merge.sources import Rows, non_finite
 from launcher.merge.tensors import FLOATS
 
 CPU_BLOCK = 1 << 18
@@ -163,7 +163,7 @@ class Engine:
             exact = exact + bias.tensor().float().flatten().to(exact.device).mul_(scale)
         if output.rows is not None:
             exact = replace_rows(exact, output, first, last)
-        check_range(exact, output, first, last)
+        check_range(exact, output)
         stored = exact.to(output.dtype)
         if measured:
             figures.rounding = _square(stored.float().sub_(exact))
@@ -184,23 +184,16 @@ def replace_rows(block: torch.Tensor, output: Output, first: int, last: int) -> 
     return block.flatten()
 
 
-def check_range(block: torch.Tensor, output: Output, first: int, last: int) -> None:
+def check_range(block: torch.Tensor, output: Output) -> None:
     """Raises BadInput for NaN or infinity, RunFailed for numbers that float16 cannot hold; both name the tensor."""
     if block.numel() == 0:
         return
     low, high = (float(value) for value in torch.aminmax(block))
     ref = output.source.refs[0]
     if not (isfinite(low) and isfinite(high)):
-        stored = ref.read(first, last).float()
-        if getattr(output.source, "load_dtype", None) == torch.float16 and bool(torch.isfinite(stored).all()):
-            message = (
-                f"tensor {output.name!r} reaches {float(stored.abs().amax()):.6g}, and the base was loaded in float16"
-            )
-            raise RunFailed(
-                Problem(f"{message}, which ends at 65504", str(ref.path), hint="train and merge in bfloat16")
-            )
-        which = "the merged tensor" if output.update else "tensor"
-        raise BadInput(Problem(f"{which} {output.name!r} has non-finite values", str(ref.path)))
+        if output.update is None:
+            raise non_finite(ref, getattr(output.source, "load_dtype", None))
+        raise BadInput(Problem(f"the merged tensor {output.name!r} has non-finite values", str(ref.path)))
     if output.dtype == torch.float16 and max(-low, high) > MAX_FLOAT16:
         message = f"tensor {output.name!r} reaches {max(-low, high):.6g}, and float16 ends at 65504"
         raise RunFailed(Problem(message, str(ref.path), hint="merge to bfloat16 instead: --dtype bfloat16"))

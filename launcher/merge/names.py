@@ -9,8 +9,6 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 
-from launcher.merge.tensors import TensorRef
-
 # Module prefix in memory → on disk, tried in this order after the name itself.
 RENAMES: tuple[tuple[str, str], ...] = (
     (r"\.mlp\.(gate|experts)\b", r".block_sparse_moe.\1"),
@@ -32,10 +30,10 @@ _EXPERT = re.compile(r"(?P<container>.+\.experts)\.(?P<index>\d+)\.(?P<projectio
 class BaseNames:
     """Finds the tensors of a module in a checkpoint."""
 
-    def __init__(self, base: dict[str, TensorRef]) -> None:
-        self.base = base
+    def __init__(self, base: Iterable[str]) -> None:
+        self.base = set(base)
         self.experts: dict[str, dict[tuple[int, str], str]] = {}
-        for name in base:
+        for name in self.base:
             match = _EXPERT.fullmatch(name)
             if match:
                 table = self.experts.setdefault(match["container"], {})

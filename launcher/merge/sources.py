@@ -10,11 +10,12 @@ import json
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
-from math import gcd, prod
+from math import gcd, isfinite, prod
+from typing import Any
 
 import torch
 
-from launcher.errors import BadInput, Problem
+from launcher.errors import BadInput, Problem, QlError, RunFailed
 from launcher.merge import library, nf4
 from launcher.merge.tensors import TensorRef
 
@@ -37,15 +38,22 @@ class Rows(ABC):
 
 
 class Source(ABC):
-    """Where a tensor of the base comes from. ``shape`` is that of the weight, ``refs`` are the stored tensors."""
-
-    shape: tuple[int, ...]
-    align = 1
-    """Row blocks must begin at a multiple of this many rows."""
+    """Where a tensor of the base comes from."""
 
     @property
     @abstractmethod
-    def refs(self) -> list[TensorRef]: ...
+    def refs(self) -> list[TensorRef]:
+        """The stored tensors it is made of, the largest first."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Of the weight."""
+        return self.refs[0].shape
+
+    @property
+    def align(self) -> int:
+        """Row blocks must begin at a multiple of this many rows."""
+        return 1
 
     @abstractmethod
     def open(self, ranges: list[tuple[int, int]], parallel: Parallel, device: torch.device) -> Rows: ...
@@ -67,6 +75,15 @@ def reader(ref: TensorRef) -> Callable[[int, int], torch.Tensor]:
     return lambda first, last: held[first * ref.row_elements : last * ref.row_elements]
 
 
+def non_finite(ref: TensorRef, load_dtype: torch.dtype | None) -> QlError:
+    """The error for a tensor that is not finite as training would have it: as it is stored, or only after rounding."""
+    largest = float(ref.read().float().abs().amax())
+    if load_dtype == torch.float16 and isfinite(largest):
+        message = f"tensor {ref.name!r} reaches {largest:.6g}, and the base was loaded in float16, which ends at 65504"
+        return RunFailed(Problem(message, str(ref.path), hint="train and merge in bfloat16"))
+    return BadInput(Problem(f"tensor {ref.name!r} has non-finite values", str(ref.path)))
+
+
 def convert(values: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
     """``values`` in ``dtype``. Between the two 16-bit formats torch is ten times faster by way of float32."""
     return values if values.dtype == dtype else values.float().to(dtype)
@@ -83,10 +100,6 @@ class Plain(Source):
 
     ref: TensorRef
     load_dtype: torch.dtype | None
-
-    @property
-    def shape(self) -> tuple[int, ...]:  # type: ignore[override]
-        return self.ref.shape
 
     @property
     def refs(self) -> list[TensorRef]:
@@ -118,11 +131,7 @@ class FourBit(Source):
     double_quant: bool
 
     @property
-    def shape(self) -> tuple[int, ...]:  # type: ignore[override]
-        return self.ref.shape
-
-    @property
-    def align(self) -> int:  # type: ignore[override]
+    def align(self) -> int:
         return rows_per_multiple(self.ref.row_elements, self.block_size)
 
     @property
@@ -141,6 +150,8 @@ class _LibraryRows(Rows):
     def __init__(self, source: FourBit, device: torch.device) -> None:
         self.columns = source.ref.row_elements
         self.weights = source.ref.tensor().to(device).to(source.load_dtype)
+        if not bool(torch.isfinite(self.weights).all()):  # the codes would hide it
+            raise non_finite(source.ref, source.load_dtype)
         self.restored = library.four_bit_round_trip(
             self.weights, source.kind, source.block_size, source.double_quant
         ).view(-1)
@@ -166,7 +177,7 @@ class _OwnRows(Rows):
             self.kept = stored if stored.dtype == self.dtype else torch.empty(ref.elements, dtype=self.dtype)
         self.absmax = torch.cat(parallel(self.maxima, ranges))
         if not bool(torch.isfinite(self.absmax).all()):
-            raise BadInput(Problem(f"tensor {ref.name!r} has non-finite values", str(ref.path)))
+            raise non_finite(ref, self.dtype)
         self.scale = nf4.nested_absmax(self.absmax) if source.double_quant else self.absmax
         if self.kept is not None:
             self.read = ref.read  # lets the stored bytes go
@@ -204,10 +215,6 @@ class EightBit(Source):
     ref: TensorRef
 
     @property
-    def shape(self) -> tuple[int, ...]:  # type: ignore[override]
-        return self.ref.shape
-
-    @property
     def refs(self) -> list[TensorRef]:
         return [self.ref]
 
@@ -236,10 +243,6 @@ class StoredEightBit(Source):
     scales: TensorRef
 
     @property
-    def shape(self) -> tuple[int, ...]:  # type: ignore[override]
-        return self.ref.shape
-
-    @property
     def refs(self) -> list[TensorRef]:
         return [self.ref, self.scales]
 
@@ -264,18 +267,19 @@ class StoredFourBit(Source):
     state: dict[str, TensorRef]
 
     @property
-    def facts(self) -> dict[str, object]:
+    def facts(self) -> dict[str, Any]:
+        """The part of the state that is no tensor: block sizes, shape, dtype, offset."""
         packed = next(ref for name, ref in self.state.items() if name.startswith("quant_state."))
-        facts: dict[str, object] = json.loads(bytes(packed.read().tolist()))
+        facts: dict[str, Any] = json.loads(bytes(packed.read().tolist()))
         return facts
 
     @property
-    def shape(self) -> tuple[int, ...]:  # type: ignore[override]
-        return tuple(self.facts["shape"])  # type: ignore[arg-type]
+    def shape(self) -> tuple[int, ...]:
+        return tuple(self.facts["shape"])
 
     @property
-    def align(self) -> int:  # type: ignore[override]
-        return rows_per_multiple(self.shape[1], max(int(self.facts["blocksize"]), 64))  # type: ignore[call-overload]
+    def align(self) -> int:
+        return rows_per_multiple(self.shape[1], max(int(self.facts["blocksize"]), 64))
 
     @property
     def refs(self) -> list[TensorRef]:
@@ -283,14 +287,14 @@ class StoredFourBit(Source):
 
     def open(self, ranges: list[tuple[int, int]], parallel: Parallel, device: torch.device) -> Rows:
         facts = self.facts
-        columns, block = self.shape[1], int(facts["blocksize"])  # type: ignore[call-overload]
+        columns, block = self.shape[1], int(facts["blocksize"])
         dtype = getattr(torch, str(facts["dtype"]))
         code = self.state["quant_map"].tensor().float()
         absmax = self.state["absmax"].read()
         if "nested_absmax" in self.state:
-            nested = self.state["nested_absmax"].read().repeat_interleave(int(facts["nested_blocksize"]))  # type: ignore[call-overload]
+            nested = self.state["nested_absmax"].read().repeat_interleave(int(facts["nested_blocksize"]))
             values = self.state["nested_quant_map"].tensor()[absmax.int()]
-            absmax = values * nested[: len(values)] + float(facts["nested_offset"])  # type: ignore[arg-type]
+            absmax = values * nested[: len(values)] + float(facts["nested_offset"])
         absmax = absmax.float().to(device)
         pairs = torch.stack([code.repeat_interleave(16), code.repeat(16)], 1).to(device)  # high half first
         packed = self.ref.read().view(torch.uint8)

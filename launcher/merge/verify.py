@@ -129,8 +129,7 @@ class Weights:
     def __init__(self, tensors: dict[str, Tensor]) -> None:
         self.tensors = tensors
         self.folded: set[str] = set()  # parameters whose update is added to them, for want of a linear module
-        # only the names matter for finding them
-        self.names = BaseNames(dict.fromkeys(tensors))  # type: ignore[arg-type]
+        self.names = BaseNames(tensors)
 
     def find(self, name: str) -> Tensor | None:
         """The tensor of a parameter; of a tied head, the embedding."""

@@ -16,7 +16,7 @@ pytest.importorskip("axolotl")
 def test_side_by_side_with_axolotl(root: Path, tmp_path: Path) -> None:
     out = tmp_path / "results.json"
     script = root / "benchmarks" / "merge" / "compare.py"
-    options = ["--sizes", "tiny", "--runs", "1", "--fidelity", "--contenders", "ql", "axolotl default", "cp"]
+    options = ["--sizes", "tiny", "--runs", "1", "--fidelity", "tiny", "--contenders", "ql", "axolotl default", "cp"]
     done = subprocess.run(
         [sys.executable, str(script), "--work", str(tmp_path / "work"), "--out", str(out), *options],
         capture_output=True,

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import pytest
 
 pytest.importorskip("torch")
@@ -12,8 +10,7 @@ from launcher.merge.names import BaseNames, embedding_names, is_expert
 
 
 def names(*tensors: str) -> BaseNames:
-    table: dict[str, Any] = dict.fromkeys(tensors)
-    return BaseNames(table)
+    return BaseNames(tensors)
 
 
 @pytest.mark.parametrize(

@@ -286,6 +286,17 @@ def test_a_non_finite_value_names_its_tensor(
     assert not Path(request_["out"]).exists()
 
 
+@pytest.mark.parametrize("kind", ["fp4", "int8"])
+def test_a_non_finite_value_is_not_hidden_by_quantisation(request_: dict[str, Any], kind: str) -> None:
+    from launcher.merge import job
+
+    name = "model.layers.1.mlp.up_proj.weight"
+    damage(request_["base"], lambda tensors: tensors[name].view(-1)[7:8].fill_(float("nan")))
+    request_["record"]["quant_type"] = kind
+    with pytest.raises(BadInput, match=rf"'{name}' has non-finite values"):
+        job.run(request_, lambda message: None)
+
+
 @pytest.mark.parametrize("name", ["model.layers.1.mlp.up_proj.weight", "model.embed_tokens.weight"])
 def test_float16_overflow_offers_bfloat16(request_: dict[str, Any], name: str) -> None:
     from launcher.merge import job
@@ -298,12 +309,13 @@ def test_float16_overflow_offers_bfloat16(request_: dict[str, Any], name: str) -
     assert job.run({**request_, "dtype": "bfloat16"}, lambda message: None)["dtype"] == "bfloat16"
 
 
-def test_overflow_of_the_dtype_that_training_loaded_is_told_apart(request_: dict[str, Any]) -> None:
+@pytest.mark.parametrize("name", ["model.layers.1.mlp.up_proj.weight", "model.embed_tokens.weight"])
+def test_overflow_of_the_dtype_that_training_loaded_is_told_apart(request_: dict[str, Any], name: str) -> None:
     from launcher.merge import job
 
-    damage(request_["base"], lambda tensors: tensors["model.embed_tokens.weight"].view(-1)[7:8].fill_(7e4))
+    damage(request_["base"], lambda tensors: tensors[name].view(-1)[7:8].fill_(7e4))
     request_["record"]["load_dtype"] = "float16"
-    with pytest.raises(RunFailed, match=r"embed_tokens.*the base was loaded in float16"):
+    with pytest.raises(RunFailed, match=rf"'{name}' reaches 70144, and the base was loaded in float16"):
         job.run(request_, lambda message: None)
 
 
