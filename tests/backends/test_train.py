@@ -130,8 +130,13 @@ def test_an_interruption_asks_for_a_checkpoint_and_waits_for_it(tmp_path: Path) 
         if event["event"] == "train_begin":
             threading.Timer(0.1, os.kill, (os.getpid(), signal.SIGINT)).start()
 
-    with pytest.raises(KeyboardInterrupt):
-        Script(body).train(tmp_path, python=sys.executable, memory_fraction=None, on_event=interrupt)
+    # A process started in the background ignores SIGINT: it would never be interrupted.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            Script(body).train(tmp_path, python=sys.executable, memory_fraction=None, on_event=interrupt)
+    finally:
+        signal.signal(signal.SIGINT, before)
     assert (tmp_path / "saved").exists()
 
 
