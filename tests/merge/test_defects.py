@@ -47,7 +47,7 @@ def test_delta_scaled_by_95_percent(
     from launcher.merge.adapter import LowRank
 
     real = LowRank.delta
-    monkeypatch.setattr(LowRank, "delta", lambda self, first, last: real(self, first, last).mul_(0.95))
+    monkeypatch.setattr(LowRank, "delta", lambda self, first, last, out=None: real(self, first, last, out).mul_(0.95))
     assert not figures(llama, request).within("float16")
 
 

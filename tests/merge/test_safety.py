@@ -22,8 +22,9 @@ from launcher.merge import writer
 SHARD = 200_000
 """Bytes per shard: the small model has half a dozen."""
 
-# Imports torch once, then for each point: a child that dies by SIGKILL at the n-th call of the functions by which
-# bytes reach the disk (0: not at all), and, when asked to, a second child that runs the same merge to its end.
+# Imports torch once. Then for each point a child that dies by SIGKILL at that call of the functions by which bytes reach
+# the disk (0: at none; below 1: at that share of the calls of the run before). With "resume", a second child follows that
+# runs the same merge to its end.
 KILLED = """
 import hashlib, json, os, pathlib, shutil, signal, sys
 sys.path.insert(0, {root!r})
@@ -62,7 +63,9 @@ def digests():
         return None
     return {{path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in sorted(out.iterdir())}}
 
-for point in points:
+whole = 0
+for number, point in enumerate(points):
+    point = round(point * whole) if 0 < point < 1 else point
     report = request["out"] + ".report"
     code = child(point, report)
     line = {{"code": code, "said": pathlib.Path(report).read_text(), "left": digests()}}
@@ -70,6 +73,10 @@ for point in points:
         line["resumed"] = child(0, report)
         line["ended"] = digests()
         shutil.rmtree(request["out"])
+    elif code == 0:
+        whole = int(line["said"])
+        if number + 1 < len(points):
+            shutil.rmtree(request["out"])
     print(json.dumps(line), flush=True)
 """
 NEVER = 10**9
@@ -92,7 +99,7 @@ def contents(folder: Path) -> dict[str, str]:
     return {path.name: sha256_file(path) for path in folder.iterdir()}
 
 
-def run_killed(root: Path, request: dict[str, Any], *points: int, resume: bool = False) -> list[dict[str, Any]]:
+def run_killed(root: Path, request: dict[str, Any], *points: float, resume: bool = False) -> list[dict[str, Any]]:
     """One report for each point: the exit code, the call it died in (or how many there were), what was left."""
     argv = [sys.executable, "-c", KILLED.format(root=str(root)), json.dumps(request), json.dumps(points)]
     done = subprocess.run(
@@ -119,9 +126,7 @@ def test_killed_twenty_times_it_ends_with_the_same_bytes(root: Path, request_: d
 
 def interrupted(root: Path, request: dict[str, Any]) -> dict[str, str]:
     """Leave a merge that died two thirds through; returns what it would have become."""
-    (whole,) = run_killed(root, request, NEVER)
-    shutil.rmtree(request["out"])
-    run_killed(root, request, int(whole["said"]) * 2 // 3)
+    whole, _ = run_killed(root, request, NEVER, 0.67)
     left: dict[str, str] = whole["left"]
     return left
 
