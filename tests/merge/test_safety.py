@@ -22,9 +22,9 @@ from launcher.merge import writer
 SHARD = 200_000
 """Bytes per shard: the small model has half a dozen."""
 
-# Imports torch once. Then for each point a child that dies by SIGKILL at that call of the functions by which bytes reach
-# the disk (0: at none; below 1: at that share of the calls of the run before). With "resume", a second child follows that
-# runs the same merge to its end.
+# Imports torch once. Then for each point a child that dies by SIGKILL at that call of the functions by which bytes
+# reach the disk (0: at none; below 1: at that share of the calls of the run before). With "resume", a second child
+# follows that runs the same merge to its end.
 KILLED = """
 import hashlib, json, os, pathlib, shutil, signal, sys
 sys.path.insert(0, {root!r})
