@@ -6,8 +6,12 @@ import os
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
+# No test is timed: a busy machine must not fail one. pytest's timeout ends what hangs.
+settings.register_profile("ql", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("ql")
 ROOT = Path(__file__).resolve().parent.parent
 
 

@@ -233,7 +233,7 @@ LINES = st.lists(
 )
 
 
-@settings(max_examples=300, deadline=2000, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(lines=LINES)
 def test_any_file_gives_a_report_or_one_clear_error(
     lines: list[bytes], tmp_path_factory: pytest.TempPathFactory
