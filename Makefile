@@ -38,6 +38,7 @@ $(STAMP): pyproject.toml requirements/lock.txt requirements/torch.txt
 
 # Resolve requirements/lock.in again: the newest versions that both trainers accept.
 lock: $(STAMP)
+	mkdir -p build
 	$(BIN)/uv pip compile requirements/lock.in --override requirements/overrides.txt \
 	  --python-version 3.11 --no-annotate --no-header --quiet --output-file build/lock.txt
 	{ sed -n "/^#/p" requirements/lock.txt; cat build/lock.txt; } > build/lock.new
