@@ -7,7 +7,7 @@ peft (load in NF4, dequantize, merge_and_unload, save), and `cp` of the merged f
 process of its own on a base that has been read once before (page cache). `seconds` is until the process ends,
 `seconds_synced` until its output is on the disk as well; ql syncs by itself. `peak_mb` is VmHWM of the process.
 With --fidelity SIZE each output of that size is also run in float32 and compared with the NF4 base + adapter, unmerged.
-Run it under the python that has Axolotl, peft and bitsandbytes.
+What --out already holds is added to. Run it under the python that has Axolotl, peft and bitsandbytes.
 """
 
 from __future__ import annotations
@@ -189,12 +189,16 @@ def main() -> None:
         "base": "random Llama, bfloat16, hidden 1536, intermediate 4096, vocabulary 8000",
         "adapter": f"LoRA r={RANK} on all linear layers, trained on NF4 with double quantisation",
         "page_cache": "warm",
-        "sizes": {},
+        "sizes": json.loads(args.out.read_text())["sizes"] if args.out.is_file() else {},
     }
     for size in args.sizes:
-        results["sizes"][size] = run_size(size, args)
-        loads = [run["load_before"] for runs in results["sizes"][size]["contenders"].values() for run in runs]
-        results["sizes"][size]["median_load"] = statistics.median(loads)
+        found = run_size(size, args)
+        known = results["sizes"].setdefault(size, {"layers": found["layers"], "contenders": {}})
+        for name, runs in found["contenders"].items():
+            known["contenders"].setdefault(name, []).extend(runs)
+        known.setdefault("fidelity", {}).update(found.get("fidelity", {}))
+        loads = [run["load_before"] for runs in known["contenders"].values() for run in runs]
+        known["median_load"] = statistics.median(loads)
         args.out.write_text(json.dumps(results, indent=1) + "\n")
     print(table(results))
 
