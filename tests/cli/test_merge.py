@@ -115,6 +115,32 @@ def test_an_adapter_for_another_base_is_refused(trained: dict[str, Path], tmp_pa
     assert not list(tmp_path.glob(".*"))
 
 
+def test_merges_a_run_and_records_it(trained: dict[str, Path], tmp_path: Path) -> None:
+    from launcher.runs.run import create_run, new_manifest, open_run
+
+    record = json.loads((trained["adapter"] / "quantization.json").read_text())
+    facts = {"base_folder": str(trained["base"]), "base_mode": "dequantized", "quantization": record}
+    run = create_run(tmp_path / "runs", "mine", new_manifest(trainer_python=sys.executable, **facts))
+    for name in ("trainer", "adapter"):
+        (run.path / name).mkdir()
+        for path in [*trained["adapter"].iterdir(), *trained["base"].glob("token*")]:
+            (run.path / name / path.name).write_bytes(path.read_bytes())
+    (run.path / "chat_template.jinja").write_text("{{ messages[0]['content'] }}")
+
+    done = ql("latest", "--json", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    merged = run.path / "merged"
+    assert (merged / "chat_template.jinja").read_text() == "{{ messages[0]['content'] }}"
+    kept = open_run(run.path)
+    assert kept.data["merge"]["shards"] == json.loads(done.stdout)["shards"]
+    assert kept.stage("merge")["state"] == "done"
+
+    other = ql("latest", "--base-mode", "original", cwd=tmp_path)
+    assert other.returncode == 2
+    assert "the output folder is not empty" in other.stderr
+    assert ql("latest", "--base-mode", "original", "--out", tmp_path / "other", cwd=tmp_path).returncode == 0
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "said"),
     [
