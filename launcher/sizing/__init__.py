@@ -4,23 +4,28 @@ from __future__ import annotations
 
 from launcher.sizing.batch import BatchSolution, solve_batch
 from launcher.sizing.cost import Cost, Workload, estimate_cost
+from launcher.sizing.host import DiskEstimate, disk_space, merge_host_memory
 from launcher.sizing.memory import estimate_memory
-from launcher.sizing.request import MARGIN, TRAINERS, MemoryEstimate, MemoryRequest, TrainerMemory, budget
+from launcher.sizing.request import MARGIN, TRAINERS, Correction, MemoryEstimate, MemoryRequest, TrainerMemory, budget
 from launcher.sizing.throughput import flops_per_token, tokens_per_second
 
 __all__ = [
     "MARGIN",
     "TRAINERS",
     "BatchSolution",
+    "Correction",
     "Cost",
+    "DiskEstimate",
     "MemoryEstimate",
     "MemoryRequest",
     "TrainerMemory",
     "Workload",
     "budget",
+    "disk_space",
     "estimate_cost",
     "estimate_memory",
     "flops_per_token",
+    "merge_host_memory",
     "solve_batch",
     "tokens_per_second",
 ]

@@ -42,6 +42,18 @@ TRAINERS: dict[str, TrainerMemory] = {
 
 
 @dataclass(frozen=True)
+class Correction:
+    """What a run on one machine showed beside its prediction: measured once, used for every estimate from then on.
+
+    ``activations`` multiplies what a step allocates and frees (measured over predicted; 1: as predicted).
+    ``context_gib`` is what the device showed above reserved memory, paged state not counted; None: the model's own.
+    """
+
+    activations: float = 1.0
+    context_gib: float | None = None
+
+
+@dataclass(frozen=True)
 class MemoryRequest:
     """One training job. Lengths in tokens, batches in rows."""
 
@@ -62,6 +74,10 @@ class MemoryRequest:
     compute_dtype: str = "bfloat16"
     on_cpu: bool = False
     usable_gib: float | None = None  # the card's; None: not known, so nothing is said about fitting
+    packing: bool = False  # rows are joined up to sequence_len, so that nothing is padded
+    lora_dropout: float = 0.0
+    prequantized: bool = False  # the base is stored in 4 bit: loading it makes no 16-bit weights on the way
+    correction: Correction = Correction()  # what `ql calibrate` found on this machine
 
     @property
     def tokens(self) -> int:
@@ -76,7 +92,8 @@ class MemoryEstimate:
     ``peak_gib`` is what the device shows, and what runs out: reserved by the allocator, plus CUDA context and paged
     optimizer state. ``allocated_gib`` is torch's ``max_memory_allocated``. On a CPU both are host memory.
     ``breakdown_gib`` adds up to ``peak_gib``. ``evaluation_gib`` is the device's peak while evaluating.
-    ``budget_gib`` is the card's usable memory less `MARGIN`; None when the card is not known.
+    ``budget_gib`` is the card's usable memory less `MARGIN`; None when the card is not known. ``load_gib`` is the
+    device's peak while the base is loaded.
     """
 
     peak_gib: float
@@ -86,11 +103,12 @@ class MemoryEstimate:
     host_gib: float
     breakdown_gib: dict[str, float]
     budget_gib: float | None = None
+    load_gib: float = 0.0
 
     @property
     def needed_gib(self) -> float:
-        """The device's peak over training and evaluation."""
-        return max(self.peak_gib, self.evaluation_gib)
+        """The device's peak over loading, training and evaluation."""
+        return max(self.peak_gib, self.evaluation_gib, self.load_gib)
 
     @property
     def fits(self) -> bool:
