@@ -23,10 +23,10 @@ lint: $(STAMP)
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-# Proofs that take too long for every push; the result is committed.
+# Proofs that take too long for every push; the result is committed: a record of each test in docs/test-slow/, and the
+# page docs/test-slow.md made from them. TESTS="tests/acceptance/test_x.py -k name" runs a part again.
 test-slow: $(STAMP)
-	$(BIN)/python -m pytest -m slow --timeout 3600 --junitxml=build/test-slow.xml
-	$(BIN)/python scripts/record_slow_tests.py build/test-slow.xml docs/test-slow.md
+	$(BIN)/python scripts/test_slow.py $(TESTS)
 
 $(STAMP): pyproject.toml requirements/lock.txt requirements/torch.txt
 	$(PYTHON) -m venv $(VENV)
