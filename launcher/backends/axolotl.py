@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import yaml
 
-from launcher.backends.base import Backend, Overlay
-from launcher.files import write_atomic
+from launcher.backends.base import EFFECTIVE, Backend, Overlay, write_effective
 
-EFFECTIVE = "effective.yaml"
 PLUGIN = "ql_axolotl.TelemetryPlugin"
 
 
@@ -18,11 +18,9 @@ class AxolotlBackend(Backend):
 
     name = "axolotl"
 
-    def overlay(self, folder: Path, python: str) -> Overlay:
-        config = yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8"))
-        added = {"plugins": [*(config.get("plugins") or []), PLUGIN]}
-        head = "# config.yaml and overlay.yaml together: what Axolotl reads.\n"
-        merged = yaml.safe_dump(config | added, sort_keys=False, allow_unicode=True, width=1000)
-        write_atomic(folder / EFFECTIVE, head + merged)
+    def overlay(self, folder: Path, python: str, changes: Mapping[str, Any]) -> Overlay:
+        config = yaml.safe_load((folder / "config.yaml").read_bytes())
+        added = {**changes, "plugins": [*(config.get("plugins") or []), PLUGIN]}
+        write_effective(folder, added, "Axolotl")
         command = [python, "-m", "axolotl.cli.main", "train", EFFECTIVE, "--launcher", "python"]
         return Overlay(added, {"WANDB_MODE": "disabled"}, command)

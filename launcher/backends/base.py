@@ -7,7 +7,7 @@ import os
 import subprocess
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -40,16 +40,24 @@ class Backend(ABC):
     name: str
 
     @abstractmethod
-    def overlay(self, folder: Path, python: str) -> Overlay:
-        """What to add to ``folder``/config.yaml for this run, and the command that trains."""
+    def overlay(self, folder: Path, python: str, changes: Mapping[str, Any]) -> Overlay:
+        """What to add to ``folder``/config.yaml for this run, ``changes`` among it, and the command that trains."""
 
-    def train(self, folder: Path, *, python: str, memory_fraction: float | None, on_event: OnEvent) -> dict[str, Any]:
+    def train(
+        self,
+        folder: Path,
+        *,
+        python: str,
+        memory_fraction: float | None,
+        on_event: OnEvent,
+        changes: Mapping[str, Any] | None = None,
+    ) -> dict[str, Any]:
         """Run the trainer in ``folder`` to its end; the facts of the training come back for the manifest.
 
-        ``memory_fraction`` caps the trainer's share of the card (None: no cap). Raises RunFailed with the end of
+        ``changes`` are keys of the config that have another value in this run. ``memory_fraction`` caps the trainer's share of the card (None: no cap). Raises RunFailed with the end of
         train.log when the trainer fails. When we are interrupted, the trainer is asked for a checkpoint first.
         """
-        overlay = self._write_overlay(folder, python, memory_fraction)
+        overlay = self._write_overlay(folder, python, memory_fraction, changes or {})
         environment = child_environment(**overlay.environment)
         before = os.environ.get("PYTHONPATH")
         environment["PYTHONPATH"] = os.pathsep.join([str(INJECT), *([before] if before else [])])
@@ -72,10 +80,12 @@ class Backend(ABC):
             raise RunFailed(explain(self.name, process.returncode, folder))
         return training_facts(folder)
 
-    def _write_overlay(self, folder: Path, python: str, memory_fraction: float | None) -> Overlay:
+    def _write_overlay(
+        self, folder: Path, python: str, memory_fraction: float | None, changes: Mapping[str, Any]
+    ) -> Overlay:
         trainer = folder / "trainer"
         trainer.mkdir(exist_ok=True)
-        overlay = self.overlay(folder, python)
+        overlay = self.overlay(folder, python, changes)
         allocator = "expandable_segments:True"
         if memory_fraction is not None:
             allocator += f",per_process_memory_fraction:{memory_fraction}"
@@ -89,6 +99,18 @@ class Backend(ABC):
         shown = {"config": overlay.config, "environment": overlay.environment, "command": overlay.command}
         write_atomic(folder / "overlay.yaml", head + yaml.safe_dump(shown, sort_keys=False, width=1000))
         return overlay
+
+
+EFFECTIVE = "effective.yaml"
+
+
+def write_effective(folder: Path, changes: Mapping[str, Any], reader: str) -> dict[str, Any]:
+    """Write config.yaml with ``changes`` as effective.yaml, which is what ``reader`` is given; its data comes back."""
+    config: dict[str, Any] = yaml.safe_load((folder / "config.yaml").read_bytes())
+    head = f"# config.yaml and overlay.yaml together: what {reader} reads.\n"
+    merged = config | dict(changes)
+    write_atomic(folder / EFFECTIVE, head + yaml.safe_dump(merged, sort_keys=False, allow_unicode=True, width=1000))
+    return merged
 
 
 class Events:

@@ -52,6 +52,5 @@ def command(
         return
     for name in written:
         click.echo(folder / name)
-    excess = prepared.report.excess
-    if excess is not None and excess.long_rows:
-        click.echo(excess.describe(prepared.report.row_count, prepared.request.data.exact), err=True)  # type: ignore[union-attr]
+    if prepared.excess:
+        click.echo(prepared.excess, err=True)

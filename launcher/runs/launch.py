@@ -75,7 +75,7 @@ def _create(
             "breakdown_gib": prepared.memory.breakdown_gib,
         },
         "max_position_embeddings": prepared.request.model.max_position_embeddings,
-        "data": {"path": str(prepared.report.path.resolve()), "sha256": prepared.report.sha256},
+        "data": prepared.data_source,
         "golden": golden
         and {
             "path": str(golden.resolve()),
@@ -86,6 +86,7 @@ def _create(
         "environment": environment,
         "trainer_python": options.trainer_python,
         "memory_fraction": fraction,
+        "overlay": prepared.overlay,
         "base_mode": options.base_mode,
         "base_folder": None,
         "notes": list(notes) + _notes(prepared),
@@ -98,10 +99,9 @@ def _create(
 
 
 def _notes(prepared: Prepared) -> list[str]:
-    notes = []
-    excess = prepared.report.excess
-    if excess is not None and excess.long_rows:
-        notes.append(excess.describe(prepared.report.row_count, prepared.report.facts().exact))
+    notes = list(prepared.notes)
+    if prepared.excess:
+        notes.append(prepared.excess)
     if prepared.golden_path is None:
         notes.append("no golden set: gates are skipped, and the evaluation loss alone is looked at")
     if prepared.plan.eval_fraction == 0:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -36,11 +36,12 @@ class Prepared:
     """A run that could start: decided, rendered and checked.
 
     ``files`` are the trainer's files by name; ``base_folder`` is None when the base model is not on this machine yet.
+    ``overlay`` has the keys of the config that this run changes, as paths inside a run differ from those outside.
     """
 
     request: Request
     plan: Plan
-    report: DataReport
+    report: DataReport | None
     memory: MemoryEstimate
     files: dict[str, str]
     findings: tuple[Finding, ...]
@@ -49,13 +50,30 @@ class Prepared:
     golden: tuple[GoldenRow, ...]
     gates: tuple[Gate, ...]
     allow_overlap: bool
+    overlay: dict[str, Any] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
 
     @property
     def gpu(self) -> Gpu:
         return self.request.gpu
 
+    @property
+    def data_source(self) -> dict[str, Any]:
+        """The file that the person gave, for the manifest."""
+        assert self.report is not None
+        return {"path": str(self.report.path.resolve()), "sha256": self.report.sha256}
+
+    @property
+    def excess(self) -> str | None:
+        """What the sequence length does to rows that are longer; None when there are none, or nobody knows."""
+        excess = self.report.excess if self.report else None
+        if self.report is None or excess is None or not excess.long_rows:
+            return None
+        return excess.describe(self.report.row_count, self.report.facts().exact)
+
     def write(self, folder: Path) -> dict[str, Any]:
         """Write the trainer's files and its data into ``folder``; the facts of the data come back for the manifest."""
+        assert self.report is not None
         for name, text in self.files.items():
             write_atomic(folder / name, text)
         written = prepare_data(
@@ -87,7 +105,7 @@ def prepare(
     Raises Unreadable or BadInput with every problem of the data, the golden set, the gates and the plan, and BadInput
     when the plan does not fit its card.
     """
-    parsed = _parse_gates(gates, golden)
+    parsed = read_gates(gates, golden)
     base = find_base(request.base_model)
     template_name = str(request.overrides.get("chat_template") or request.model.chat_template)
     report = inspect_data(data, base=base, chat_template=template_name, golden=golden, allow_overlap=allow_overlap)
@@ -112,7 +130,7 @@ def prepare(
         report = report.limited(plan.sequence_len, plan.excess_length)
         report.require_rows()
     memory = estimate_plan_memory(plan, request)
-    _check_fit(memory, request.gpu)
+    require_fit(memory, request.gpu)
     files = _render(plan, request, report, base)
     findings = _check(files, plan)
     return Prepared(
@@ -130,7 +148,8 @@ def prepare(
     )
 
 
-def _parse_gates(gates: Sequence[str], golden: Path | None) -> tuple[Gate, ...]:
+def read_gates(gates: Sequence[str], golden: Path | None) -> tuple[Gate, ...]:
+    """The gates of a launch. Raises Unreadable for a bad one, and for any when there is no golden set."""
     if gates and golden is None:
         raise Unreadable("--gate needs a golden set to be measured on", hint="add --golden FILE.jsonl")
     return tuple(parse_gates(gates))
@@ -145,7 +164,7 @@ def _render(plan: Plan, request: Request, report: DataReport, base: Path | None)
     return files
 
 
-def _check_fit(memory: MemoryEstimate, gpu: Gpu) -> None:
+def require_fit(memory: MemoryEstimate, gpu: Gpu) -> None:
     """Raises BadInput when the plan does not fit the card it is for."""
     if not memory.fits:
         raise BadInput(

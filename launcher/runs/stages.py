@@ -40,7 +40,11 @@ def train(run: Run, observer: Observer) -> None:
     """Run the trainer to its end and put its adapter into adapter/."""
     backend = get_backend(run.plan["backend"])
     outcome = backend.train(
-        run.path, python=run.trainer_python, memory_fraction=run.data["memory_fraction"], on_event=observer.telemetry
+        run.path,
+        python=run.trainer_python,
+        memory_fraction=run.data["memory_fraction"],
+        on_event=observer.telemetry,
+        changes=run.data.get("overlay", {}),
     )
     run.data["training"] = outcome
     record = run.path / "trainer" / "quantization.json"
@@ -164,7 +168,7 @@ def _template(run: Run) -> str | None:
 
 def _sample_texts(run: Run) -> list[dict[str, Any]]:
     """Rows to compare the merged model on: held-out ones where there are, else the first that were trained on."""
-    for name in ("eval.jsonl", "train.jsonl"):
+    for name in ("sample.jsonl", "eval.jsonl", "train.jsonl"):  # a sample: of an edited config, in its own formats
         path = run.path / "data" / name
         if path.is_file():
             with path.open(encoding="utf-8") as stream:

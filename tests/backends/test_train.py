@@ -172,7 +172,7 @@ def test_a_line_cut_by_a_crash_is_passed_over(tmp_path: Path) -> None:
 def test_axolotl_reads_config_and_overlay_together(tmp_path: Path) -> None:
     config = {"plugins": ["axolotl.integrations.liger.LigerPlugin"], "base_model": "é", "seed": 1}
     (tmp_path / "config.yaml").write_text(yaml.safe_dump(config), encoding="utf-8")
-    overlay = get_backend("axolotl").overlay(tmp_path, "/venv/bin/python")
+    overlay = get_backend("axolotl").overlay(tmp_path, "/venv/bin/python", {})
     assert overlay.command[:3] == ["/venv/bin/python", "-m", "axolotl.cli.main"]
     assert overlay.command[-2:] == ["--launcher", "python"]
     effective = next(word for word in overlay.command if word.endswith(".yaml"))
@@ -183,7 +183,7 @@ def test_axolotl_reads_config_and_overlay_together(tmp_path: Path) -> None:
 
 
 def test_unsloth_runs_the_runs_own_train_py(tmp_path: Path) -> None:
-    overlay = get_backend("unsloth").overlay(tmp_path, "/venv/bin/python")
+    overlay = get_backend("unsloth").overlay(tmp_path, "/venv/bin/python", {})
     wrapper, script, config = overlay.command[1:]
     assert Path(wrapper).name == "ql_unsloth.py"
     assert Path(wrapper).is_file()
