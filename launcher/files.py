@@ -40,6 +40,13 @@ def write_atomic(path: Path, text: str) -> None:
     sync_folder(path.parent)
 
 
+def replace_text(path: Path, text: str) -> None:
+    """Replace ``path`` by ``text`` for readers, without waiting for the disk: what it says is only of the moment."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    temporary.write_text(text, encoding="utf-8")
+    temporary.replace(path)
+
+
 def write_json(path: Path, data: Any) -> None:
     """``data`` as indented JSON, atomically. Non-finite numbers are refused (ValueError): they are not JSON."""
     write_atomic(path, json.dumps(data, indent=2, ensure_ascii=False, allow_nan=False) + "\n")

@@ -46,6 +46,9 @@ class PlainProgress:
     def note(self, text: str) -> None:
         self._say(f"note: {text}")
 
+    def repair(self, record: dict[str, Any]) -> None:
+        self._say(f"repaired: {record.get('cause')}; {record.get('action')}")
+
     def close(self) -> None:
         """Nothing to tidy up."""
 

@@ -13,14 +13,19 @@ from launcher.cli.options import json_option, runs_dir
 
 @click.command()
 @click.argument("run", required=False)
+@click.option("--follow", is_flag=True, help="Show RUN as it goes, until it ends; leaving does not stop it.")
 @runs_dir
 @json_option
-def command(run: str | None, runs_dir: Path, as_json: bool) -> None:
+def command(run: str | None, follow: bool, runs_dir: Path, as_json: bool) -> None:
     """List the runs, or show RUN: a name, a path, or `latest`."""
     from launcher.runs.run import list_runs, open_run
     from launcher.runs.summary import summarise
 
+    if run is None and follow:
+        run = "latest"
     if run is not None:
+        if follow:
+            _follow(open_run(run, runs_dir).path)
         facts = summarise(open_run(run, runs_dir))
         click.echo(json.dumps(facts, indent=2) if as_json else describe(facts))
         return
@@ -37,6 +42,17 @@ def command(run: str | None, runs_dir: Path, as_json: bool) -> None:
         (facts["name"], facts["state"], _score(facts), duration(facts["seconds"]), facts["backend"]) for facts in every
     ]
     click.echo(table(("run", "state", "score", "time", "trainer"), rows))
+
+
+def _follow(path: Path) -> None:
+    from launcher.cli.progress import make_progress
+    from launcher.runs.follow import follow
+
+    progress = make_progress()
+    try:
+        follow(path, progress)
+    finally:
+        progress.close()
 
 
 def _score(facts: dict[str, Any]) -> str:

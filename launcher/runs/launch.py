@@ -16,6 +16,8 @@ from launcher.errors import Problem, RunFailed
 from launcher.files import sha256_file
 from launcher.planning.plan import Plan
 from launcher.runs import preflight, stages
+from launcher.runs.follow import Recording
+from launcher.runs.lock import locked
 from launcher.runs.observer import Observer
 from launcher.runs.prepare import Prepared
 from launcher.runs.run import Run, create_run, new_manifest
@@ -50,10 +52,10 @@ def launch(prepared: Prepared, options: LaunchOptions, observer: Observer) -> Ru
     run = _create(prepared, options, environment, fraction if options.cap else None, notes)
     for note in run.data["notes"]:
         observer.note(note)
-    with _sigterm_raises():
-        _run_stages(run, _stages(prepared, options), observer)
-    run.data["state"] = "finished"
-    run.save()
+    with locked(run.path), _sigterm_raises():
+        _run_stages(run, _stages(prepared, options), Recording(run.path, observer))
+        run.data["state"] = "finished"
+        run.save()
     return run
 
 

@@ -20,6 +20,9 @@ class Observer(Protocol):
     def note(self, text: str) -> None:
         """Something a person should know, such as a cap or a fallback."""
 
+    def repair(self, record: dict[str, Any]) -> None:
+        """The launcher mended something by itself: one record of the manifest's ``repairs``."""
+
 
 class Silent:
     """An observer for tests and for scripts."""
@@ -31,3 +34,5 @@ class Silent:
     def progress(self, stage: str, message: dict[str, Any]) -> None: ...
 
     def note(self, text: str) -> None: ...
+
+    def repair(self, record: dict[str, Any]) -> None: ...

@@ -14,6 +14,7 @@ from typing import Any
 
 from launcher.errors import Unreadable
 from launcher.files import write_json
+from launcher.runs.events import append_event
 
 MANIFEST = "run.json"
 STAGES = ("prepare", "train", "evaluate", "merge", "verify", "report")
@@ -56,6 +57,29 @@ class Run:
         found: dict[str, Any] = next(stage for stage in self.data["stages"] if stage["name"] == name)
         return found
 
+    def record_repair(
+        self, *, stage: str, kind: str, cause: str, action: str, step: int | None, before: Any, after: Any
+    ) -> dict[str, Any]:
+        """Write down, in run.json and events.jsonl, that the launcher mended something; the record comes back.
+
+        ``kind`` is what went wrong (oom_train, oom_eval, fp16_overflow, …), ``cause`` and ``action`` are words for a
+        person, ``before`` and ``after`` the settings that changed, by name.
+        """
+        record = {
+            "stage": stage, "kind": kind, "cause": cause, "action": action, "step": step,
+            "before": before, "after": after,
+        }  # fmt: skip
+        self.data.setdefault("repairs", []).append({"time": now(), **record})
+        self.save()
+        append_event(self.path, "repair", **record)
+        return record
+
+    def record_resume(self, stage: str, from_step: int | None) -> None:
+        """Write down that the run was taken up again, in ``stage`` and, where that is training, from which step."""
+        self.data.setdefault("resumes", []).append({"time": now(), "stage": stage, "from_step": from_step})
+        self.save()
+        append_event(self.path, "resume", stage=stage, from_step=from_step)
+
     def skip(self, name: str, reason: str) -> None:
         self.stage(name).update(state="skipped", reason=reason)
         self.save()
@@ -84,7 +108,7 @@ class Run:
 def new_manifest(**facts: Any) -> dict[str, Any]:
     """A manifest of a run that has not begun."""
     stages = [{"name": name, "state": "pending", "seconds": None} for name in STAGES]
-    return {"version": 1, "state": "running", "created": now(), **facts, "stages": stages}
+    return {"version": 1, "state": "running", "created": now(), **facts, "stages": stages, "repairs": [], "resumes": []}
 
 
 def create_run(parent: Path, name: str, data: dict[str, Any], *, exactly: Path | None = None) -> Run:

@@ -17,6 +17,7 @@ from launcher.golden.gates import judge, parse_gates
 from launcher.golden.rows import read_golden
 from launcher.planning.plan import SETTINGS
 from launcher.report.html import render_report
+from launcher.runs.events import read_events
 from launcher.runs.observer import Observer
 from launcher.runs.run import Run
 from launcher.runs.serving import serving_commands
@@ -124,21 +125,6 @@ def write_report(run: Run) -> Path:
     path = run.path / "report.html"
     write_atomic(path, page)
     return path
-
-
-def read_events(folder: Path) -> list[dict[str, Any]]:
-    """The telemetry so far; a last line that is still being written is left out."""
-    path = folder / "events.jsonl"
-    if not path.is_file():
-        return []
-    events = []
-    with path.open(encoding="utf-8") as stream:
-        for line in stream:
-            try:
-                events.append(json.loads(line))
-            except ValueError:
-                continue
-    return events
 
 
 def _score(run: Run, subjects: list[str], call: Call) -> None:

@@ -4,7 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
+from launcher.runs.lock import is_locked
 from launcher.runs.run import Run
+
+
+def state_of(run: Run) -> str:
+    """The manifest's state; ``interrupted`` where it says running and no process holds the run any more."""
+    state: str = run.data["state"]
+    return "interrupted" if state == "running" and not is_locked(run.path) else state
 
 
 def summarise(run: Run) -> dict[str, Any]:
@@ -13,7 +20,7 @@ def summarise(run: Run) -> dict[str, Any]:
     merge = data.get("merge")
     return {
         "name": run.path.name,
-        "state": data["state"],
+        "state": state_of(run),
         "path": str(run.path),
         "created": data.get("created"),
         "preset": run.plan["preset"],
@@ -27,5 +34,7 @@ def summarise(run: Run) -> dict[str, Any]:
         "golden": data.get("golden_scores", {}),
         "gates": data.get("gates", []),
         "merge": merge and {key: merge.get(key) for key in ("base", "dtype", "kl", "top1_agreement", "delta_error")},
+        "repairs": data.get("repairs", []),
+        "resumes": data.get("resumes", []),
         "notes": data.get("notes", []),
     }
