@@ -54,8 +54,9 @@ class Backend(ABC):
     ) -> dict[str, Any]:
         """Run the trainer in ``folder`` to its end; the facts of the training come back for the manifest.
 
-        ``changes`` are keys of the config that have another value in this run. ``memory_fraction`` caps the trainer's share of the card (None: no cap). Raises RunFailed with the end of
-        train.log when the trainer fails. When we are interrupted, the trainer is asked for a checkpoint first.
+        ``changes`` are keys of the config that have another value in this run. ``memory_fraction`` caps the trainer's
+        share of the card (None: no cap). Raises RunFailed with the end of train.log when the trainer fails. When we
+        are interrupted, the trainer is asked for a checkpoint first.
         """
         overlay = self._write_overlay(folder, python, memory_fraction, changes or {})
         environment = child_environment(**overlay.environment)

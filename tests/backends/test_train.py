@@ -7,6 +7,7 @@ import os
 import signal
 import sys
 import threading
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -42,7 +43,7 @@ class Script(Backend):
     def __init__(self, body: str) -> None:
         self.body = body
 
-    def overlay(self, folder: Path, python: str) -> Overlay:
+    def overlay(self, folder: Path, python: str, changes: Mapping[str, Any]) -> Overlay:
         return Overlay({"added": 1}, {"SCRIPT": "yes"}, [python, "-c", HEAD + self.body])
 
 
@@ -189,6 +190,18 @@ def test_unsloth_runs_the_runs_own_train_py(tmp_path: Path) -> None:
     assert Path(wrapper).is_file()
     assert (script, config) == ("train.py", "config.yaml")
     assert Path(overlay.environment["UNSLOTH_COMPILE_LOCATION"]).is_relative_to(tmp_path)
+
+
+def test_changes_of_a_run_are_read_by_the_trainer_and_leave_the_config_alone(tmp_path: Path) -> None:
+    text = "# mine\noutput_dir: ./out\nseed: 1\n"
+    for name in ("axolotl", "unsloth"):
+        (tmp_path / "config.yaml").write_text(text)
+        overlay = get_backend(name).overlay(tmp_path, "/venv/bin/python", {"output_dir": "trainer"})
+        assert overlay.config["output_dir"] == "trainer"
+        assert "effective.yaml" in overlay.command
+        read = yaml.safe_load((tmp_path / "effective.yaml").read_text())
+        assert (read["output_dir"], read["seed"]) == ("trainer", 1)
+        assert (tmp_path / "config.yaml").read_text() == text
 
 
 def test_an_unknown_backend_gets_the_nearest_name() -> None:
