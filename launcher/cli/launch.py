@@ -35,6 +35,9 @@ if TYPE_CHECKING:
 @click.option("--no-cap", is_flag=True, help="Let the trainer use all of a card larger than the planned one.")
 @click.option("--trainer-python", metavar="PATH", help="Python of the environment that has the trainers.")
 @click.option("--out", type=click.Path(path_type=Path), help="The run's directory, instead of one under --runs-dir.")
+@click.option(
+    "--price", type=click.FloatRange(min=0), metavar="USD", help="What an hour of the card costs; else its known price."
+)
 @click.option("--dry-run", is_flag=True, help="Everything up to the trainer: plan, config, estimate. Needs no GPU.")
 @runs_dir
 @json_option
@@ -57,6 +60,7 @@ def command(
     no_cap: bool,
     trainer_python: str | None,
     out: Path | None,
+    price: float | None,
     dry_run: bool,
     runs_dir: Path,
     as_json: bool,
@@ -75,7 +79,7 @@ def command(
     request = make_request(preset=preset, gpu=gpu, model=model, method=method, backend=backend, settings=chosen)
     prepared = prepare(request, data, golden=golden, gates=gates, allow_overlap=allow_overlap)
     if dry_run:
-        _show_dry_run(prepared, runs.dry_run(prepared), as_json)
+        _show_dry_run(prepared, runs.dry_run(prepared, price), as_json)
         return
     options = runs.LaunchOptions(
         runs_dir=runs_dir,
@@ -84,6 +88,7 @@ def command(
         base_mode=base_mode,
         merge=not no_merge,
         cap=not no_cap,
+        usd_per_hour=price,
     )
     run = _launch(prepared, options)
     _show_result(run, as_json)
@@ -93,9 +98,10 @@ def command(
 
 def _launch(prepared: Prepared, options: Any) -> Run:
     from launcher.cli.progress import make_progress
+    from launcher.runs.expected import expected
     from launcher.runs.launch import launch
 
-    progress = make_progress()
+    progress = make_progress({"plan": prepared.plan.to_dict(), "estimate": expected(prepared, options.usd_per_hour)})
     try:
         return launch(prepared, options, progress)
     except KeyboardInterrupt:

@@ -1,126 +1,158 @@
-"""The run as it goes: a live line per stage on a terminal, one plain line per event when piped."""
+"""The run as it goes: a live view on a terminal, plain lines for pipes and CI logs; both from the same watch."""
 
 from __future__ import annotations
 
+import os
 import sys
 import time
+from collections.abc import Mapping
 from typing import Any
 
 import click
 
-from launcher.cli.text import duration
+from launcher.cli.text import duration, usd
+from launcher.cli.watch import Watch
 
-PLAIN_INTERVAL = 5.0  # seconds between two plain lines of the same kind
+PIPE_INTERVAL = 10.0  # seconds between two plain lines of the same kind
+CI_INTERVAL = 30.0  # the same in a CI log, which is read afterwards
+STAGES = ("prepare", "train", "evaluate", "merge", "verify", "report")
 
 
 class PlainProgress:
-    """One line per stage and evaluation, and a line of losses every few seconds: for pipes and CI logs."""
+    """One line per stage, evaluation, warning and repair, and one of the training every ``interval`` seconds."""
 
-    def __init__(self) -> None:
-        self.began: dict[str, float] = {}
-        self.last = 0.0
-        self.total_steps: int | None = None
+    def __init__(self, facts: Mapping[str, Any] | None = None, *, interval: float = PIPE_INTERVAL) -> None:
+        self.watch = Watch(facts or {})
+        self.interval = interval
+        self.last = -interval
+        self.on_github = os.environ.get("GITHUB_ACTIONS") == "true"
 
     def stage(self, name: str, state: str, note: str = "") -> None:
+        view = self.watch.stage(name, state)
         if state == "running":
-            self.began[name] = time.monotonic()
             self._say(f"{name} …")
             return
-        took = f" in {duration(time.monotonic() - self.began[name])}" if name in self.began else ""
+        took = f" in {duration(view.seconds)}" if view.seconds is not None else ""
         self._say(f"{name} {state}{took}{': ' + note if note else ''}")
 
     def telemetry(self, event: dict[str, Any]) -> None:
-        if event.get("event") == "train_begin":
-            self.total_steps = event.get("max_steps")
-        elif event.get("event") == "eval":
+        for warning in self.watch.telemetry(event):
+            self._warn("warning", warning)
+        if event.get("event") == "eval":
             self._say(f"  step {event['step']}: eval loss {_number(event.get('eval_loss'))}")
-        elif event.get("event") == "log" and time.monotonic() - self.last >= PLAIN_INTERVAL:
-            self.last = time.monotonic()
-            self._say("  " + describe_step(event, self.total_steps))
+        elif event.get("event") == "log" and self._due():
+            self._say("  " + describe_step(event, self.watch.total_steps) + self._left())
 
     def progress(self, stage: str, message: dict[str, Any]) -> None:
-        if time.monotonic() - self.last >= PLAIN_INTERVAL:
-            self.last = time.monotonic()
+        self.watch.progress(stage, message)
+        if self._due():
             self._say(f"  {stage}: {_describe_progress(message)}")
 
     def note(self, text: str) -> None:
+        self.watch.messages.append(("note", text))
         self._say(f"note: {text}")
 
-    def repair(self, record: dict[str, Any]) -> None:
-        self._say(f"repaired: {record.get('cause')}; {record.get('action')}")
+    def repair(self, record: Mapping[str, Any]) -> None:
+        """Something that went wrong and was mended: a record of the manifest's ``repairs``."""
+        text = describe_repair(record)
+        self.watch.messages.append(("repair", text))
+        self._warn("repair", text)
 
     def close(self) -> None:
         """Nothing to tidy up."""
+
+    def _due(self) -> bool:
+        now = time.monotonic()
+        if now - self.last < self.interval:
+            return False
+        self.last = now
+        return True
+
+    def _left(self) -> str:
+        left, rate = self.watch.left(), self.watch.usd_per_hour
+        text = f"  {duration(left)} left" if left is not None else ""
+        return text + (f"  {usd(self.watch.spent() / 3600 * rate)}" if rate is not None else "")
+
+    def _warn(self, kind: str, text: str) -> None:
+        # GitHub shows what is said so beside the job: https://docs.github.com, "Workflow commands"
+        self._say(f"::warning title=ql {kind}::{text}" if self.on_github else f"{kind}: {text}")
 
     def _say(self, text: str) -> None:
         click.echo(text, err=True)
 
 
 class LiveProgress(PlainProgress):
-    """A single line that is rewritten in place below the lines that stay."""
+    """The live view, drawn in place below the lines that stay: stages that ended, warnings, repairs, notes."""
 
-    def __init__(self) -> None:
-        super().__init__()
+    def __init__(self, facts: Mapping[str, Any] | None = None) -> None:
+        super().__init__(facts)
         from rich.console import Console
         from rich.live import Live
-        from rich.text import Text
 
-        self.text = Text
+        from launcher.cli.live import LiveView
+
+        for name in STAGES if facts else ():
+            self.watch.stage(name, "pending")
         self.console = Console(stderr=True)
-        self.live = Live(Text(""), console=self.console, refresh_per_second=8, transient=True)
+        self.live = Live(LiveView(self.watch), console=self.console, refresh_per_second=4, transient=True)
         self.live.start()
-        self.eval_loss: float | None = None
-        self.train_began = 0.0
+
+    def stage(self, name: str, state: str, note: str = "") -> None:
+        if state == "running":
+            self.watch.stage(name, state)
+        else:
+            super().stage(name, state, note)
 
     def telemetry(self, event: dict[str, Any]) -> None:
-        kind = event.get("event")
-        if kind == "train_begin":
-            self.total_steps = event.get("max_steps")
-            self.train_began = time.monotonic()
-        elif kind == "eval":
-            self.eval_loss = event.get("eval_loss")
-            self._say(f"  step {event['step']}: eval loss {_number(self.eval_loss)}")
-        elif kind == "log":
-            line = describe_step(event, self.total_steps)
-            if self.eval_loss is not None:
-                line += f"  eval {_number(self.eval_loss)}"
-            left = self._time_left(event)
-            self.live.update(self.text(f"  {line}{left}", no_wrap=True, overflow="ellipsis"))
-
-    def _time_left(self, event: dict[str, Any]) -> str:
-        step = event.get("step") or 0
-        if not self.total_steps or not step:
-            return ""
-        passed = time.monotonic() - self.train_began
-        return f"  {duration(passed / step * (self.total_steps - step))} left"
+        for warning in self.watch.telemetry(event):
+            self._warn("warning", warning)
 
     def progress(self, stage: str, message: dict[str, Any]) -> None:
-        self.live.update(self.text(f"  {stage}: {_describe_progress(message)}", no_wrap=True, overflow="ellipsis"))
+        self.watch.progress(stage, message)
 
     def close(self) -> None:
         self.live.stop()
 
     def _say(self, text: str) -> None:
-        self.live.update(self.text(""))
         self.console.print(text, highlight=False, markup=False)
 
 
-def make_progress() -> PlainProgress:
-    """Live on a terminal, plain lines everywhere else."""
-    return LiveProgress() if sys.stderr.isatty() else PlainProgress()
+def make_progress(facts: Mapping[str, Any] | None = None) -> PlainProgress:
+    """The live view on a terminal, plain lines everywhere else: in a pipe, in CI, on a terminal that cannot move up.
+
+    ``facts`` are ``plan``, ``estimate`` and, for a run that has begun, ``created``, as run.json has them: with them the
+    view knows quarter epochs, budget, prediction and price.
+    """
+    in_ci = os.environ.get("CI", "").lower() not in ("", "0", "false")
+    if in_ci:
+        return PlainProgress(facts, interval=CI_INTERVAL)
+    if sys.stderr.isatty() and os.environ.get("TERM") not in ("dumb", "unknown"):
+        return LiveProgress(facts)
+    return PlainProgress(facts)
 
 
 def describe_step(event: dict[str, Any], total_steps: int | None) -> str:
-    """One logged step in words: step, epoch, loss, learning rate, tokens/s, memory in GiB."""
+    """One logged step in words: step, epoch, loss, learning rate, gradient norm, tokens/s, memory in GiB."""
     parts = [f"step {event.get('step')}" + (f"/{total_steps}" if total_steps else "")]
     if event.get("epoch") is not None:
         parts.append(f"epoch {event['epoch']:.2f}")
     parts.append(f"loss {_number(event.get('loss'))}")
+    for key, name, form in (("learning_rate", "lr", ".2e"), ("grad_norm", "grad", ".3f")):
+        if isinstance(event.get(key), int | float):
+            parts.append(f"{name} {event[key]:{form}}")
     for key, unit in (("tokens_per_second", "tok/s"), ("peak_memory_gib", "GiB")):
         value = event.get(key)
         if isinstance(value, int | float):
             parts.append(f"{value:,.0f} {unit}" if value >= 100 else f"{value:.2f} {unit}")
     return "  ".join(parts)
+
+
+def describe_repair(record: Mapping[str, Any]) -> str:
+    """A repair in one line: where, what went wrong, what was done."""
+    where = str(record.get("stage") or record.get("kind") or "run")
+    if record.get("step") is not None:
+        where += f", step {record['step']}"
+    return f"{where}: {record.get('cause') or record.get('kind')}: {record.get('action')}"
 
 
 def _describe_progress(message: dict[str, Any]) -> str:

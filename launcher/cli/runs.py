@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from launcher.cli.options import json_option, runs_dir
+from launcher.cli.text import usd
+
+if TYPE_CHECKING:
+    from launcher.runs.run import Run
 
 
 @click.command()
@@ -25,7 +30,7 @@ def command(run: str | None, follow: bool, runs_dir: Path, as_json: bool) -> Non
         run = "latest"
     if run is not None:
         if follow:
-            _follow(open_run(run, runs_dir).path)
+            _follow(open_run(run, runs_dir))
         facts = summarise(open_run(run, runs_dir))
         click.echo(json.dumps(facts, indent=2) if as_json else describe(facts))
         return
@@ -39,18 +44,34 @@ def command(run: str | None, follow: bool, runs_dir: Path, as_json: bool) -> Non
     from launcher.cli.text import duration, table
 
     rows = [
-        (facts["name"], facts["state"], _score(facts), duration(facts["seconds"]), facts["backend"]) for facts in every
+        (
+            facts["name"],
+            facts["state"],
+            _score(facts),
+            _curve(facts),
+            duration(facts["seconds"]),
+            "-" if facts["usd"] is None else usd(facts["usd"]),
+            f"{facts['method']} with {facts['backend']}",
+        )
+        for facts in every
     ]
-    click.echo(table(("run", "state", "score", "time", "trainer"), rows))
+    click.echo(table(("run", "state", "score", "loss", "time", "cost", "trained as"), rows))
 
 
-def _follow(path: Path) -> None:
+def _curve(facts: dict[str, Any]) -> str:
+    from launcher.cli.glyphs import spark
+
+    ascii_only = not (sys.stdout.encoding or "").lower().startswith("utf")
+    return spark(facts["curve"]["loss"] or facts["curve"]["eval_loss"], 16, ascii_only=ascii_only)
+
+
+def _follow(run: Run) -> None:
     from launcher.cli.progress import make_progress
     from launcher.runs.follow import follow
 
-    progress = make_progress()
+    progress = make_progress(run.data)
     try:
-        follow(path, progress)
+        follow(run.path, progress)
     finally:
         progress.close()
 
@@ -67,6 +88,7 @@ def _score(facts: dict[str, Any]) -> str:
 
 def describe(facts: dict[str, Any]) -> str:
     """A run in words: stages, scores, gates, merge."""
+    from launcher.cli.progress import describe_repair
     from launcher.cli.text import duration, table
 
     lines = [f"{facts['name']}: {facts['state']}", f"  {facts['path']}", ""]
@@ -96,5 +118,9 @@ def describe(facts: dict[str, Any]) -> str:
         if merge.get("kl") is not None:
             said.append(f"KL {merge['kl']:.1e}, top-1 agreement {merge['top1_agreement']:.1%} with the unmerged model")
         lines += ["", "; ".join(said)]
+    lines += [f"repair: {describe_repair(repair)}" for repair in facts["repairs"]]
+    if facts["usd"] is not None:
+        price = facts["price"]
+        lines.append(f"cost: {usd(facts['usd'])} at {usd(price['usd_per_hour'])} an hour ({price['source']})")
     lines += [f"note: {note}" for note in facts["notes"]]
     return "\n".join(lines)

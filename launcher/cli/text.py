@@ -32,3 +32,10 @@ def duration(seconds: float) -> str:
         return f"{minutes} min {rest:02d} s"
     hours, minutes = divmod(minutes, 60)
     return f"{hours} h {minutes:02d} min"
+
+
+def usd(amount: float) -> str:
+    """Money with as many digits as it takes to see any: ``$12.30``, ``$0.042``."""
+    if amount >= 0.995 or amount == 0:
+        return f"${amount:,.2f}"
+    return f"${amount:.2g}" if amount >= 0.0001 else "<$0.0001"

@@ -5,14 +5,14 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, TextIO
 
 from launcher.data.facts import DataFacts
 from launcher.data.formats import row_line
 from launcher.data.inspect import DEFAULT_TEMPLATE, inspect_data, usable_rows
-from launcher.data.report import DataReport, ExcessLength
+from launcher.data.report import DataReport, ExcessLength, even_histogram
 from launcher.errors import RunFailed
 from launcher.files import sha256_file, sync_folder
 
@@ -38,7 +38,7 @@ class PreparedData:
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-ready, for a run's manifest."""
-        excess = self.report.excess
+        excess, lengths = self.report.excess, self.report.lengths
         return {
             "input": str(self.report.path),
             "input_sha256": self.report.sha256,
@@ -47,6 +47,8 @@ class PreparedData:
             "eval_rows": self.eval_rows,
             "left_out": self.left_out,
             "excess": excess.describe(self.report.row_count, self.facts.exact) if excess else None,
+            "cut": asdict(excess) if excess else None,
+            "lengths": lengths and {**asdict(lengths), "histogram": even_histogram(self.report.rows.totals)},
             "sha256": self.sha256,
         }
 

@@ -276,6 +276,24 @@ def _histogram(ordered: Sequence[int]) -> tuple[tuple[int, int], ...]:
     return tuple(out)
 
 
+def even_histogram(totals: Iterable[int], most: int = 32) -> list[tuple[int, int]]:
+    """Rows by bins of one width, a power of two: (24, 3) counts those of 17 to 24 tokens where the width is 8.
+
+    From the first bin that holds a row to the last, at most ``most`` of them: what a chart of the lengths shows.
+    """
+    counted = Counter(totals)
+    if not counted:
+        return []
+    shortest, longest = min(counted), max(counted)
+    width = 1
+    while -(-longest // width) - -(-shortest // width) + 1 > most:
+        width *= 2
+    bins: Counter[int] = Counter()
+    for length, rows in counted.items():
+        bins[-(-length // width)] += rows
+    return [(index * width, bins[index]) for index in range(min(bins), max(bins) + 1)]
+
+
 def line_ranges(lines: Iterable[int], most: int = 30) -> str:
     """Line numbers for people: ``3, 7-9, 12``, with an ellipsis after ``most`` ranges."""
     ranges: list[list[int]] = []

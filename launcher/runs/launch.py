@@ -16,6 +16,7 @@ from launcher.errors import Problem, RunFailed
 from launcher.files import sha256_file
 from launcher.planning.plan import Plan
 from launcher.runs import preflight, stages
+from launcher.runs.expected import expected
 from launcher.runs.follow import Recording
 from launcher.runs.lock import locked
 from launcher.runs.observer import Observer
@@ -36,6 +37,7 @@ class LaunchOptions:
     base_mode: str = "dequantized"
     merge: bool = True
     cap: bool = True
+    usd_per_hour: float | None = None  # None: the card's own price, where one is known
 
 
 def launch(prepared: Prepared, options: LaunchOptions, observer: Observer) -> Run:
@@ -70,12 +72,7 @@ def _create(
     facts = {
         "ql_version": __version__,
         "plan": prepared.plan.to_dict(),
-        "estimate": {
-            "peak_gib": prepared.memory.peak_gib,
-            "allocated_gib": prepared.memory.allocated_gib,
-            "budget_gib": prepared.memory.budget_gib,
-            "breakdown_gib": prepared.memory.breakdown_gib,
-        },
+        "estimate": expected(prepared, options.usd_per_hour),
         "max_position_embeddings": prepared.request.model.max_position_embeddings,
         "data": prepared.data_source,
         "golden": golden
@@ -164,18 +161,13 @@ def _sigterm_raises() -> Iterator[None]:
         signal.signal(signal.SIGTERM, before)
 
 
-def dry_run(prepared: Prepared) -> dict[str, Any]:
+def dry_run(prepared: Prepared, usd_per_hour: float | None = None) -> dict[str, Any]:
     """What `--dry-run` prints: the plan, the config's text and the estimate."""
     plan: Plan = prepared.plan
     return {
         "plan": plan.to_dict(),
         "files": prepared.files,
-        "estimate": {
-            "peak_gib": prepared.memory.peak_gib,
-            "allocated_gib": prepared.memory.allocated_gib,
-            "budget_gib": prepared.memory.budget_gib,
-            "breakdown_gib": prepared.memory.breakdown_gib,
-        },
+        "estimate": expected(prepared, usd_per_hour),
         "command": get_trainer(plan.backend).command,
         "findings": [finding.to_dict() for finding in prepared.findings],
         "notes": _notes(prepared),

@@ -10,18 +10,16 @@ from typing import Any
 
 from launcher.backends import get_backend
 from launcher.backends.workers import call_worker
-from launcher.errors import BadInput, RunFailed
-from launcher.files import write_atomic
+from launcher.errors import RunFailed
 from launcher.golden.evaluate import evaluate as evaluate_golden
 from launcher.golden.gates import judge, parse_gates
 from launcher.golden.rows import read_golden
-from launcher.planning.plan import SETTINGS
-from launcher.report.html import render_report
+from launcher.report.series import read_series
 from launcher.runs.events import read_events
 from launcher.runs.observer import Observer
+from launcher.runs.reporting import write_report
 from launcher.runs.run import Run
-from launcher.runs.serving import serving_commands
-from launcher.runs.summary import summarise
+from launcher.runs.summary import curve_of
 
 Call = Callable[[str, dict[str, Any]], dict[str, Any]]
 
@@ -111,20 +109,8 @@ def report(run: Run, observer: Observer) -> None:
     scores = run.data.get("golden_scores", {})
     if run.data["golden"]:
         run.data["gates"] = [result.to_dict() for result in judge(parse_gates(run.data["golden"]["gates"]), scores)]
+    run.data["curve"] = curve_of(read_series(read_events(run.path)))
     write_report(run)
-
-
-def write_report(run: Run) -> Path:
-    """Render report.html from the manifest and the telemetry."""
-    try:
-        commands = serving_commands([run])
-    except BadInput:
-        commands = {}
-    losses = [event for event in read_events(run.path) if event.get("event") == "eval"]
-    page = render_report(summarise(run), run.data, SETTINGS, commands, losses)
-    path = run.path / "report.html"
-    write_atomic(path, page)
-    return path
 
 
 def _score(run: Run, subjects: list[str], call: Call) -> None:

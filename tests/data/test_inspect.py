@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import itertools
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,7 +12,7 @@ from hypothesis import strategies as st
 
 from launcher.data import report as report_module
 from launcher.data.inspect import inspect_data
-from launcher.data.report import DataReport, line_ranges
+from launcher.data.report import DataReport, even_histogram, line_ranges
 from launcher.errors import BadInput, QlError
 
 
@@ -247,3 +248,19 @@ def test_any_file_gives_a_report_or_one_clear_error(
     assert report.ok == (not report.problems())
     json.dumps(report.to_dict(), allow_nan=False)
     assert not report.ok or report.kept()
+
+
+@given(st.lists(st.integers(1, 5000), min_size=1, max_size=200), st.integers(2, 40))
+def test_bins_of_one_width_hold_every_row(totals: list[int], most: int) -> None:
+    bins = even_histogram(totals, most)
+    assert len(bins) <= most
+    assert sum(rows for _, rows in bins) == len(totals)
+    widths = {after - before for (before, _), (after, _) in itertools.pairwise(bins)}
+    assert len(widths) <= 1
+    width = widths.pop() if widths else bins[0][0]
+    for upper, rows in bins:
+        assert rows == sum(upper - width < total <= upper for total in totals)
+
+
+def test_no_rows_no_bins() -> None:
+    assert even_histogram([]) == []

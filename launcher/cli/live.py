@@ -1,0 +1,192 @@
+"""The live view of a run on a terminal, with rich: what `launcher.cli.watch` knows, laid out for the width there is."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console, ConsoleOptions, Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from launcher.cli.glyphs import bar, spark
+from launcher.cli.text import duration
+
+if TYPE_CHECKING:
+    from launcher.cli.watch import StageView, Watch
+
+NARROW = 60  # columns; below, one short line for each thing
+WIDE = 100  # columns; from here on, two things in a line
+SHORT = 12  # lines of a terminal; below, the narrow form too
+MESSAGES = 4  # newest warnings and repairs that stay in view
+_MARKS = {"done": ("✓", "+"), "running": ("▸", ">"), "failed": ("✗", "x"), "stopped": ("■", "x"), "skipped": ("–", "-")}
+_STYLES = {"done": "green", "running": "bold", "failed": "bold red", "stopped": "yellow", "skipped": "dim"}
+
+
+class LiveView:
+    """A rich renderable: draws the watch as it is when it is drawn."""
+
+    def __init__(self, watch: Watch) -> None:
+        self.watch = watch
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterator[RenderableType]:
+        plain = not console.encoding.lower().startswith("utf")
+        narrow = options.max_width < NARROW or console.size.height < SHORT
+        yield _narrow(self.watch, plain) if narrow else _full(self.watch, options.max_width, plain)
+
+
+def _full(watch: Watch, width: int, plain: bool) -> RenderableType:
+    lines: list[RenderableType] = [_line(_title(watch, plain), "bold"), _stages(watch, plain)]
+    train = watch.stages.get("train")
+    if train and watch.total_steps:
+        lines.append(_training(watch, width, plain))
+    current = watch.stages.get(watch.running or "")
+    if current and current.total and watch.running != "train":
+        lines.append(_counted(watch, current, width, plain))
+    lines.append(_numbers(watch, width, plain))
+    lines += _messages(watch)
+    return Group(*lines)
+
+
+def _narrow(watch: Watch, plain: bool) -> RenderableType:
+    """Five short lines at most."""
+    last, current = watch.last, watch.stages.get(watch.running or "")
+    lines = [Text(f"{watch.running or 'starting'}", style="bold", no_wrap=True, overflow="ellipsis")]
+    if watch.running == "train" and watch.total_steps:
+        share = watch.step / watch.total_steps
+        lines[0].append(f" {watch.step}/{watch.total_steps} {share:.0%}")
+        if last.get("epoch") is not None:
+            lines[0].append(f" epoch {last['epoch']:.2f}")
+        losses = f"loss {number(last.get('loss'))}"
+        if watch.evals:
+            losses += f" eval {number(watch.evals[-1])}"
+        lines.append(_line(f"{losses} {spark(watch.losses, 8, ascii_only=plain)}"))
+        parts = [f"{last['tokens_per_second']:,.0f} tok/s"] if last.get("tokens_per_second") else []
+        lines.append(_line(" ".join([*parts, *([f"{watch.peak_gib:.2f} GiB"] if watch.peak_gib else [])])))
+    elif current and current.total:
+        lines[0].append(f" {current.text} {current.done}/{current.total}")
+    left = watch.left()
+    lines.append(_line(f"{duration(watch.spent())} spent" + (f", {duration(left)} left" if left is not None else "")))
+    if watch.messages:
+        lines.append(_line(f"{watch.messages[-1][0]}: {watch.messages[-1][1]}", "yellow"))
+    return Group(*lines)
+
+
+def _title(watch: Watch, plain: bool) -> str:
+    plan = watch.plan
+    parts = [plan.get("preset") or plan.get("model"), plan.get("method") and f"{plan['method']} with {plan['backend']}"]
+    parts.append(watch.estimate.get("gpu_title") or plan.get("gpu"))
+    return (" - " if plain else " · ").join(str(part) for part in parts if part) or "run"
+
+
+def _stages(watch: Watch, plain: bool) -> Text:
+    text = Text(no_wrap=True, overflow="ellipsis")
+    for name, view in watch.stages.items():
+        mark = _MARKS.get(view.state, ("·", "."))[plain]
+        took = f" {duration(view.seconds)}" if view.state == "done" and view.seconds is not None else ""
+        text.append(f"{mark} {name}{took}   ", style=_STYLES.get(view.state, "dim"))
+    return text
+
+
+def _training(watch: Watch, width: int, plain: bool) -> Text:
+    assert watch.total_steps
+    share = watch.step / watch.total_steps
+    epoch = watch.last.get("epoch")
+    tail = f" {share:4.0%}" + (f"  epoch {epoch:.2f}" if epoch is not None else "")
+    if epoch is not None and watch.plan.get("num_epochs"):
+        tail += f" of {watch.plan['num_epochs']:g}"
+    head = f"step {watch.step}/{watch.total_steps} "
+    room = max(10, width - len(head) - len(tail) - 1)
+    drawn = bar(share, room, marks=watch.quarters, ascii_only=plain)
+    text = Text(head, no_wrap=True, overflow="ellipsis")
+    filled = round(min(share, 1.0) * room)
+    return text.append(drawn[:filled], style="green").append(drawn[filled:], style="dim").append(tail)
+
+
+def _counted(watch: Watch, view: StageView, width: int, plain: bool) -> Text:
+    tail = f" {view.done}/{view.total} {view.text}"
+    head = f"{watch.running} "
+    room = max(10, min(60, width - len(head) - len(tail) - 1))
+    share = (view.done or 0) / (view.total or 1)
+    return _line(f"{head}{bar(share, room, ascii_only=plain)}{tail}")
+
+
+def _numbers(watch: Watch, width: int, plain: bool) -> Table:
+    """Name and value, twice in a line where the terminal is wide."""
+    pairs = list(_pairs(watch, 24 if width < WIDE else 20, plain))
+    columns = 2 if width >= WIDE else 1
+    table = Table.grid(padding=(0, 2))
+    for _ in range(columns):
+        table.add_column(style="dim", no_wrap=True)
+        table.add_column(no_wrap=True, overflow="ellipsis", ratio=1)
+    short = [pair for pair in pairs if len(pair[1]) <= width // 2 - 20]
+    long = [pair for pair in pairs if pair not in short]
+    if columns == 1:
+        for name, value in pairs:
+            table.add_row(name, value)
+        return table
+    for left, right in zip(short[::2], [*short[1::2], ("", "")], strict=False):
+        table.add_row(*left, *right)
+    outer = Table.grid()
+    outer.add_row(table)
+    if long:
+        rest = Table.grid(padding=(0, 2))
+        rest.add_column(style="dim", no_wrap=True)
+        rest.add_column(no_wrap=True, overflow="ellipsis")
+        for name, value in long:
+            rest.add_row(name, value)
+        outer.add_row(rest)
+    return outer
+
+
+def _pairs(watch: Watch, curve: int, plain: bool) -> Iterator[tuple[str, str]]:
+    last, plan = watch.last, watch.plan
+    if watch.train_began:
+        yield "train loss", f"{number(last.get('loss'))}  {spark(watch.losses, curve, ascii_only=plain)}"
+        if watch.evals:
+            best = f"  best {number(min(watch.evals))}"
+            yield "eval loss", f"{number(watch.evals[-1])}  {spark(watch.evals, curve, ascii_only=plain)}{best}"
+        elif plan.get("eval_fraction") != 0:
+            yield "eval loss", "not yet"
+        if last.get("learning_rate") is not None:
+            yield "learning rate", f"{last['learning_rate']:.2e}"
+        if last.get("grad_norm") is not None:
+            clip = f" (clipped at {plan['max_grad_norm']:g})" if plan.get("max_grad_norm") else ""
+            yield "gradient norm", f"{last['grad_norm']:.3f}{clip}"
+        if last.get("tokens_per_second") is not None:
+            yield "tokens/s", _speed(watch)
+        if watch.peak_gib is not None:
+            yield "memory", _memory(watch, curve, plain)
+    yield "time", watch.describe_time()
+    money = watch.describe_money()
+    if money:
+        yield "money", money
+
+
+def _speed(watch: Watch) -> str:
+    predicted = watch.estimate.get("tokens_per_second")
+    return f"{watch.last['tokens_per_second']:,.0f}" + (f" (predicted {predicted:,.0f})" if predicted else "")
+
+
+def _memory(watch: Watch, width: int, plain: bool) -> str:
+    assert watch.peak_gib is not None
+    text = f"{watch.peak_gib:.2f} GiB peak"
+    predicted, budget = watch.estimate.get("peak_gib"), watch.estimate.get("budget_gib")
+    if budget:
+        marks = [predicted / budget] if predicted else []
+        text += f" {bar(watch.peak_gib / budget, width // 2, marks=marks, ascii_only=plain)} of {budget:.2f} to give"
+    return text + (f", {predicted:.2f} predicted" if predicted else "")
+
+
+def _messages(watch: Watch) -> list[Text]:
+    styles = {"warning": "yellow", "repair": "cyan", "note": "dim"}
+    return [_line(f"{kind}: {text}", styles.get(kind, "")) for kind, text in watch.messages[-MESSAGES:]]
+
+
+def _line(text: str, style: str = "") -> Text:
+    return Text(text, style=style, no_wrap=True, overflow="ellipsis")
+
+
+def number(value: Any) -> str:
+    """A loss with four decimals, or ``-``."""
+    return f"{value:.4f}" if isinstance(value, int | float) else "-"

@@ -1,0 +1,29 @@
+"""What a run is expected to take, for its manifest: the live view and the report hold what was measured against it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from launcher.planning.forecast import forecast
+from launcher.runs.prepare import Prepared
+
+
+def expected(prepared: Prepared, usd_per_hour: float | None = None) -> dict[str, Any]:
+    """Memory in GiB, speed, hours and USD; None where nothing is known to reckon with.
+
+    ``usd_per_hour`` wins over the card's own price.
+    """
+    found = forecast(prepared.request, usd_per_hour=usd_per_hour, golden_rows=len(prepared.golden)).to_dict()
+    memory = prepared.memory
+    return {
+        "gpu_title": prepared.gpu.title,
+        "peak_gib": memory.peak_gib,
+        "allocated_gib": memory.allocated_gib,
+        "budget_gib": memory.budget_gib,
+        "breakdown_gib": memory.breakdown_gib,
+        "tokens_per_second": found["throughput"]["tokens_per_second"],
+        "hours": found["hours"],
+        "hours_by_part": found["hours_by_part"],
+        "usd": found["usd"],
+        "price": found["price"],
+    }
