@@ -24,6 +24,7 @@ JOBS = {
     "probe": "launcher.backends.probe",
     "fetch": "launcher.backends.fetch",
     "adapter": "launcher.backends.adapter",
+    "push": "launcher.backends.push",
     "golden": "launcher.golden.generate",
     "merge": "launcher.merge.job",
     "verify": "launcher.merge.verify",

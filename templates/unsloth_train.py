@@ -58,8 +58,12 @@ KEYS: dict[str, tuple[type | None, ...]] = {
     "output_dir": (str,),
     "gradient_checkpointing": (bool,),
     "activation_offload": (bool,),
+    "report_to": (list,),
+    "run_name": (str,),
+    "project": (str,),
 }
-OPTIONAL = {"quant_type", "double_quant", "end_of_turn"}
+DEFAULTS: dict[str, Any] = {"report_to": [], "run_name": None, "project": "huggingface"}  # of experiment trackers
+OPTIONAL = {"quant_type", "double_quant", "end_of_turn", *DEFAULTS}
 CHOICES = {
     "quant_type": ("nf4", "fp4"),
     "compute_dtype": ("float16", "bfloat16", "float32"),
@@ -94,7 +98,7 @@ def read_config(path: str) -> dict[str, Any]:
         problems.append("activation_offload needs gradient_checkpointing")
     if problems:
         sys.exit("\n".join(f"{path}: {problem}" for problem in problems))
-    return config
+    return DEFAULTS | config
 
 
 def is_a(value: Any, kind: type | None) -> bool:
@@ -280,7 +284,9 @@ def train(config: dict[str, Any], resume: str | bool) -> None:
         metric_for_best_model="eval_loss" if eval_rows is not None else None,
         greater_is_better=False,
         logging_steps=config["logging_steps"],
-        report_to="none",
+        report_to=config["report_to"] or "none",
+        run_name=config["run_name"],
+        project=config["project"],
     )
     trainer = SFTTrainer(
         model=model,

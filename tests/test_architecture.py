@@ -32,7 +32,15 @@ LAYERS: tuple[frozenset[str], ...] = (
 )
 HEAVY = ("torch", "transformers", "peft", "bitsandbytes", "axolotl", "unsloth", "datasets", "safetensors", "numpy")
 # Run by the trainer's python only, through launcher/worker.py or on the trainer's path.
-TORCH_SIDE = ("inject", "merge", "golden", "backends/probe.py", "backends/fetch.py", "backends/adapter.py")
+TORCH_SIDE = (
+    "inject",
+    "merge",
+    "golden",
+    "backends/probe.py",
+    "backends/fetch.py",
+    "backends/adapter.py",
+    "backends/push.py",
+)
 MAX_LINES = 400
 
 MODULES = sorted(PACKAGE.rglob("*.py"))

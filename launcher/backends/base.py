@@ -7,7 +7,7 @@ import os
 import subprocess
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -40,8 +40,13 @@ class Backend(ABC):
     name: str
 
     @abstractmethod
-    def overlay(self, folder: Path, python: str, changes: Mapping[str, Any]) -> Overlay:
-        """What to add to ``folder``/config.yaml for this run, ``changes`` among it, and the command that trains."""
+    def overlay(
+        self, folder: Path, python: str, changes: Mapping[str, Any], track: Sequence[str] = ()
+    ) -> Overlay:
+        """What to add to ``folder``/config.yaml for this run, and the command that trains.
+
+        ``changes`` are among what is added, and what makes the trainer log to the trackers ``track``.
+        """
 
     def train(
         self,
@@ -51,14 +56,15 @@ class Backend(ABC):
         memory_fraction: float | None,
         on_event: OnEvent,
         changes: Mapping[str, Any] | None = None,
+        track: Sequence[str] = (),
     ) -> dict[str, Any]:
         """Run the trainer in ``folder`` to its end; the facts of the training come back for the manifest.
 
         ``changes`` are keys of the config that have another value in this run. ``memory_fraction`` caps the trainer's
-        share of the card (None: no cap). Raises RunFailed with the end of train.log when the trainer fails. When we
-        are interrupted, the trainer is asked for a checkpoint first.
+        share of the card (None: no cap). ``track`` names trackers. Raises RunFailed with the end of train.log when
+        the trainer fails. When we are interrupted, the trainer is asked for a checkpoint first.
         """
-        overlay = self._write_overlay(folder, python, memory_fraction, changes or {})
+        overlay = self._write_overlay(folder, python, memory_fraction, changes or {}, track)
         environment = child_environment(**overlay.environment)
         before = os.environ.get("PYTHONPATH")
         environment["PYTHONPATH"] = os.pathsep.join([str(INJECT), *([before] if before else [])])
@@ -82,11 +88,16 @@ class Backend(ABC):
         return training_facts(folder)
 
     def _write_overlay(
-        self, folder: Path, python: str, memory_fraction: float | None, changes: Mapping[str, Any]
+        self,
+        folder: Path,
+        python: str,
+        memory_fraction: float | None,
+        changes: Mapping[str, Any],
+        track: Sequence[str],
     ) -> Overlay:
         trainer = folder / "trainer"
         trainer.mkdir(exist_ok=True)
-        overlay = self.overlay(folder, python, changes)
+        overlay = self.overlay(folder, python, changes, track)
         allocator = "expandable_segments:True"
         if memory_fraction is not None:
             allocator += f",per_process_memory_fraction:{memory_fraction}"

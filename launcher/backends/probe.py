@@ -11,7 +11,7 @@ from typing import Any
 GIB = 2**30
 PACKAGES = (
     "axolotl", "unsloth", "torch", "transformers", "peft", "trl", "accelerate", "bitsandbytes", "safetensors",
-    "flash-attn", "liger-kernel", "vllm",
+    "flash-attn", "liger-kernel", "vllm", "wandb", "mlflow", "tensorboard", "trackio",
 )  # fmt: skip
 
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from launcher.backends.base import EFFECTIVE, INJECT, Backend, Overlay, write_effective
+from launcher.backends.tracking import tracking
 
 
 class UnslothBackend(Backend):
@@ -14,10 +15,12 @@ class UnslothBackend(Backend):
 
     name = "unsloth"
 
-    def overlay(self, folder: Path, python: str, changes: Mapping[str, Any]) -> Overlay:
-        environment = {"UNSLOTH_COMPILE_LOCATION": str(folder / "trainer" / "unsloth_code"), "WANDB_MODE": "disabled"}
-        if changes:
-            write_effective(folder, changes, "train.py")
-        config = EFFECTIVE if changes else "config.yaml"
+    def overlay(self, folder: Path, python: str, changes: Mapping[str, Any], track: Sequence[str] = ()) -> Overlay:
+        tracked = tracking(track, folder)
+        added = {**changes, **tracked.unsloth}
+        environment = {"UNSLOTH_COMPILE_LOCATION": str(folder / "trainer" / "unsloth_code"), **tracked.environment}
+        if added:
+            write_effective(folder, added, "train.py")
+        config = EFFECTIVE if added else "config.yaml"
         command = [python, str(INJECT / "ql_unsloth.py"), "train.py", config]
-        return Overlay(dict(changes), environment, command)
+        return Overlay(added, environment, command)

@@ -14,6 +14,7 @@ from launcher.errors import BadInput, Problem, QlError, RunFailed, Unreadable
 from launcher.resources import PACKAGE
 
 Progress = Callable[[dict[str, Any]], None]
+ONLINE = ("fetch", "push")
 _ERRORS: dict[int, type[QlError]] = {1: BadInput, 2: Unreadable, 3: RunFailed}
 
 
@@ -23,9 +24,9 @@ def call_worker(
     """Run ``job`` (a key of `launcher.worker.JOBS`) with ``request`` and return its result.
 
     What its libraries print goes to ``log_path``. Raises the error that the job reports, and RunFailed when the
-    process cannot be started or dies without one. Only the job `fetch` may reach for the hub.
+    process cannot be started or dies without one. Only the jobs in ONLINE may reach for the hub.
     """
-    offline = {} if job == "fetch" else {"HF_HUB_OFFLINE": "1"}
+    offline = {} if job in ONLINE else {"HF_HUB_OFFLINE": "1"}
     with tempfile.NamedTemporaryFile("w", suffix=".json", encoding="utf-8") as handed, log_path.open("a") as log:
         json.dump(request, handed)
         handed.flush()

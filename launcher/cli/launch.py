@@ -33,6 +33,12 @@ if TYPE_CHECKING:
 )
 @click.option("--no-merge", is_flag=True, help="Stop after the golden set: ship the adapter alone.")
 @click.option("--no-cap", is_flag=True, help="Let the trainer use all of a card larger than the planned one.")
+@click.option(
+    "--track",
+    type=click.Choice(["wandb", "mlflow", "tensorboard", "trackio"]),
+    multiple=True,
+    help="Log to this tracker as well, in tracking/ of the run; repeatable.",
+)
 @click.option("--trainer-python", metavar="PATH", help="Python of the environment that has the trainers.")
 @click.option("--out", type=click.Path(path_type=Path), help="The run's directory, instead of one under --runs-dir.")
 @click.option(
@@ -58,6 +64,7 @@ def command(
     base_mode: str,
     no_merge: bool,
     no_cap: bool,
+    track: tuple[str, ...],
     trainer_python: str | None,
     out: Path | None,
     price: float | None,
@@ -88,6 +95,7 @@ def command(
         base_mode=base_mode,
         merge=not no_merge,
         cap=not no_cap,
+        track=track,
         usd_per_hour=price,
     )
     run = _launch(prepared, options)

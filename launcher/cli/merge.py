@@ -98,6 +98,7 @@ def command(
     if check is not None:
         _check(check, as_json)
         return
+    from launcher.runs.cards import write_cards
     from launcher.runs.run import open_run
 
     found = open_run(run, runs_dir) if run is not None else None
@@ -127,6 +128,7 @@ def command(
         found.data["merge"] = result
         found.stage("merge").update(state="done", seconds=result["seconds"])
         found.save()
+        write_cards(found)
     click.echo(json.dumps(result, indent=2) if as_json else describe(request["out"], result))
 
 

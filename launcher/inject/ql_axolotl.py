@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 from axolotl.integrations.base import BasePlugin
@@ -20,6 +21,11 @@ class TelemetryPlugin(BasePlugin):  # type: ignore[misc]
 
         if cfg.seed is not None:
             set_seed(cfg.seed)
+
+    def get_training_args(self, cfg: Any) -> dict[str, str]:
+        """The run's name and project for the trackers, where the launch set them."""
+        names = {"run_name": os.environ.get("QL_RUN_NAME"), "project": os.environ.get("QL_PROJECT")}
+        return {key: value for key, value in names.items() if value}
 
     def add_callbacks_pre_trainer(self, cfg: Any, model: Any) -> list[Any]:
         from ql_telemetry import TelemetryCallback

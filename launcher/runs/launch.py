@@ -37,6 +37,7 @@ class LaunchOptions:
     base_mode: str = "dequantized"
     merge: bool = True
     cap: bool = True
+    track: tuple[str, ...] = ()  # names of experiment trackers
     usd_per_hour: float | None = None  # None: the card's own price, where one is known
 
 
@@ -49,6 +50,7 @@ def launch(prepared: Prepared, options: LaunchOptions, observer: Observer) -> Ru
     """
     environment = preflight.examine(options.trainer_python)
     fraction, notes = preflight.check_environment(prepared.plan, prepared.gpu, prepared.memory.needed_gib, environment)
+    preflight.check_trackers(options.track, environment)
     preflight.check_base(prepared.plan.base_model)
     preflight.check_disk(prepared, options.out or options.runs_dir, merge=options.merge)
     run = _create(prepared, options, environment, fraction if options.cap else None, notes)
@@ -74,6 +76,11 @@ def _create(
         "plan": prepared.plan.to_dict(),
         "estimate": expected(prepared, options.usd_per_hour),
         "max_position_embeddings": prepared.request.model.max_position_embeddings,
+        "model_facts": {
+            "title": prepared.request.model.title,
+            "license": prepared.request.model.license,
+            "parameters": prepared.request.model.parameters,
+        },
         "data": prepared.data_source,
         "golden": golden
         and {
@@ -86,6 +93,7 @@ def _create(
         "trainer_python": options.trainer_python,
         "memory_fraction": fraction,
         "overlay": prepared.overlay,
+        "track": list(options.track),
         "base_mode": options.base_mode,
         "base_folder": None,
         "notes": list(notes) + _notes(prepared),

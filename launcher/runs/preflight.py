@@ -6,10 +6,11 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from launcher.backends.tracking import TRACKERS
 from launcher.backends.workers import call_worker
 from launcher.catalog import Gpu
 from launcher.errors import Problem, RunFailed
@@ -101,6 +102,18 @@ def _check_card(
     # A larger card stands in for the planned one: hold the trainer to the plan, so that the run proves it.
     notes.append(f"the trainer is capped at {gpu.usable_gib:.1f} GiB of {total:.1f} GiB; --no-cap lifts that")
     return round(gpu.usable_gib / total, 4), notes, problems
+
+
+def check_trackers(names: Sequence[str], facts: Mapping[str, Any]) -> None:
+    """Raises RunFailed naming each tracker that the trainer's python lacks."""
+    missing = [TRACKERS[name] for name in names if not facts["versions"].get(TRACKERS[name])]
+    if missing:
+        raise RunFailed(
+            [
+                Problem(f"{name} is not installed in {facts['executable']}", hint=f"pip install {name}")
+                for name in missing
+            ]
+        )
 
 
 def check_disk(prepared: Prepared, folder: Path, *, merge: bool) -> None:

@@ -15,6 +15,7 @@ from launcher.golden.evaluate import evaluate as evaluate_golden
 from launcher.golden.gates import judge, parse_gates
 from launcher.golden.rows import read_golden
 from launcher.report.series import read_series
+from launcher.runs.cards import write_cards
 from launcher.runs.events import read_events
 from launcher.runs.observer import Observer
 from launcher.runs.reporting import write_report
@@ -44,6 +45,7 @@ def train(run: Run, observer: Observer) -> None:
         memory_fraction=run.data["memory_fraction"],
         on_event=observer.telemetry,
         changes=run.data.get("overlay", {}),
+        track=run.data.get("track", ()),
     )
     run.data["training"] = outcome
     record = run.path / "trainer" / "quantization.json"
@@ -105,12 +107,13 @@ def verify(run: Run, observer: Observer) -> None:
 
 
 def report(run: Run, observer: Observer) -> None:
-    """Judge the gates and write report.html."""
+    """Judge the gates, write report.html and the model cards."""
     scores = run.data.get("golden_scores", {})
     if run.data["golden"]:
         run.data["gates"] = [result.to_dict() for result in judge(parse_gates(run.data["golden"]["gates"]), scores)]
     run.data["curve"] = curve_of(read_series(read_events(run.path)))
     write_report(run)
+    write_cards(run)
 
 
 def _score(run: Run, subjects: list[str], call: Call) -> None:

@@ -7,7 +7,7 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -43,7 +43,9 @@ class Script(Backend):
     def __init__(self, body: str) -> None:
         self.body = body
 
-    def overlay(self, folder: Path, python: str, changes: Mapping[str, Any]) -> Overlay:
+    def overlay(
+        self, folder: Path, python: str, changes: Mapping[str, Any], track: Sequence[str] = ()
+    ) -> Overlay:
         return Overlay({"added": 1}, {"SCRIPT": "yes"}, [python, "-c", HEAD + self.body])
 
 

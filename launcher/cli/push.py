@@ -1,0 +1,70 @@
+"""``ql push``: a run's model on the Hugging Face hub, with its card."""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from launcher.cli.options import json_option, runs_dir
+
+if TYPE_CHECKING:
+    from launcher.runs.run import Run
+
+
+@click.command()
+@click.argument("run", metavar="RUN")
+@click.option("--repo", required=True, metavar="OWNER/NAME", help="Model repository; made when there is none.")
+@click.option("--adapter", is_flag=True, help="Upload adapter/ rather than merged/.")
+@click.option("--public", is_flag=True, help="Let everybody see a repository that is made now; the default is private.")
+@click.option("--revision", metavar="BRANCH", help="Branch to write to, made when there is none; the default is main.")
+@click.option("--message", help="Commit message; the default names the run.")
+@click.option("--missed-gates", is_flag=True, help="Upload a model that missed a gate of its run.")
+@click.option("--dry-run", is_flag=True, help="Write the card and show what would be uploaded.")
+@runs_dir
+@json_option
+def command(
+    run: str,
+    repo: str,
+    adapter: bool,
+    public: bool,
+    revision: str | None,
+    message: str | None,
+    missed_gates: bool,
+    dry_run: bool,
+    runs_dir: Any,
+    as_json: bool,
+) -> None:
+    """Upload merged/ of RUN, or its adapter/, to the hub in one commit: all of it appears, or nothing.
+
+    The token comes from HF_TOKEN or from `hf auth login`, and is never shown. Exits 1 when the run missed a gate, 3
+    when there is nothing to upload or the hub refuses.
+    """
+    from launcher.runs.pushing import push, what_to_push
+    from launcher.runs.run import open_run
+
+    found = open_run(run, runs_dir)
+    what = what_to_push(found, adapter=adapter, missed_gates=missed_gates)
+    facts: dict[str, Any]
+    if dry_run:
+        facts = {"repo": repo, "folder": str(what.folder), "files": what.files, "bytes": what.bytes}
+    else:
+        facts = push(found, what, repo, private=not public, revision=revision, message=message, show=_show(found))
+    if as_json:
+        click.echo(json.dumps(facts, indent=2))
+        return
+    size = f"{len(facts['files'])} files, {facts['bytes'] / 1e9:.2f} GB"
+    if dry_run:
+        click.echo("\n".join(facts["files"]))
+        click.echo(f"would upload {size} of {what.folder} to {repo}", err=True)
+    else:
+        click.echo(f"{facts['url']}: {size}, commit {facts['commit'][:12]}")
+
+
+def _show(run: Run) -> Any:
+    def show(message: dict[str, Any]) -> None:
+        print(f"{run.path.name}: {message['text']}", file=sys.stderr)  # noqa: T201
+
+    return show

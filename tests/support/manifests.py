@@ -1,0 +1,56 @@
+"""A finished run on disk, small and without a training: its manifest is of a real plan, its weights are a few bytes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from launcher.planning.decide import make_plan
+from launcher.planning.request import make_request
+from launcher.runs.run import Run, create_run, new_manifest
+
+SCORES = {
+    "base": {"exact_match": 0.1, "chrf": 0.2},
+    "adapter": {"exact_match": 0.95, "chrf": 0.97},
+    "merged": {"exact_match": 0.95, "chrf": 0.97},
+}
+
+
+def finished_run(parent: Path, preset: str = "a10g-7b", **facts: Any) -> Run:
+    """A run of ``preset`` with adapter/ and merged/; ``facts`` replace entries of its manifest."""
+    request = make_request(preset=preset)
+    model = request.model
+    known: dict[str, Any] = {
+        "ql_version": "0.0.1",
+        "plan": make_plan(request).to_dict(),
+        "model_facts": {"title": model.title, "license": model.license, "parameters": model.parameters},
+        "data": {
+            "path": "/home/someone/secret-project/train.jsonl",
+            "input_sha256": "a" * 64,
+            "sha256": {"data/train.jsonl": "b" * 64},
+            "format": "messages",
+            "train_rows": 918,
+            "eval_rows": 102,
+            "left_out": 0,
+            "excess": None,
+        },
+        "golden": {"path": "/home/someone/golden.jsonl", "sha256": "c" * 64, "rows": 120, "gates": []},
+        "golden_scores": SCORES,
+        "gates": [{"gate": "exact_match>=0.8", "passed": True, "reason": "merged exact_match 0.95 meets >= 0.8"}],
+        "training": {"steps": 60, "tokens": 123456, "best_eval_loss": 0.25, "skipped_steps": 0},
+        "merge": {
+            "base": "dequantized", "dtype": "float16", "kl": 1.7e-8, "top1_agreement": 1.0, "delta_error": 0.0009,
+            "tokens": 512,
+        },
+        "environment": {"versions": {"axolotl": "0.19.0"}},
+        "trainer_python": "python",
+        "notes": [],
+    }  # fmt: skip
+    run = create_run(parent, preset, new_manifest(**(known | facts)))
+    run.data["state"] = "finished"
+    for subject, weights in (("adapter", "adapter_model.safetensors"), ("merged", "model-00001-of-00001.safetensors")):
+        (run.path / subject).mkdir()
+        (run.path / subject / weights).write_bytes(subject.encode() * 2000)
+        (run.path / subject / "config.json").write_text("{}\n")
+    run.save()
+    return run
