@@ -22,6 +22,8 @@ INSTALL = {
     name: f"pip install 'ql[{name}]', or name the python that has it with --trainer-python"
     for name in ("axolotl", "unsloth")
 }
+# transformers 5.16 passes bucket_id, which came with 0.21; Axolotl 0.19 pins 0.19.
+OLDEST_TRACKIO = (0, 21)
 NEEDED = ("torch", "transformers", "peft", "bitsandbytes", "safetensors", "accelerate")
 
 
@@ -105,15 +107,18 @@ def _check_card(
 
 
 def check_trackers(names: Sequence[str], facts: Mapping[str, Any]) -> None:
-    """Raises RunFailed naming each tracker that the trainer's python lacks."""
-    missing = [TRACKERS[name] for name in names if not facts["versions"].get(TRACKERS[name])]
-    if missing:
-        raise RunFailed(
-            [
-                Problem(f"{name} is not installed in {facts['executable']}", hint=f"pip install {name}")
-                for name in missing
-            ]
-        )
+    """Raises RunFailed naming each tracker that the trainer's python lacks, or has in a version that cannot work."""
+    problems = []
+    for name in names:
+        version = facts["versions"].get(TRACKERS[name])
+        if not version:
+            message = f"{name} is not installed in {facts['executable']}"
+            problems.append(Problem(message, hint=f"pip install {TRACKERS[name]}"))
+        elif name == "trackio" and tuple(int(part) for part in version.split(".")[:2]) < OLDEST_TRACKIO:
+            message = f"trackio {version} in {facts['executable']} is older than transformers' integration needs"
+            problems.append(Problem(message, hint="pip install --no-deps trackio==0.21.2"))
+    if problems:
+        raise RunFailed(problems)
 
 
 def check_disk(prepared: Prepared, folder: Path, *, merge: bool) -> None:

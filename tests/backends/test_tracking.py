@@ -79,3 +79,9 @@ def test_a_tracker_that_is_not_installed_is_named_with_the_way_to_get_it() -> No
     with pytest.raises(RunFailed, match="mlflow is not installed in /venv/bin/python") as caught:
         check_trackers(["wandb", "mlflow"], facts)
     assert caught.value.problems[0].hint == "pip install mlflow"
+
+
+def test_a_trackio_that_transformers_cannot_call_is_refused_before_the_run() -> None:
+    check_trackers(["trackio"], {"executable": "python", "versions": {"trackio": "0.21.2"}})
+    with pytest.raises(RunFailed, match=r"trackio 0\.19\.0 .* older"):
+        check_trackers(["trackio"], {"executable": "python", "versions": {"trackio": "0.19.0"}})
