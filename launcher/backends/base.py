@@ -40,9 +40,7 @@ class Backend(ABC):
     name: str
 
     @abstractmethod
-    def overlay(
-        self, folder: Path, python: str, changes: Mapping[str, Any], track: Sequence[str] = ()
-    ) -> Overlay:
+    def overlay(self, folder: Path, python: str, changes: Mapping[str, Any], track: Sequence[str] = ()) -> Overlay:
         """What to add to ``folder``/config.yaml for this run, and the command that trains.
 
         ``changes`` are among what is added, and what makes the trainer log to the trackers ``track``.

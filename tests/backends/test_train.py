@@ -43,9 +43,7 @@ class Script(Backend):
     def __init__(self, body: str) -> None:
         self.body = body
 
-    def overlay(
-        self, folder: Path, python: str, changes: Mapping[str, Any], track: Sequence[str] = ()
-    ) -> Overlay:
+    def overlay(self, folder: Path, python: str, changes: Mapping[str, Any], track: Sequence[str] = ()) -> Overlay:
         return Overlay({"added": 1}, {"SCRIPT": "yes"}, [python, "-c", HEAD + self.body])
 
 
