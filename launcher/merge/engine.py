@@ -8,7 +8,6 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, fields
-from functools import partial
 from math import isfinite, prod, sqrt
 from typing import Any
 
@@ -18,12 +17,15 @@ from launcher.errors import BadInput, Problem, RunFailed
 from launcher.merge.adapter import LowRank
 from launcher.merge.nf4 import Scratch
 from launcher.merge.outline import Output
+from launcher.merge.pipeline import Stages
 from launcher.merge.sources import Rows, non_finite
 from launcher.merge.tensors import FLOATS
 
 CPU_BLOCK = 1 << 18
 """Elements per block and thread on a CPU: 1 MiB of float32, so that a thread's few buffers stay in its cache."""
-GPU_BLOCK = 1 << 25
+GPU_BLOCK = 1 << 23
+IN_FLIGHT = 16 << 20
+"""Bytes that may wait to be hashed and written; on a GPU eight times as many."""
 MEASURED = 8
 """One block in so many is measured for the errors that are reported; the first of each tensor always is."""
 MAX_FLOAT16 = 65504.0
@@ -61,19 +63,34 @@ class Block:
     figures: Figures = field(default_factory=Figures)
 
 
-class Engine:
-    """Threads that compute blocks. Each thread computes alone: torch's own threads would wait for one another."""
+@dataclass
+class Opened:
+    """An output whose base can be read and whose update is where it is computed."""
 
-    def __init__(self, device: torch.device) -> None:
-        self.device = device
+    output: Output
+    ranges: list[tuple[int, int]]
+    rows: Rows
+    low_rank: LowRank | None
+
+
+class Engine:
+    """Threads that compute blocks. Each thread computes alone: torch's own threads would wait for one another.
+
+    One more thread reads: the next tensor is opened while this one is computed.
+    """
+
+    def __init__(self, device: torch.device, stages: Stages) -> None:
+        self.device, self.stages = device, stages
         cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
         self.on_cpu = device.type == "cpu"
         self.threads = cores if self.on_cpu else 2
         self.block = CPU_BLOCK if self.on_cpu else GPU_BLOCK
+        self.in_flight = IN_FLIGHT * (1 if self.on_cpu else 8)
         self.local = threading.local()
         self.torch_threads = torch.get_num_threads()
         self.start_thread()
-        self.pool = ThreadPoolExecutor(self.threads, initializer=self.start_thread)
+        self.pool = ThreadPoolExecutor(self.threads, "ql-compute", self.start_thread)
+        self.opener = ThreadPoolExecutor(1, "ql-open", self.start_thread)
 
     def start_thread(self) -> None:
         """Without this, torch's own threads spin between two operations, and take the cores from ours."""
@@ -87,16 +104,17 @@ class Engine:
         return found
 
     def close(self) -> None:
+        self.opener.shutdown(wait=True, cancel_futures=True)  # before the pool, which it uses
         self.pool.shutdown(wait=True, cancel_futures=True)
         torch.set_num_threads(self.torch_threads)
 
     def ranges(self, output: Output) -> list[tuple[int, int]]:
-        """Row ranges of about one block each, that begin where the quantisation's blocks do."""
+        """Row ranges of about one block each, that begin where the quantisation's blocks do; one at least."""
         shape = output.shape
         rows, columns = (shape[0], max(1, prod(shape[1:]))) if len(shape) > 1 else (1, 1)
         align = output.source.align
         step = max(align, self.block // columns // align * align)
-        return [(first, min(first + step, rows)) for first in range(0, rows, step)]
+        return [(first, min(first + step, rows)) for first in range(0, rows, step)] or [(0, 0)]
 
     def parallel(
         self, function: Callable[[int, int], torch.Tensor], ranges: list[tuple[int, int]]
@@ -111,9 +129,9 @@ class Engine:
         window = 3 * self.threads
         pending: deque[Future[Block]] = deque()
         try:
-            for output in outputs:
-                for task in self.tasks(output):
-                    pending.append(self.pool.submit(task))
+            for opened in self.opened(outputs):
+                for number in range(len(opened.ranges)):
+                    pending.append(self.pool.submit(self.compute, opened, number))
                     while len(pending) > window:
                         yield pending.popleft().result()
             while pending:
@@ -122,21 +140,38 @@ class Engine:
             for future in pending:
                 future.cancel()
 
-    def tasks(self, output: Output) -> Iterator[Callable[[], Block]]:
-        ranges = self.ranges(output)
-        rows = output.source.open(ranges, self.parallel, self.device)
-        low_rank = output.update() if output.update else None
-        if low_rank and not self.on_cpu:
-            magnitude = None if low_rank.magnitude is None else low_rank.magnitude.to(self.device)
-            low_rank = LowRank(low_rank.a.to(self.device), low_rank.b.to(self.device), low_rank.scale, magnitude)
-        end = ranges[-1][1] if ranges else 0
-        for number, (first, last) in enumerate(ranges):
-            yield partial(self.compute, output, rows, low_rank, number, first, last, last == end)
+    def opened(self, outputs: list[Output]) -> Iterator[Opened]:
+        """Every output, open; the next one is being opened meanwhile."""
+        ahead: deque[Future[Opened]] = deque()
+        try:
+            for output in outputs:
+                ahead.append(self.opener.submit(self.open, output))
+                if len(ahead) > 1:
+                    yield ahead.popleft().result()
+            while ahead:
+                yield ahead.popleft().result()
+        finally:
+            for future in ahead:
+                future.cancel()
 
-    def compute(
-        self, output: Output, rows: Rows, low_rank: LowRank | None, number: int, first: int, last: int, is_last: bool
-    ) -> Block:
-        """Rows ``first`` to ``last``, block ``number`` of its tensor."""
+    def open(self, output: Output) -> Opened:
+        with self.stages.timed("read"):
+            ranges = self.ranges(output)
+            rows = output.source.open(ranges, self.parallel, self.device)
+            low_rank = output.update() if output.update else None
+            if low_rank and not self.on_cpu:
+                magnitude = None if low_rank.magnitude is None else low_rank.magnitude.to(self.device)
+                low_rank = LowRank(low_rank.a.to(self.device), low_rank.b.to(self.device), low_rank.scale, magnitude)
+            return Opened(output, ranges, rows, low_rank)
+
+    def compute(self, opened: Opened, number: int) -> Block:
+        with self.stages.timed("compute"):
+            return self.compute_block(opened, number)
+
+    def compute_block(self, opened: Opened, number: int) -> Block:
+        output, rows, low_rank = opened.output, opened.rows, opened.low_rank
+        first, last = opened.ranges[number]
+        is_last = number == len(opened.ranges) - 1
         if output.dtype not in FLOATS:
             return Block(output, output.source.refs[0].read(first, last), is_last)
         elements = (last - first) * (prod(output.shape[1:]) if len(output.shape) > 1 else prod(output.shape))
@@ -167,7 +202,13 @@ class Engine:
         stored = exact.to(output.dtype)
         if measured:
             figures.rounding = _square(stored.float().sub_(exact))
-        return Block(output, stored.cpu(), is_last, figures)
+        return Block(output, stored if self.on_cpu else to_host(stored), is_last, figures)
+
+
+def to_host(tensor: torch.Tensor) -> torch.Tensor:
+    """A copy in page-locked memory, which the GPU writes by itself and which torch uses again for the next one."""
+    pinned = tensor.device.type == "cuda"
+    return torch.empty(tensor.shape, dtype=tensor.dtype, pin_memory=pinned).copy_(tensor)
 
 
 def replace_rows(block: torch.Tensor, output: Output, first: int, last: int) -> torch.Tensor:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,13 +14,15 @@ import torch
 
 from launcher.errors import BadInput, Problem, QlError, RunFailed, Unreadable
 from launcher.files import sha256_file
-from launcher.merge import engine, folder, writer
+from launcher.merge import engine, folder, library, writer
 from launcher.merge.adapter import CONFIG, WEIGHTS, Adapter, read_adapter
-from launcher.merge.engine import Engine, Figures
+from launcher.merge.engine import Block, Engine, Figures
 from launcher.merge.manifest import MANIFEST, read_object
 from launcher.merge.names import spellings
 from launcher.merge.outline import Outline, outline
+from launcher.merge.pipeline import Disk, Stages
 from launcher.merge.record import Quantization, assume, from_record
+from launcher.merge.sources import FourBit
 from launcher.merge.tensors import TensorRef, read_checkpoint
 
 SHARD_BYTES = 2_000_000_000
@@ -41,8 +44,9 @@ def run(request: dict[str, Any], emit: Emit) -> dict[str, Any]:
     finished = merge.already_done(out)
     if finished is not None:
         return {**finished, "seconds": 0.0, "resumed_shards": len(finished["shards"])}
-    manifest, resumed = merge.write(out, emit)
-    return {**manifest, "seconds": round(time.monotonic() - begin, 3), "resumed_shards": resumed}
+    manifest, resumed, stages = merge.write(out, emit)
+    seconds = round(time.monotonic() - begin, 3)
+    return {**manifest, "seconds": seconds, "stage_seconds": stages.rounded(), "resumed_shards": resumed}
 
 
 class Merge:
@@ -74,6 +78,8 @@ class Merge:
         self.shards = writer.split(self.outline.outputs, int(request.get("shard_bytes") or SHARD_BYTES))
         largest = max((ref.nbytes for ref in self.base.values()), default=0)
         self.device, self.device_reason = engine.choose_device(request.get("device") or "auto", largest)
+        if self.device.type == "cuda" and any(isinstance(o.source, FourBit) for o in self.outline.outputs):
+            library.import_ahead()
         self.fingerprint = self.identify()
 
     def identify(self) -> str:
@@ -113,8 +119,8 @@ class Merge:
             raise Unreadable(Problem("the output folder is not empty", str(out), hint="name another with --out"))
         return manifest
 
-    def write(self, out: Path, emit: Emit) -> tuple[dict[str, Any], int]:
-        """Write what is still missing and publish it; returns the manifest and how many shards were kept."""
+    def write(self, out: Path, emit: Emit) -> tuple[dict[str, Any], int, Stages]:
+        """Write what is missing and publish it; returns the manifest, how many shards were kept, and the times."""
         staging = writer.Staging(out, self.fingerprint)
         try:
             staging.out.parent.mkdir(parents=True, exist_ok=True)
@@ -122,14 +128,7 @@ class Merge:
             total = sum(shard.nbytes for shard in self.shards)
             done = sum(shard.nbytes for shard in self.shards if shard.file in kept)
             writer.check_space(staging.path, total, done)
-            progress = Progress(emit, total, done)
-            machine = Engine(self.device)
-            try:
-                for shard in self.shards:
-                    if shard.file not in kept:
-                        self.write_shard(staging, shard, machine, progress)
-            finally:
-                machine.close()
+            stages = self.write_shards(staging, Progress(emit, total, done))
             manifest = self.manifest(staging)
             config = folder.merged_config(self.outline.config, self.dtype, self.tokens)
             generation = folder.generation_config(self.base_path, self.config, self.tokens)
@@ -138,21 +137,30 @@ class Merge:
             staging.publish()
         except OSError as error:
             raise RunFailed(Problem(f"cannot write the merged model: {error.strerror}", str(staging.out))) from None
-        return manifest, len(kept)
+        return manifest, len(kept), stages
 
-    def write_shard(self, staging: writer.Staging, shard: writer.Shard, machine: Engine, progress: Progress) -> None:
-        file = writer.ShardWriter(staging.path, shard)
-        figures = Figures()
+    def write_shards(self, staging: writer.Staging, progress: Progress) -> Stages:
+        """Compute, write and enter every shard that is not in the ledger yet."""
+        missing = [shard for shard in self.shards if shard.file not in staging.done]
+        stages = Stages()
+        machine = Engine(self.device, stages)
+        disk = Disk(staging, machine.in_flight, stages)
         try:
-            for block in machine.run(list(shard.outputs)):
-                file.append(block.data, f"tensor {block.output.name!r}")
-                figures.add(block.figures)
-                progress.advance(block.data.nbytes, block.output.name)
-            progress.advance(len(shard.header), "the header")
-            sha256 = file.finish()
+            blocks = machine.run([output for shard in missing for output in shard.outputs])
+            for shard in missing:
+                disk.begin(shard)
+                figures = Figures()
+                for block in blocks_of(blocks, len(shard.outputs)):
+                    name = block.output.name
+                    figures.add(block.figures)
+                    disk.append(block.data, f"tensor {name!r}", partial(progress.advance, block.data.nbytes, name))
+                disk.finish(vars(figures))
+                progress.advance(len(shard.header), "the header")
+            disk.join()
         finally:
-            file.abandon()
-        staging.enter(shard, sha256, vars(figures))
+            machine.close()
+            disk.close()
+        return stages
 
     def manifest(self, staging: writer.Staging) -> dict[str, Any]:
         entries = [staging.done[shard.file] for shard in self.shards]
@@ -185,6 +193,14 @@ class Merge:
     def index(self) -> dict[str, Any]:
         weight_map = {output.name: shard.file for shard in self.shards for output in shard.outputs}
         return {"metadata": {"total_size": self.outline.nbytes}, "weight_map": weight_map}
+
+
+def blocks_of(blocks: Iterator[Block], tensors: int) -> Iterator[Block]:
+    """The blocks of the next so many tensors."""
+    while tensors:
+        block = next(blocks)
+        tensors -= block.last
+        yield block
 
 
 class Progress:

@@ -6,7 +6,10 @@ costs; so on a CPU it is asked only when its version is one that the property te
 
 from __future__ import annotations
 
+import threading
+from contextlib import suppress
 from functools import cache
+from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
 
 import torch
@@ -24,6 +27,19 @@ def installed() -> str | None:
         return version("bitsandbytes")
     except PackageNotFoundError:
         return None
+
+
+def import_ahead() -> None:
+    """Begin to import the library in a thread of its own, while the first tensors, which it does not touch, are read.
+
+    An error shows where the library is used.
+    """
+
+    def work() -> None:
+        with suppress(Exception):
+            import_module("bitsandbytes.functional")
+
+    threading.Thread(target=work, name="ql-import", daemon=True).start()
 
 
 def four_bit_round_trip(weights: torch.Tensor, kind: str, block: int, double_quant: bool) -> torch.Tensor:

@@ -67,11 +67,11 @@ class Source(ABC):
         return block.view(self.shape)
 
 
-def reader(ref: TensorRef) -> Callable[[int, int], torch.Tensor]:
-    """Rows of ``ref`` in the stored dtype, flat: from memory where the tensor is small enough to be held."""
+def reader(ref: TensorRef, device: torch.device) -> Callable[[int, int], torch.Tensor]:
+    """Rows of ``ref`` in the stored dtype, flat, on ``device``: held there where the tensor is small enough."""
     if ref.nbytes > HOLD_BYTES:
-        return ref.read
-    held = ref.read()
+        return lambda first, last: ref.read(first, last, device)
+    held = ref.read(device=device)
     return lambda first, last: held[first * ref.row_elements : last * ref.row_elements]
 
 
@@ -106,12 +106,12 @@ class Plain(Source):
         return [self.ref]
 
     def open(self, ranges: list[tuple[int, int]], parallel: Parallel, device: torch.device) -> Rows:
-        read = reader(self.ref)
+        read = reader(self.ref, device)
         load_dtype = self.load_dtype
 
         class PlainRows(Rows):
             def block(self, first: int, last: int, scratch: nf4.Scratch) -> torch.Tensor:
-                stored = read(first, last).to(device)
+                stored = read(first, last)
                 return (stored if load_dtype is None else convert(stored, load_dtype)).float()
 
         return PlainRows()
@@ -149,7 +149,7 @@ class _LibraryRows(Rows):
 
     def __init__(self, source: FourBit, device: torch.device) -> None:
         self.columns = source.ref.row_elements
-        self.weights = source.ref.tensor().to(device).to(source.load_dtype)
+        self.weights = source.ref.tensor(device).to(source.load_dtype)
         if not bool(torch.isfinite(self.weights).all()):  # the codes would hide it
             raise non_finite(source.ref, source.load_dtype)
         self.restored = library.four_bit_round_trip(
@@ -219,15 +219,15 @@ class EightBit(Source):
         return [self.ref]
 
     def open(self, ranges: list[tuple[int, int]], parallel: Parallel, device: torch.device) -> Rows:
-        read = reader(self.ref)
+        read = reader(self.ref, device)
         columns = self.ref.row_elements
 
         class IntRows(Rows):
             def original(self, first: int, last: int) -> torch.Tensor:
-                return read(first, last).to(device).float()
+                return read(first, last).float()
 
             def block(self, first: int, last: int, scratch: nf4.Scratch) -> torch.Tensor:
-                weights = read(first, last).to(device, torch.float16).view(-1, columns).float()
+                weights = read(first, last).to(torch.float16).view(-1, columns).float()
                 largest = weights.abs().amax(1, keepdim=True)
                 steps = torch.round(weights * (127.0 / largest)).nan_to_num_(0.0)
                 return steps.mul_(largest).mul_(1 / 127).flatten()
@@ -247,13 +247,13 @@ class StoredEightBit(Source):
         return [self.ref, self.scales]
 
     def open(self, ranges: list[tuple[int, int]], parallel: Parallel, device: torch.device) -> Rows:
-        read = reader(self.ref)
+        read = reader(self.ref, device)
         scales = self.scales.tensor().float().to(device)
         columns = self.ref.row_elements
 
         class IntRows(Rows):
             def block(self, first: int, last: int, scratch: nf4.Scratch) -> torch.Tensor:
-                steps = read(first, last).to(device).view(-1, columns).float()
+                steps = read(first, last).view(-1, columns).float()
                 return steps.mul_(scales[first:last, None]).mul_(1 / 127).flatten()
 
         return IntRows()

@@ -38,6 +38,7 @@ FLOATS = {torch.float64, torch.float32, torch.float16, torch.bfloat16}
 MAX_HEADER = 100 << 20  # bytes; the reference implementation's own limit
 
 SINGLE = "model.safetensors"
+CPU = torch.device("cpu")
 
 
 @dataclass(frozen=True)
@@ -67,16 +68,18 @@ class TensorRef:
         size: int = self.elements * self.dtype.itemsize
         return size
 
-    def read(self, first: int = 0, last: int | None = None) -> torch.Tensor:
-        """Rows ``first`` to ``last`` (exclusive; all by default) as a flat tensor in the stored dtype.
+    def read(self, first: int = 0, last: int | None = None, device: torch.device = CPU) -> torch.Tensor:
+        """Rows ``first`` to ``last`` (exclusive; all by default) as a flat tensor in the stored dtype on ``device``.
+
+        What goes to a GPU is read into page-locked memory, from which the copy takes a fraction of the time.
 
         Raises BadInput, naming the tensor, when the file ends before them.
         """
         last = self.rows if last is None else last
         count = (last - first) * self.row_elements
-        out = torch.empty(count, dtype=self.dtype)
+        out = torch.empty(count, dtype=self.dtype, pin_memory=device.type == "cuda")
         if count == 0:
-            return out
+            return out.to(device)
         view = memoryview(out.view(torch.uint8).numpy())
         offset = self.start + first * self.row_elements * self.dtype.itemsize
         with self.path.open("rb", buffering=0) as stream:
@@ -86,11 +89,11 @@ class TensorRef:
                 if got == 0:
                     raise BadInput(Problem(f"the file ends inside tensor {self.name!r}", file=str(self.path)))
                 done += got
-        return out
+        return out.to(device)
 
-    def tensor(self) -> torch.Tensor:
+    def tensor(self, device: torch.device = CPU) -> torch.Tensor:
         """The whole tensor in its stored dtype and shape."""
-        return self.read().view(self.shape)
+        return self.read(device=device).view(self.shape)
 
 
 def read_header(path: Path) -> dict[str, TensorRef]:

@@ -16,8 +16,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from launcher.errors import Problem, RunFailed
 from launcher.files import sha256_file, sync_folder, write_json
 from launcher.merge.outline import Output
@@ -107,7 +105,7 @@ class Staging:
 
 
 class ShardWriter:
-    """Writes one shard, front to back, and hashes what it writes."""
+    """Writes one shard, front to back, and hashes it. ``hash`` and ``write`` may be called from two threads."""
 
     def __init__(self, folder: Path, shard: Shard) -> None:
         self.folder, self.shard = folder, shard
@@ -115,17 +113,20 @@ class ShardWriter:
         self.digest = hashlib.sha256()
         self.written = 0
         self.flushed = 0
+        self.broken: RunFailed | None = None
         self.descriptor = os.open(self.temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o666)
-        self.append(shard.header, "its header")
 
-    def append(self, data: bytes | torch.Tensor, what: str) -> None:
-        """Write the next bytes. Raises RunFailed, naming ``what``, when the disk is full or fails."""
-        view = memoryview(data.view(torch.uint8).numpy()) if isinstance(data, torch.Tensor) else memoryview(data)
-        self.digest.update(view)
+    def hash(self, data: memoryview) -> None:
+        self.digest.update(data)
+
+    def write(self, data: memoryview, what: str) -> None:
+        """Write the next bytes. Raises RunFailed, naming ``what``, when the disk is full or fails; then for good."""
+        if self.broken is not None:
+            raise self.broken
         try:
-            while len(view):
-                count = os.write(self.descriptor, view)
-                view = view[count:]
+            while len(data):
+                count = os.write(self.descriptor, data)
+                data = data[count:]
                 self.written += count
             if self.written - self.flushed >= WRITEBACK:
                 os.posix_fadvise(
@@ -133,7 +134,8 @@ class ShardWriter:
                 )  # starts writing the range to disk, and does not wait
                 self.flushed = self.written
         except OSError as error:
-            raise self.failed(error, what) from None
+            self.broken = self.failed(error, what)
+            raise self.broken from None
 
     def failed(self, error: OSError, what: str) -> RunFailed:
         full = error.errno in (errno.ENOSPC, errno.EDQUOT)

@@ -57,8 +57,8 @@ def test_the_path_of_a_gpu_gives_the_same_bytes(
     own, _ = merge(trained)
     real = engine.Engine.__init__
 
-    def as_on_a_gpu(self: Any, device: Any) -> None:
-        real(self, device)
+    def as_on_a_gpu(self: Any, *arguments: Any) -> None:
+        real(self, *arguments)
         self.on_cpu, self.block = False, engine.GPU_BLOCK
 
     monkeypatch.setattr(engine.Engine, "__init__", as_on_a_gpu)

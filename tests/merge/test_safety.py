@@ -26,18 +26,20 @@ SHARD = 200_000
 # reach the disk (0: at none; below 1: at that share of the calls of the run before). With "resume", a second child
 # follows that runs the same merge to its end.
 KILLED = """
-import hashlib, json, os, pathlib, shutil, signal, sys
+import hashlib, json, os, pathlib, shutil, signal, sys, threading
 sys.path.insert(0, {root!r})
 from launcher.merge import job
 
 request, points, resume = json.loads(sys.argv[1]), json.loads(sys.argv[2]), sys.argv[3] == "resume"
-calls = 0
+calls, lock = 0, threading.Lock()
 
 def dying(name, function, point, report):
     def call(*args, **kwargs):
         global calls
-        calls += 1
-        if calls == point:
+        with lock:  # three threads write, sync and rename at the same time
+            calls += 1
+            mine = calls
+        if mine == point:
             if name == "write":  # half of the bytes arrive
                 function(args[0], bytes(args[1])[: len(args[1]) // 2])
             pathlib.Path(report).write_text(name)
@@ -216,12 +218,18 @@ def test_a_shard_is_written_synced_renamed_and_its_folder_synced(
     monkeypatch.setattr(Path, "replace", fake_replace)
     result = job.run(request_, lambda message: None)
     for shard in result["shards"]:
-        name = f".{shard['file']}.tmp"
-        own = [index for index, event in enumerate(events) if event[1] == name]
-        *writes, sync, rename = (events[index][0] for index in own)
-        assert set(writes) == {"write"}
-        assert (sync, rename) == ("fsync", "rename")
-        assert events[own[-1] + 1] == ("fsync", ".merged.merging")
+        own = [event for event, name in events if name == f".{shard['file']}.tmp"]
+        assert own == ["write"] * (len(own) - 2) + ["fsync", "rename"]
+    # Blocks of the next shard are written meanwhile; syncs and renames come one after another.
+    ledger = ".merge-progress.json"
+    others = [(event, ledger if name.startswith(ledger) else name) for event, name in events if event != "write"]
+    entered = [("fsync", ledger), ("rename", ledger), ("fsync", ".merged.merging")]
+    wanted = list(entered)
+    for shard in result["shards"]:
+        temporary = f".{shard['file']}.tmp"
+        wanted += [("fsync", temporary), ("rename", temporary), ("fsync", ".merged.merging"), *entered]
+    assert len(result["shards"]) > 3
+    assert others[: len(wanted)] == wanted
     assert events[-2:] == [("rename", ".merged.merging"), ("fsync", Path(request_["out"]).parent.name)]
     assert ("fsync", "config.json") in events
 
