@@ -9,6 +9,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # as in what ql starts: threads that spin slow a busy machine
 # No test is timed: a busy machine must not fail one. pytest's timeout ends what hangs.
 settings.register_profile("ql", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("ql")

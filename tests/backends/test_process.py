@@ -50,6 +50,13 @@ def family(path: Path) -> tuple[int, int]:
     return int(outer), int(inner)
 
 
+def test_a_persons_own_wait_policy_holds(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("OMP_WAIT_POLICY", raising=False)
+    assert child_environment()["OMP_WAIT_POLICY"] == "PASSIVE"
+    monkeypatch.setenv("OMP_WAIT_POLICY", "ACTIVE")
+    assert child_environment()["OMP_WAIT_POLICY"] == "ACTIVE"
+
+
 def test_the_whole_group_ends_with_the_block(tmp_path: Path) -> None:
     argv = [sys.executable, "-c", FAMILY, str(tmp_path / "family")]
     quiet = subprocess.DEVNULL
