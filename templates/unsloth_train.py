@@ -287,6 +287,8 @@ def train(config: dict[str, Any], resume: str | bool) -> None:
         report_to=config["report_to"] or "none",
         run_name=config["run_name"],
         project=config["project"],
+        # TRL's default is to recompute; without a GPU Unsloth leaves it at that.
+        gradient_checkpointing=config["gradient_checkpointing"],
     )
     trainer = SFTTrainer(
         model=model,

@@ -34,6 +34,8 @@ OFF = {
 }
 # An editable install of ql would be found anywhere: this makes importing it an error.
 WITHOUT_QL = "import runpy, sys; sys.modules['launcher'] = None; sys.argv[:] = sys.argv[1:]; "
+# The preset switches gradient checkpointing off, which a trainer may not hear: this makes recomputing an error.
+WITHOUT_QL += "import torch.utils.checkpoint as recompute; recompute.checkpoint = None; "
 # Bare Axolotl draws the adapter's first weights unseeded: two of its runs differ. A launched run seeds them.
 SEEDED = "import torch; torch.manual_seed(42); "
 BARE = {
