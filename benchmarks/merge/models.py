@@ -165,7 +165,7 @@ def measure(argv: list[str], log: Path, folder: Path) -> dict[str, Any]:
     os.sync()
     begin = time.monotonic()
     load = os.getloadavg()[0]
-    with log.open("ab") as stream:
+    with log.open("wb") as stream:
         process = subprocess.Popen(argv, stdout=stream, stderr=stream, env={**os.environ, **QUIET}, cwd=log.parent)
         _, status, usage = os.wait4(process.pid, 0)
     seconds = time.monotonic() - begin
@@ -180,7 +180,17 @@ def measure(argv: list[str], log: Path, folder: Path) -> dict[str, Any]:
         "peak_mb": round(usage.ru_maxrss / 1024),
         "bytes": size,
         "load_before": round(load, 2),
+        **stage_seconds(log),
     }
+
+
+def stage_seconds(log: Path) -> dict[str, Any]:
+    """How long each stage of ql's job was at work and the job as a whole, where the log ends with its result."""
+    for line in reversed(log.read_text(errors="replace").splitlines()):
+        if line.startswith('{"event": "result"'):
+            result = json.loads(line)["result"]
+            return {"job_seconds": result["seconds"], "stage_seconds": result.get("stage_seconds")}
+    return {}
 
 
 def read_once(folder: Path) -> None:
