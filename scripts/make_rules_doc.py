@@ -37,7 +37,8 @@ GROUPS = {
     "QL6": "What Axolotl warns of in its log",
     "QL7": "What no trainer says",
     "QL8": "With --with-data, --golden or --gpu",
-    "QL9": "The Unsloth config",
+    "QL90": "The Unsloth config",
+    "QL95": "The job file of `ql launch`",
 }
 RUN = re.compile(r"(<!-- run: (.+?) -->\n```\w*\n).*?(```\n)", re.DOTALL)
 

@@ -17,8 +17,9 @@ if TYPE_CHECKING:
 
 
 @click.command()
+@click.argument("job", required=False, type=click.Path(path_type=Path), metavar="[JOB.yaml]")
 @plan_options
-@click.option("--data", type=click.Path(path_type=Path), required=True, help="Training rows, JSONL.")
+@click.option("--data", type=click.Path(path_type=Path), help="Training rows, JSONL; needed where no job names them.")
 @click.option("--golden", type=click.Path(path_type=Path), help="Golden set, JSONL: prompts with right answers.")
 @click.option("--gate", "gates", multiple=True, metavar="EXPR", help='Such as "exact_match>=0.8"; repeatable.')
 @click.option("--allow-overlap", is_flag=True, help="Accept golden prompts that are also training rows.")
@@ -27,9 +28,8 @@ if TYPE_CHECKING:
     "--base",
     "base_mode",
     type=click.Choice(["dequantized", "original"]),
-    default="dequantized",
-    show_default=True,
-    help="What the adapter is merged into: the 4-bit base it was trained on, in 16 bit; or the original weights.",
+    help="What the adapter is merged into: the 4-bit base it was trained on, in 16 bit (the default); or the original "
+    "weights.",
 )
 @click.option("--no-merge", is_flag=True, help="Stop after the golden set: ship the adapter alone.")
 @click.option("--no-cap", is_flag=True, help="Let the trainer use all of a card larger than the planned one.")
@@ -48,6 +48,7 @@ if TYPE_CHECKING:
 @runs_dir
 @json_option
 def command(
+    job: Path | None,
     preset: str | None,
     gpu: str | None,
     model: str | None,
@@ -56,12 +57,12 @@ def command(
     compute_dtype: str | None,
     settings: tuple[str, ...],
     max_steps: int | None,
-    data: Path,
+    data: Path | None,
     golden: Path | None,
     gates: tuple[str, ...],
     allow_overlap: bool,
     keep: str | None,
-    base_mode: str,
+    base_mode: str | None,
     no_merge: bool,
     no_cap: bool,
     track: tuple[str, ...],
@@ -74,28 +75,48 @@ def command(
 ) -> None:
     """Plan, check, train, score and merge, in one run directory.
 
+    JOB.yaml says it all in a file (`ql init` writes one); an option that is given wins over the file.
+
     Exits 1 when the data, the fit or a gate is bad, 3 when the run cannot start or fails.
     """
     from launcher.planning.request import make_request
     from launcher.runs import launch as runs
+    from launcher.runs.job import Job, read_job
     from launcher.runs.prepare import prepare
 
-    chosen = person_settings(settings, compute_dtype, max_steps)
+    asked = read_job(job) if job is not None else Job()
+    data = data or asked.data
+    if data is None:
+        raise click.UsageError("give --data FILE.jsonl, or a job file (`ql init` writes one)")
+    chosen = asked.settings | person_settings(settings, compute_dtype, max_steps)
     if keep is not None:
         chosen["keep"] = keep
-    request = make_request(preset=preset, gpu=gpu, model=model, method=method, backend=backend, settings=chosen)
-    prepared = prepare(request, data, golden=golden, gates=gates, allow_overlap=allow_overlap)
+    request = make_request(
+        preset=preset or asked.preset,
+        gpu=gpu or asked.gpu,
+        model=model or asked.model,
+        method=method or asked.method,
+        backend=backend or asked.backend,
+        settings=chosen,
+    )
+    prepared = prepare(
+        request,
+        data,
+        golden=golden or asked.golden,
+        gates=gates or asked.gates,
+        allow_overlap=allow_overlap or asked.allow_overlap,
+    )
     if dry_run:
         _show_dry_run(prepared, runs.dry_run(prepared, price), as_json)
         return
     options = runs.LaunchOptions(
         runs_dir=runs_dir,
         out=out,
-        trainer_python=trainer_python or sys.executable,
-        base_mode=base_mode,
-        merge=not no_merge,
-        cap=not no_cap,
-        track=track,
+        trainer_python=trainer_python or asked.trainer_python or sys.executable,
+        base_mode=base_mode or asked.base_mode or "dequantized",
+        merge=asked.merge and not no_merge,
+        cap=asked.cap and not no_cap,
+        track=track or asked.track,
         usd_per_hour=price,
     )
     run = _launch(prepared, options)

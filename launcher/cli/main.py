@@ -15,6 +15,7 @@ from launcher.errors import QlError
 
 # verb -> one line of help. Written here so that `ql --help` need not import fifteen modules.
 VERBS: dict[str, str] = {
+    "init": "Ask a few questions and write the job file that `ql launch` runs.",
     "presets": "List the presets, or show one resolved, with the reason for each value.",
     "estimate": "Memory, speed and cost of a run, before it is run.",
     "check": "Check a data file: every bad row, with its line number.",

@@ -21,7 +21,7 @@ STDIN = "-"
 @click.option("--json", "as_json", is_flag=True, help="The same as --format json.")
 @click.option(
     "--kind",
-    type=click.Choice(("axolotl", "unsloth", "preset", "gpu", "model", "recipe", "golden", "run")),
+    type=click.Choice(("axolotl", "unsloth", "preset", "gpu", "model", "recipe", "golden", "run", "job")),
     help="What the files are; told from their content where it is not given.",
 )
 @click.option(

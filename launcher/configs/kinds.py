@@ -10,7 +10,7 @@ from launcher.configs.rules.base import Kind, Version
 
 NEWEST: Version = (0, 19)
 AXOLOTL_VERSIONS: tuple[Version, ...] = ((0, 17), (0, 18), NEWEST)
-KINDS: tuple[Kind, ...] = ("axolotl", "unsloth", "preset", "gpu", "model", "recipe", "golden", "run")
+KINDS: tuple[Kind, ...] = ("axolotl", "unsloth", "preset", "gpu", "model", "recipe", "golden", "run", "job")
 HEADER_LINES = 30
 
 _MODELINE = re.compile(r"^\s*#\s*yaml-language-server:\s*\$schema=\S*?([\w.-]+)\.json\s*$")
@@ -22,6 +22,8 @@ _MARKS: tuple[tuple[Kind, frozenset[str]], ...] = (
     ("model", frozenset({"hidden_size", "num_layers"})),
     ("preset", frozenset({"gpu", "model", "recipe"})),
     ("run", frozenset({"stages", "state"})),
+    ("job", frozenset({"preset"})),
+    ("job", frozenset({"gpu", "data"})),
     ("unsloth", frozenset({"base_model", "train_file"})),
     ("recipe", frozenset({"settings", "title"})),
     ("axolotl", frozenset({"base_model"})),

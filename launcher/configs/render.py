@@ -105,6 +105,11 @@ def _dump(value: Any, **options: Any) -> str:
     return text.removesuffix("...\n").rstrip("\n")
 
 
+def render_text(name: str, **context: Any) -> str:
+    """A template of ql's own YAML files, such as a job, as text."""
+    return _environment().get_template(name).render(context)
+
+
 @cache
 def _environment() -> jinja2.Environment:
     environment = jinja2.Environment(

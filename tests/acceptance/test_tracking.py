@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-pytestmark = pytest.mark.acceptance
+pytestmark = [pytest.mark.acceptance, pytest.mark.slow]
 
 NAMED = ("learning_rate", "per_device_train_batch_size", "gradient_accumulation_steps", "seed", "max_steps",
          "lr_scheduler_type", "weight_decay", "run_name", "project")  # fmt: skip

@@ -34,7 +34,7 @@ VARLEN_ATTENTION = frozenset(
     }
 )
 
-Kind = Literal["axolotl", "unsloth", "preset", "gpu", "model", "recipe", "golden", "run"]
+Kind = Literal["axolotl", "unsloth", "preset", "gpu", "model", "recipe", "golden", "run", "job"]
 KeyPath = tuple[Any, ...]
 Version = tuple[int, int]
 

@@ -1,0 +1,208 @@
+"""``ql init``: at most five questions, then a job file that `ql launch` runs and `ql validate` checks."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from launcher.cli.options import json_option, person_settings, plan_options
+
+if TYPE_CHECKING:
+    from launcher.planning.forecast import Forecast
+    from launcher.runs.prepare import Prepared
+    from launcher.runs.propose import Card
+
+# Settings that people look at first: shown with their planned values, to be changed.
+SHOWN = ("num_epochs", "learning_rate", "sequence_len", "lora_r", "effective_batch_size")
+GATE = "exact_match>=base"
+
+
+@click.command()
+@plan_options
+@click.option("--data", type=click.Path(path_type=Path), help="Training rows, JSONL.")
+@click.option("--golden", type=click.Path(path_type=Path), help="Golden set, JSONL.")
+@click.option("--gate", "gates", multiple=True, metavar="EXPR", help=f'With a golden set; the default is "{GATE}".')
+@click.option("--price", type=click.FloatRange(min=0), metavar="USD", help="Price of the card per hour.")
+@click.option("-o", "--out", type=click.Path(path_type=Path), help="File to write; the default is job.yaml.")
+@click.option("--yes", is_flag=True, help="Ask nothing: take the options, and the proposal for the rest.")
+@json_option
+def command(
+    preset: str | None,
+    gpu: str | None,
+    model: str | None,
+    method: str | None,
+    backend: str | None,
+    compute_dtype: str | None,
+    settings: tuple[str, ...],
+    max_steps: int | None,
+    data: Path | None,
+    golden: Path | None,
+    gates: tuple[str, ...],
+    price: float | None,
+    out: Path | None,
+    yes: bool,
+    as_json: bool,
+) -> None:
+    """Find the card, look at the data, propose a preset with its estimate, and write a job file.
+
+    Asks for the data, the golden set, the card, the preset and the file, each only where no option says it; without a
+    terminal, or with --yes, it asks nothing. Exits 1 when the data is unusable or nothing fits.
+    """
+    from launcher.planning.forecast import forecast
+    from launcher.planning.request import make_request
+    from launcher.runs.prepare import prepare
+    from launcher.runs.propose import write_new
+
+    ask = sys.stdin.isatty() and not yes
+    data = data or _ask_data(ask)
+    golden = golden or _ask_golden(ask)
+    chosen = person_settings(settings, compute_dtype, max_steps)
+    card = f"{gpu or preset}, as asked for"
+    others: list[Forecast] = []
+    if preset is None and not (gpu and model):
+        card, preset, others = _propose(ask, data, gpu, model, backend, price)
+        gpu = None if preset else gpu
+    request = make_request(preset=preset, gpu=gpu, model=model, method=method, backend=backend, settings=chosen)
+    prepared = prepare(request, data, golden=golden, gates=gates or ((GATE,) if golden else ()))
+    estimate = forecast(prepared.request, usd_per_hour=price, golden_rows=len(prepared.golden))
+    out = out or _ask_out(ask)
+    asked = {"gpu": gpu, "model": model, "method": method, "backend": backend}
+    write_new(out, job_text(prepared, estimate, out, card, others, asked, chosen))
+    if as_json:
+        facts = {"file": str(out), "preset": preset, "card": card, "estimate": estimate.to_dict()}
+        click.echo(json.dumps(facts, indent=2))
+        return
+    click.echo(f"{prepared.plan.preset or prepared.request.model.title}: {describe(estimate)}")
+    click.echo(f"wrote {out}; run it with: ql launch {out}")
+
+
+def _ask_data(ask: bool) -> Path:
+    if not ask:
+        raise click.UsageError("give --data FILE.jsonl")
+    return click.prompt("Training rows (JSONL)", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+
+
+def _ask_golden(ask: bool) -> Path | None:
+    if not ask:
+        return None
+    given = click.prompt("Golden set (JSONL; empty for none)", default="", show_default=False)
+    return Path(given) if given else None
+
+
+def _ask_out(ask: bool) -> Path:
+    default = "job.yaml"
+    return Path(click.prompt("File to write", default=default) if ask else default)
+
+
+def _propose(
+    ask: bool, data: Path, gpu: str | None, model: str | None, backend: str | None, price: float | None
+) -> tuple[str, str | None, list[Forecast]]:
+    """(why this card, the chosen preset or None where a model was named, the presets that were not chosen)."""
+    from launcher.catalog import load_gpu
+    from launcher.data.inspect import inspect_data
+    from launcher.runs.propose import Card, candidates, choose, find_card
+
+    card = find_card() if gpu is None else Card(load_gpu(gpu), f"{load_gpu(gpu).title}, as asked for")
+    card = _ask_card(ask, card) if gpu is None else card
+    assert card.gpu is not None
+    report = inspect_data(data)
+    report.require_rows()
+    found = candidates(card.gpu, report.facts(), backend=backend, usd_per_hour=price)
+    proposed = choose(found)
+    others = [one for one in found if one is not proposed]
+    if not ask or model is not None:
+        return card.why, proposed.plan.preset, [] if model else others
+    name = _ask_preset(card, found, proposed)
+    return card.why, name, [one for one in found if one.plan.preset != name]
+
+
+def _ask_card(ask: bool, card: Card) -> Card:
+    from launcher.catalog import list_gpus, load_gpu
+    from launcher.errors import Unreadable
+    from launcher.runs.propose import Card
+
+    known = list_gpus()
+    if not ask:
+        if card.gpu is None:
+            hint = f"--gpu names the one that is most like it: {', '.join(known)}"
+            raise Unreadable(f"{card.why}, is not a card that ql knows", hint=hint)
+        return card
+    click.echo(f"Card: {card.why}", err=True)
+    default = card.gpu.name if card.gpu else None
+    name = click.prompt("Card to plan for", type=click.Choice(known), default=default, show_choices=card.gpu is None)
+    return card if card.gpu is not None and name == card.gpu.name else Card(load_gpu(name), "as chosen")
+
+
+def _ask_preset(card: Card, found: Sequence[Forecast], proposed: Forecast) -> str:
+    from launcher.cli.text import table
+
+    rows = [(str(one.plan.preset), one.plan.base_model, describe(one)) for one in found]
+    click.echo(table(("preset", "base model", "estimate"), rows), err=True)
+    names = [str(one.plan.preset) for one in found]
+    chosen: str = click.prompt(
+        "Preset", type=click.Choice(names), default=str(proposed.plan.preset), show_choices=False
+    )
+    return chosen
+
+
+def describe(found: Forecast) -> str:
+    """A forecast on one line: memory, time, money."""
+    from launcher.cli.text import duration
+
+    memory = found.memory
+    budget = f" of {memory.budget_gib:.1f}" if memory.budget_gib is not None else ""
+    parts = [f"{memory.needed_gib:.1f}{budget} GiB"]
+    if not memory.fits:
+        parts.append("does not fit")
+    if found.cost is not None:
+        parts.append(f"about {duration(found.cost.hours * 3600)}")
+        if found.cost.usd is not None and found.price is not None:
+            source = ", ".join(part for part in (found.price.source, found.price.date) if part)
+            parts.append(f"about {found.cost.usd:.2f} USD at {found.price.usd_per_hour:g} USD/h ({source})")
+    return ", ".join(parts)
+
+
+def job_text(
+    prepared: Prepared,
+    estimate: Forecast,
+    path: Path,
+    card: str,
+    others: Sequence[Forecast],
+    asked: dict[str, Any],
+    settings: dict[str, Any],
+) -> str:
+    """The job file: the proposal, with what was found and what else there is as comments."""
+    from launcher.configs.render import render_text
+
+    plan, report, model = prepared.plan, prepared.report, prepared.request.model
+    assert report is not None
+    facts = report.facts()
+    longest = f"the longest {facts.tokens_max:,} tokens{'' if facts.exact else ' by estimate'}"
+    licence = f"{model.license}{', gated: ask for access on the hub' if model.gated else ''}"
+    values = plan.to_dict()
+    return render_text(
+        "job.yaml.j2",
+        file=path.name,
+        estimate=f"Estimate: {describe(estimate)}.",
+        card=f"{card}. {model.title} ({licence}).",
+        others=[f"instead {one.plan.preset}: {describe(one)}" for one in others],
+        preset=plan.preset,
+        request={key: value for key, value in asked.items() if value is not None},
+        data=_relative(report.path, path),
+        data_facts=f"{report.row_count:,} rows ({report.format}), {longest}.",
+        golden=prepared.golden_path and _relative(prepared.golden_path, path),
+        golden_facts=f"{len(prepared.golden):,} prompts; base, adapter and merged are scored on them.",
+        gates=[gate.text for gate in prepared.gates],
+        settings=settings,
+        shown={key: values[key] for key in SHOWN if key not in settings},
+    )
+
+
+def _relative(path: Path, job: Path) -> str:
+    return Path(os.path.relpath(path, job.parent)).as_posix()

@@ -1,0 +1,52 @@
+"""The job file: what `ql launch FILE` is asked for, as `ql init` writes it and a person edits it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from launcher.catalog.check import check
+from launcher.errors import Problem, Unreadable
+from launcher.yaml_source import load_yaml
+
+PATHS = ("data", "golden")
+
+
+@dataclass(frozen=True)
+class Job:
+    """A launch as a file asks for it. None, and an empty collection: the file does not say."""
+
+    preset: str | None = None
+    gpu: str | None = None
+    model: str | None = None
+    method: str | None = None
+    backend: str | None = None
+    data: Path | None = None
+    golden: Path | None = None
+    gates: tuple[str, ...] = ()
+    allow_overlap: bool = False
+    settings: dict[str, Any] = field(default_factory=dict)
+    base_mode: str | None = None
+    merge: bool = True
+    cap: bool = True
+    track: tuple[str, ...] = ()
+    trainer_python: str | None = None
+
+
+def read_job(path: Path) -> Job:
+    """The job in ``path``; its paths are made relative to the working directory, as a command line's are.
+
+    Raises Unreadable with every problem and its line.
+    """
+    data, positions = load_yaml(path)
+    if not isinstance(data, dict):
+        raise Unreadable(Problem("a job is keys and values", str(path)), hint="`ql init` writes one")
+    problems = check(data, "job.json", file=str(path), positions=positions)
+    if problems:
+        raise Unreadable(problems)
+    values: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in data.items()}
+    for key in PATHS:
+        if key in values:
+            values[key] = path.parent / values[key]
+    return Job(**values)

@@ -1,0 +1,157 @@
+"""`ql init`: what it finds, what it asks, and a file that the other verbs take."""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+from click.testing import CliRunner
+
+from launcher.cli.init import command
+from launcher.cli.main import main
+from launcher.runs.job import read_job
+from launcher.runs.propose import find_card
+
+
+def driver(folder: Path, script: str) -> None:
+    """An nvidia-smi that says what a machine with such cards would say."""
+    path = folder / "nvidia-smi"
+    path.write_text(f"#!/bin/sh\n{script}\n")
+    path.chmod(0o755)
+
+
+@pytest.fixture
+def bin_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    folder = tmp_path / "bin"
+    folder.mkdir()
+    monkeypatch.setenv("PATH", str(folder))
+    return folder
+
+
+def init(*arguments: object, code: int = 0) -> str:
+    result = CliRunner().invoke(main, ["init", *map(str, arguments)])
+    assert result.exit_code == code, result.output
+    return result.output
+
+
+@pytest.mark.parametrize(
+    ("script", "gpu", "said"),
+    [
+        (None, "cpu", "no NVIDIA driver"),
+        ("exit 9", "cpu", "finds no card"),
+        ("echo 'NVIDIA A10G'", "a10g", "NVIDIA A10G, found"),
+        ("echo 'NVIDIA H100 80GB HBM3'; echo 'NVIDIA A10G'", "h100", "the first of 2"),
+        ("echo 'NVIDIA GeForce GT 710'", None, "GT 710"),
+    ],
+)
+def test_the_card_is_the_drivers_first(bin_folder: Path, script: str | None, gpu: str | None, said: str) -> None:
+    if script is not None:
+        driver(bin_folder, script)
+    card = find_card()
+    assert (card.gpu.name if card.gpu else None) == gpu
+    assert said in card.why
+
+
+def test_the_file_validates_and_plans(bin_folder: Path, tmp_path: Path, tickets: Path, golden: Path) -> None:
+    driver(bin_folder, "echo 'NVIDIA A10G'")
+    out = tmp_path / "job.yaml"
+    init("--data", tickets, "--golden", golden, "--set", "num_epochs=2", "--out", out)
+    text = out.read_text()
+    assert re.search(r"# Estimate: \d+\.\d of \d+\.\d GiB, about .* USD at 1\.006 USD/h", text)
+    assert "instead a10g-13b:" in text.replace("\n# ", " ")
+    assert "1,020 rows (messages)" in text
+    job = read_job(out)
+    assert (job.preset, job.gates, job.settings) == ("a10g-7b", ("exact_match>=base",), {"num_epochs": 2})
+    assert job.data is not None
+    assert job.data.resolve() == tickets
+    runner = CliRunner()
+    assert runner.invoke(main, ["validate", "--with-data", str(out)]).exit_code == 0
+    dry = runner.invoke(main, ["launch", str(out), "--dry-run", "--json"])
+    assert dry.exit_code == 0, dry.output
+    plan = json.loads(dry.stdout)["plan"]
+    assert (plan["preset"], plan["num_epochs"], plan["reasons"]["num_epochs"]) == ("a10g-7b", 2, "set by you")
+
+
+def test_what_is_commented_out_is_the_plan(bin_folder: Path, tmp_path: Path, tickets: Path) -> None:
+    """Each setting that is shown can be uncommented, and changes nothing until it is edited."""
+    out = tmp_path / "job.yaml"
+    init("--data", tickets, "--out", out)
+    text = out.read_text()
+    shown = text[text.index("# settings:") :]
+    out.write_text(text + re.sub(r"^# ?", "", shown, flags=re.MULTILINE))
+    settings = read_job(out).settings
+    assert len(settings) == 5
+    dry = CliRunner().invoke(main, ["launch", str(out), "--dry-run", "--json"])
+    plan = json.loads(dry.stdout)["plan"]
+    assert {key: plan[key] for key in settings} == settings
+    before = CliRunner().invoke(main, ["launch", "--preset", "cpu-tiny", "--data", str(tickets), "--dry-run", "--json"])
+    assert {**json.loads(before.stdout)["plan"], "reasons": 0} == {**plan, "reasons": 0}
+
+
+def test_flags_choose_and_are_kept(bin_folder: Path, tmp_path: Path, tickets: Path) -> None:
+    out = tmp_path / "sub" / "job.yaml"
+    out.parent.mkdir()
+    options = ["--gpu", "h100", "--model", "llama-3.1-8b", "--method", "lora", "--backend", "unsloth", "--price", "2"]
+    facts = json.loads(init("--data", tickets, *options, "--out", out, "--json"))
+    assert facts["estimate"]["price"]["usd_per_hour"] == 2
+    job = yaml.safe_load(out.read_text())
+    assert {key: job[key] for key in ("gpu", "model", "method", "backend")} == {
+        "gpu": "h100", "model": "llama-3.1-8b", "method": "lora", "backend": "unsloth",
+    }  # fmt: skip
+    assert (out.parent / job["data"]).resolve() == tickets
+    dry = CliRunner().invoke(main, ["launch", str(out), "--dry-run", "--json", "--backend", "axolotl"])
+    assert json.loads(dry.stdout)["plan"]["backend"] == "axolotl", "an option wins over the file"
+
+
+def test_a_file_is_never_overwritten(bin_folder: Path, tmp_path: Path, tickets: Path) -> None:
+    out = tmp_path / "job.yaml"
+    out.write_text("mine")
+    assert "not overwritten" in init("--data", tickets, "--out", out, code=2)
+    assert out.read_text() == "mine"
+
+
+def test_bad_data_and_unknown_cards_write_nothing(bin_folder: Path, tmp_path: Path, tickets: Path) -> None:
+    out = tmp_path / "job.yaml"
+    bad = tmp_path / "bad.jsonl"
+    bad.write_text("{}\nnot json\n")
+    assert "bad.jsonl:2" in init("--data", bad, "--out", out, code=1)
+    assert "--data" in init("--out", out, code=2)
+    driver(bin_folder, "echo 'NVIDIA GeForce GT 710'")
+    assert "--gpu names the one" in init("--data", tickets, "--out", out, code=2)
+    assert not out.exists()
+
+
+def test_on_a_terminal_it_asks_at_most_five_questions(tmp_path: Path, tickets: Path, golden: Path) -> None:
+    (tmp_path / "bin").mkdir()
+    driver(tmp_path / "bin", "echo 'NVIDIA A10G'")
+    ours, theirs = pty.openpty()
+    os.write(ours, f"{tickets}\n{golden}\n\na10g-13b\nmine.yaml\n".encode())
+    done = subprocess.run(
+        [sys.executable, "-m", "launcher", "init"],
+        cwd=tmp_path,
+        env={**os.environ, "PATH": f"{tmp_path / 'bin'}:{os.environ['PATH']}"},
+        stdin=theirs,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    os.close(ours)
+    os.close(theirs)
+    assert done.returncode == 0, done.stderr
+    assert "NVIDIA A10G, found by nvidia-smi" in done.stderr
+    assert re.search(r"a10g-14b .* USD", done.stderr), "the presets of the card, each with its estimate"
+    assert read_job(tmp_path / "mine.yaml").preset == "a10g-13b"
+
+
+def test_every_option_is_one_of_launch_or_says_where_to_write() -> None:
+    from launcher.cli.launch import command as launch
+
+    known = {parameter.name for parameter in launch.params}
+    assert {parameter.name for parameter in command.params} - known == {"yes"}

@@ -1,0 +1,117 @@
+"""The job file: read with all problems at once, checked by `ql validate`, used in full by `ql launch`."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from click.testing import CliRunner
+
+from launcher.cli.main import main
+from launcher.configs.validate import check_text
+from launcher.errors import Unreadable
+from launcher.json_schema import load_schema
+from launcher.runs import launch as launching
+from launcher.runs.job import Job, read_job
+
+FULL: dict[str, Any] = {
+    "preset": "cpu-tiny", "gpu": "cpu", "model": "cpu-tiny", "method": "qlora", "backend": "unsloth",
+    "data": "tickets.jsonl", "golden": "golden.jsonl", "gates": ["exact_match>=0.5"], "allow_overlap": True,
+    "settings": {"lora_r": 8, "keep": "last"}, "base_mode": "original", "merge": False, "cap": False,
+    "track": ["tensorboard"], "trainer_python": "/elsewhere/python",
+}  # fmt: skip
+
+
+def written(folder: Path, job: dict[str, Any] | str) -> Path:
+    path = folder / "job.yaml"
+    path.write_text(job if isinstance(job, str) else yaml.safe_dump(job, sort_keys=False))
+    return path
+
+
+def test_schema_and_class_know_the_same_keys() -> None:
+    assert set(load_schema("job")["properties"]) == {field.name for field in fields(Job)} == set(FULL)
+
+
+def test_paths_are_relative_to_the_file(tmp_path: Path) -> None:
+    job = read_job(written(tmp_path, FULL))
+    assert job.data == tmp_path / "tickets.jsonl"
+    assert job.golden == tmp_path / "golden.jsonl"
+
+
+def test_launch_uses_every_key(tmp_path: Path, tickets: Path, golden: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What reaches the launch; the run itself is tests/acceptance's."""
+    heard: dict[str, Any] = {}
+
+    def stop(prepared: Any, options: Any, observer: Any) -> None:
+        heard.update(prepared=prepared, options=options)
+        raise Unreadable("heard")
+
+    monkeypatch.setattr(launching, "launch", stop)
+    path = written(tmp_path, FULL | {"data": str(tickets), "golden": str(golden)})
+    assert CliRunner().invoke(main, ["launch", str(path)]).exit_code == 2
+    plan, options = heard["prepared"].plan, heard["options"]
+    assert (plan.preset, plan.gpu, plan.model, plan.method, plan.backend) == (
+        "cpu-tiny", "cpu", "cpu-tiny", "qlora", "unsloth",
+    )  # fmt: skip
+    assert (plan.lora_r, plan.keep) == (8, "last")
+    assert heard["prepared"].allow_overlap
+    assert [gate.text for gate in heard["prepared"].gates] == ["exact_match>=0.5"]
+    assert (options.base_mode, options.merge, options.cap) == ("original", False, False)
+    assert (options.track, options.trainer_python) == (("tensorboard",), "/elsewhere/python")
+    more = ["--set", "lora_r=4", "--base", "dequantized", "--track", "wandb", "--trainer-python", "p"]
+    CliRunner().invoke(main, ["launch", str(path), *more])
+    assert heard["prepared"].plan.lora_r == 4
+    assert heard["prepared"].plan.keep == "last", "other settings of the file stay"
+    options = heard["options"]
+    assert (options.base_mode, options.track, options.trainer_python) == ("dequantized", ("wandb",), "p")
+
+
+def test_all_problems_at_once_with_their_lines(tmp_path: Path) -> None:
+    path = written(tmp_path, "preset: cpu-tiny\ndaat: x\nmerge: 3\nsettings:\n  lora_rank: 2\n")
+    with pytest.raises(Unreadable) as caught:
+        read_job(path)
+    found = {problem.line: problem.message for problem in caught.value.problems}
+    assert "unknown key 'daat'" in found[2]
+    assert "merge" in found[3]
+    assert "lora_rank" in found[5]
+    assert any("'data' is missing" in problem.message for problem in caught.value.problems)
+    for text in ("- a\n- b\n", "a: [", ""):
+        with pytest.raises(Unreadable):
+            read_job(written(tmp_path, text))
+
+
+@pytest.mark.parametrize(
+    ("change", "code"),
+    [
+        ({"preset": "a10g-7c"}, "QL951"),
+        ({"gpu": "a10"}, "QL951"),
+        ({"golden": None}, "QL952"),
+        ({"data": "nowhere.jsonl"}, "QL953"),
+        ({"preset": None, "model": None}, "QL954"),
+        ({"settings": {"lora_rank": 8}}, "QL101"),
+        ({"track": ["wandbd"]}, "QL103"),
+        ({"gates": ["exact_match"]}, "QL106"),
+    ],
+)
+def test_validate_knows_the_kind_and_finds(
+    tmp_path: Path, tickets: Path, golden: Path, change: dict[str, Any], code: str
+) -> None:
+    good = FULL | {"data": str(tickets), "golden": str(golden)}
+    path = written(tmp_path, good)
+    assert check_text(path.read_text(), file=str(path), with_data=True) == []
+    job = {key: value for key, value in (good | change).items() if value is not None}
+    path = written(tmp_path, job)
+    codes = [finding.code for finding in check_text(path.read_text(), file=str(path), with_data=True)]
+    assert code in codes, codes
+
+
+def test_a_launch_without_data_says_so(tmp_path: Path) -> None:
+    result = CliRunner().invoke(main, ["launch", "--preset", "cpu-tiny"])
+    assert result.exit_code == 2
+    assert "--data" in result.output
+    result = CliRunner().invoke(main, ["launch", str(tmp_path / "none.yaml")])
+    assert result.exit_code == 2
+    assert "none.yaml" in result.output
