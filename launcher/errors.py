@@ -70,6 +70,10 @@ def nearest(word: str, known: Sequence[str]) -> str | None:
 
 
 def did_you_mean(word: str, known: Sequence[str]) -> str:
-    """A hint for an unknown word: the nearest known one, or the whole list when none is near."""
-    guess = nearest(word, known)
-    return f"did you mean {guess!r}?" if guess else "known: " + ", ".join(sorted(known))
+    """A hint for an unknown word: the nearest known one, first among those that begin so, else the whole list."""
+    longer = sorted(name for name in known if word and name.startswith(word))
+    guess = nearest(word, longer or known) or next(iter(longer), None)
+    if guess is None:
+        return "known: " + ", ".join(sorted(known))
+    others = [name for name in longer if name != guess]
+    return f"did you mean {guess!r}?" + (f" There are also {', '.join(others)}" if others else "")

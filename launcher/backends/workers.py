@@ -15,6 +15,7 @@ from launcher.resources import PACKAGE
 
 Progress = Callable[[dict[str, Any]], None]
 ONLINE = ("fetch", "push")
+INSTALL = "name the python of the environment that has the trainers with --trainer-python, or pip install 'ql[axolotl]'"
 _ERRORS: dict[int, type[QlError]] = {1: BadInput, 2: Unreadable, 3: RunFailed}
 
 
@@ -41,7 +42,7 @@ def call_worker(
                         result: dict[str, Any] = message["result"]
                         return result
                     case "error":
-                        raise _error(message, log_path)
+                        raise _error(message, python, log_path)
                     case _ if on_progress is not None:
                         on_progress(message)
             code = process.wait()
@@ -51,10 +52,12 @@ def call_worker(
     )
 
 
-def _error(message: dict[str, Any], log_path: Path) -> QlError:
+def _error(message: dict[str, Any], python: str, log_path: Path) -> QlError:
     problems = [Problem(**problem) for problem in message["problems"]]
     code = message["exit_code"]
-    if code == 3 and problems and problems[-1].hint is None:
+    if problems and problems[0].message.startswith("ModuleNotFoundError"):
+        problems = [Problem(f"{python} lacks a library of the trainers: {problems[0].message}", hint=INSTALL)]
+    elif code == 3 and problems and problems[-1].hint is None:
         last = problems[-1]
         problems[-1] = Problem(last.message, last.file, last.line, last.column, _where(log_path))
     return _ERRORS.get(code, RunFailed)(problems)

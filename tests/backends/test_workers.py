@@ -61,6 +61,18 @@ def test_an_error_of_the_job_is_raised_here(tmp_path: Path, code: int, kind: typ
         call_worker(pretend_python(tmp_path, body), "merge", {}, tmp_path / "x.log")
 
 
+def test_a_python_without_torch_is_told_apart(tmp_path: Path) -> None:
+    event = {
+        "event": "error",
+        "problems": [{"message": "ModuleNotFoundError: No module named 'torch'"}],
+        "exit_code": 3,
+    }
+    body = f"print({json.dumps(json.dumps(event))}); sys.exit(3)"
+    with pytest.raises(RunFailed, match=r"lacks a library.*'torch'\n.*--trainer-python") as caught:
+        call_worker(pretend_python(tmp_path, body), "merge", {}, tmp_path / "x.log")
+    assert str(tmp_path / "python") in str(caught.value)
+
+
 def test_a_job_that_dies_is_told_with_its_last_words(tmp_path: Path) -> None:
     body = "print('Segmentation fault in libfoo', file=sys.stderr); sys.stderr.flush(); sys.exit(139)"
     with pytest.raises(RunFailed, match=r"139.*Segmentation fault in libfoo"):

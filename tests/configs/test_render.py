@@ -150,11 +150,33 @@ def test_every_setting_reaches_the_trainer_or_is_refused(setting: str, backend: 
     other = replace(plan, **{setting: OTHER[setting]})
     assert getattr(plan, setting) != getattr(other, setting)
     if get_trainer(backend).supports(setting, OTHER[setting], load_gpu(plan.gpu)):
+        with pytest.raises(BadInput):
+            plan_for(backend, **{setting: OTHER[setting]})
         return
     if setting in IN_COMMENTS:
         assert rendered(plan) != rendered(other)
     else:
         assert read(plan) != read(other)
+
+
+# What must be set too, for the value to make a plan.
+WITH: dict[str, dict[str, Any]] = {
+    "effective_batch_size": {"micro_batch_size": 7},
+    "micro_batch_size": {"effective_batch_size": 12},
+    "gradient_accumulation_steps": {"effective_batch_size": 20},
+    "gradient_checkpointing": {"micro_batch_size": 1},
+}
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("setting", sorted(OTHER))
+def test_what_a_person_sets_is_what_the_plan_holds(setting: str, backend: str) -> None:
+    if get_trainer(backend).supports(setting, OTHER[setting], load_gpu("a10g")):
+        return
+    plan = plan_for(backend, **{setting: OTHER[setting]}, **WITH.get(setting, {}))
+    assert getattr(plan, setting) == OTHER[setting]
+    assert plan.reasons[setting] == "set by you"
+    assert read(plan) != read(plan_for(backend)) or setting in IN_COMMENTS
 
 
 def test_a_refused_setting_stops_the_plan() -> None:
