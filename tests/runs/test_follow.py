@@ -80,7 +80,8 @@ def test_all_of_a_run_is_told_once_and_in_order(run: Run) -> None:
     assert follow(run.path, listener, pause=pause) == "finished"
     assert listener.heard == [
         ("prepare", "running"), ("prepare", "done"), ("train", "running"), "first", "train_begin",
-        ("repair", "oom_train"), "second", ("train", "done"), ("evaluate", "running"), ("evaluate", 4), ("evaluate", "done"),
+        ("repair", "oom_train"), "second", ("train", "done"), ("evaluate", "running"), ("evaluate", 4),
+        ("evaluate", "done"),
         ("merge", "skipped", "asked for"),
     ]  # fmt: skip
 
