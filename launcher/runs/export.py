@@ -7,15 +7,20 @@ import tempfile
 from pathlib import Path
 
 from launcher.errors import Unreadable
+from launcher.resources import resource
 from launcher.runs.prepare import Prepared
+from launcher.trainers import get_trainer
 
 
 def export(prepared: Prepared, folder: Path) -> list[str]:
-    """Write config, script, template and data into ``folder``; the relative names written, sorted.
+    """Write config, script, template, data and the config's schema into ``folder``; the relative names, sorted.
+
+    The schema is for editors: the first line of config.yaml names it.
 
     A folder that has a file of one of these names is refused (Unreadable) rather than overwritten: it may hold edits.
     """
-    taken = [name for name in (*prepared.files, "data") if (folder / name).exists()]
+    schema = get_trainer(prepared.plan.backend).schema
+    taken = [name for name in (*prepared.files, schema, "data") if (folder / name).exists()]
     if taken:
         raise Unreadable(
             f"{folder} already has {', '.join(taken)}: not overwritten", hint="name an empty folder with -o"
@@ -24,6 +29,7 @@ def export(prepared: Prepared, folder: Path) -> list[str]:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=".ql-export-", dir=folder) as scratch:
             prepared.write(Path(scratch))
+            shutil.copyfile(resource("schemas", schema), Path(scratch) / schema)
             written = sorted(
                 path.relative_to(scratch).as_posix() for path in Path(scratch).rglob("*") if path.is_file()
             )

@@ -21,6 +21,7 @@ from launcher.planning.decide import make_plan
 from launcher.planning.request import make_request
 from launcher.runs.export import export
 from launcher.runs.prepare import prepare
+from launcher.trainers import get_trainer
 
 pytestmark = pytest.mark.acceptance
 
@@ -124,7 +125,7 @@ def test_the_bare_folder_holds_what_serving_needs(trained: Trained) -> None:
 
 
 def test_nothing_is_written_beside_the_output(trained: Trained) -> None:
-    given = {"config.yaml", "chat_template.jinja", "data", "trainer"}
+    given = {"config.yaml", "chat_template.jinja", "data", "trainer", get_trainer(trained.backend).schema}
     assert {path.name for path in trained.bare.iterdir()} == given | (
         {"train.py"} if trained.backend == "unsloth" else set()
     )
