@@ -50,8 +50,8 @@ def watched(self, *arguments, **options):
     seen = {}
 
     def look(module, inputs, named):
-        hidden = inputs[0] if inputs else named["hidden_states"]
-        if module.training and not seen:
+        hidden = next((value for value in [*inputs, *named.values()] if isinstance(value, torch.Tensor)), None)
+        if module.training and hidden is not None and not seen:
             on = torch.is_autocast_enabled(hidden.device.type)
             seen["hidden_states"] = str(hidden.dtype)
             seen["autocast"] = str(torch.get_autocast_dtype(hidden.device.type)) if on else None
