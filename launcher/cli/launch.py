@@ -20,6 +20,11 @@ if TYPE_CHECKING:
 @click.argument("job", required=False, type=click.Path(path_type=Path), metavar="[JOB.yaml]")
 @plan_options
 @click.option("--data", type=click.Path(path_type=Path), help="Training rows, JSONL; needed where no job names them.")
+@click.option(
+    "--config",
+    type=click.Path(path_type=Path),
+    help="An Axolotl or Unsloth config that you edited: checked, and trained as it is, on its own data or on --data.",
+)
 @click.option("--golden", type=click.Path(path_type=Path), help="Golden set, JSONL: prompts with right answers.")
 @click.option("--gate", "gates", multiple=True, metavar="EXPR", help='Such as "exact_match>=0.8"; repeatable.')
 @click.option("--allow-overlap", is_flag=True, help="Accept golden prompts that are also training rows.")
@@ -58,6 +63,7 @@ def command(
     settings: tuple[str, ...],
     max_steps: int | None,
     data: Path | None,
+    config: Path | None,
     golden: Path | None,
     gates: tuple[str, ...],
     allow_overlap: bool,
@@ -79,32 +85,31 @@ def command(
 
     Exits 1 when the data, the fit or a gate is bad, 3 when the run cannot start or fails.
     """
-    from launcher.planning.request import make_request
     from launcher.runs import launch as runs
     from launcher.runs.job import Job, read_job
-    from launcher.runs.prepare import prepare
 
     asked = read_job(job) if job is not None else Job()
-    data = data or asked.data
-    if data is None:
-        raise click.UsageError("give --data FILE.jsonl, or a job file (`ql init` writes one)")
     chosen = asked.settings | person_settings(settings, compute_dtype, max_steps)
     if keep is not None:
         chosen["keep"] = keep
-    request = make_request(
-        preset=preset or asked.preset,
-        gpu=gpu or asked.gpu,
-        model=model or asked.model,
-        method=method or asked.method,
-        backend=backend or asked.backend,
-        settings=chosen,
-    )
-    prepared = prepare(
-        request,
-        data,
-        golden=golden or asked.golden,
-        gates=gates or asked.gates,
-        allow_overlap=allow_overlap or asked.allow_overlap,
+    python = trainer_python or asked.trainer_python or sys.executable
+    prepared = _prepare(
+        config,
+        data or asked.data,
+        python,
+        names={
+            "preset": preset or asked.preset,
+            "gpu": gpu or asked.gpu,
+            "model": model or asked.model,
+            "method": method or asked.method,
+            "backend": backend or asked.backend,
+            "settings": chosen,
+        },
+        checks={
+            "golden": golden or asked.golden,
+            "gates": gates or asked.gates,
+            "allow_overlap": allow_overlap or asked.allow_overlap,
+        },
     )
     if dry_run:
         _show_dry_run(prepared, runs.dry_run(prepared, price), as_json)
@@ -112,7 +117,7 @@ def command(
     options = runs.LaunchOptions(
         runs_dir=runs_dir,
         out=out,
-        trainer_python=trainer_python or asked.trainer_python or sys.executable,
+        trainer_python=python,
         base_mode=base_mode or asked.base_mode or "dequantized",
         merge=asked.merge and not no_merge,
         cap=asked.cap and not no_cap,
@@ -123,6 +128,22 @@ def command(
     _show_result(run, as_json)
     if any(not gate["passed"] for gate in run.data["gates"]):
         sys.exit(1)
+
+
+def _prepare(
+    config: Path | None, data: Path | None, python: str, names: dict[str, Any], checks: dict[str, Any]
+) -> Prepared:
+    """The run that is asked for: planned here, or read back from a config that the person edited."""
+    if config is not None:
+        from launcher.runs.edited import Flags, prepare_edited
+
+        return prepare_edited(config, Flags(trainer_python=python, data=data, **names), **checks)
+    if data is None:
+        raise click.UsageError("give --data FILE.jsonl, a job file (`ql init` writes one), or --config EDITED.yaml")
+    from launcher.planning.request import make_request
+    from launcher.runs.prepare import prepare
+
+    return prepare(make_request(**names), data, **checks)
 
 
 def _launch(prepared: Prepared, options: Any) -> Run:

@@ -55,6 +55,7 @@ class Options:
     with_data: bool = False
     golden: Path | None = None
     default_kind: Kind | None = "axolotl"  # for a file that does not say what it is; None skips it
+    data_folder: Path | None = None  # where relative paths of data start, if not in the file's own folder
 
 
 def check_text(
@@ -142,7 +143,7 @@ def _check_mapping(
         frozenset(hidden),
         architecture,
         options.card,
-        folder if options.with_data or options.golden else None,
+        (options.data_folder or folder) if options.with_data or options.golden else None,
         options.golden,
     )
     for rule in RULES.values():

@@ -111,11 +111,13 @@ def _compiled(text: str) -> jinja2.Template:
 def load_chat_template(name: str, base: Path | None = None) -> ChatTemplate:
     """The template called ``name``: one that ql ships, or with "tokenizer" the one in the folder ``base``.
 
-    Raises Unreadable for an unknown name, and for "tokenizer" without a folder or without a template in it;
-    BadInput when the template is not valid Jinja.
+    A name that ends in .jinja is a file with a template. Raises Unreadable for an unknown name, for a file that cannot
+    be read, and for "tokenizer" without a folder or without a template in it; BadInput when it is not valid Jinja.
     """
     if name == OWN_TEMPLATE:
         return _base_template(base)
+    if name.endswith(".jinja"):
+        return _file_template(Path(name), base)
     if name not in _SHIPPED:
         raise Unreadable(f"no chat template {name!r}", hint=did_you_mean(name, [*SHIPPED_TEMPLATES, OWN_TEMPLATE]))
     end_of_turn, control, eos, pad = _SHIPPED[name]
@@ -136,11 +138,28 @@ def _base_template(base: Path | None) -> ChatTemplate:
         text = next((item.get("template") for item in text if item.get("name") == "default"), None)
     if not isinstance(text, str) or not text.strip():
         raise Unreadable(f"{base}: this base model has no chat template", hint=hint)
+    _check_jinja(text, path, hint)
+    return ChatTemplate(OWN_TEMPLATE, text, _end_of_turn(text, base))
+
+
+def _file_template(path: Path, base: Path | None) -> ChatTemplate:
+    """A template of the person's own. Without the base at hand it is taken to end turns with the tokenizer's eos."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise Unreadable(f"{path}: cannot be read as a chat template: {error}") from None
+    _check_jinja(text, path, "a chat template is Jinja: transformers' documentation has examples")
+    if base is not None:
+        return ChatTemplate(path.name, text, _end_of_turn(text, base))
+    _, _, eos, pad = _SHIPPED["inst"]
+    return ChatTemplate(path.name, text, None, eos_token=eos, pad_token=pad)
+
+
+def _check_jinja(text: str, path: Path, hint: str) -> None:
     try:
         _compiled(text)
     except jinja2.TemplateError as error:
         raise BadInput(f"{path}: not a valid chat template: {error}", hint=hint) from error
-    return ChatTemplate(OWN_TEMPLATE, text, _end_of_turn(text, base))
 
 
 def _end_of_turn(text: str, base: Path) -> str:

@@ -151,13 +151,18 @@ def golden_rows_in_training(c: Config) -> Iterator[Hit]:
             yield c.at(file.key, message, "take them out of the training data")
 
 
-@rule("QL805", "error")
+@rule("QL805", "error", kinds=("axolotl", "unsloth"))
 def missing_template_file(c: Config) -> Iterator[Hit]:
     """A chat template file that is not there (with `--with-data`).
 
-    Axolotl takes a name that is no file for the template itself: every row becomes that name.
+    Axolotl takes a name that is no file for the template itself: every row becomes that name. train.py stops.
     """
     if c.folder is None:
+        return
+    if c.kind == "unsloth":
+        name = c.get("chat_template")
+        if name and not _resolve(c, name).is_file():
+            yield c.at("chat_template", f"there is no file {name}", "the name of a .jinja file, or null for texts")
         return
     places: list[tuple[KeyPath, Any]] = [(("chat_template_jinja",), c.get("chat_template_jinja"))]
     places += [(("datasets", i, "chat_template_jinja"), d.get("chat_template_jinja")) for i, d in c.datasets()]

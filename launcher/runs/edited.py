@@ -1,0 +1,365 @@
+"""``ql launch --config``: a config that was edited by hand, checked as `ql validate` does and trained as it is.
+
+The file goes into the run byte for byte. The plan is read back from it, so that merge, golden set, estimate and report
+speak of what is trained. Flags may agree with the file; one that contradicts it is an error with the line.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from launcher.catalog import Gpu, Preset, find_gpu, load_gpu, load_model, load_preset, load_recipe, resolve_base
+from launcher.configs.findings import Finding
+from launcher.configs.readback import ReadBack, Rows, read_back
+from launcher.data.base import find_base
+from launcher.data.chat import load_chat_template
+from launcher.data.facts import DataFacts
+from launcher.data.inspect import inspect_data
+from launcher.data.prepare import EVAL_FILE, TRAIN_FILE, prepare_data
+from launcher.data.report import DataReport
+from launcher.errors import BadInput, Problem, Unreadable
+from launcher.files import sha256_file, write_atomic
+from launcher.golden.evaluate import metrics_for
+from launcher.golden.rows import GoldenRow, read_golden
+from launcher.planning.estimate import estimate_plan_memory
+from launcher.planning.plan import Plan
+from launcher.planning.request import AUTO, Request, make_request
+from launcher.resources import resource
+from launcher.runs.edited_data import DataFile, copy_data, count_rows, find_data, moved, write_sample
+from launcher.runs.edited_file import Edited, Template, model_of, paths_inside, read_edited, refusals, template_of
+from launcher.runs.preflight import examine
+from launcher.runs.prepare import TEMPLATE_FILE, Prepared, read_gates, require_fit
+from launcher.trainers import get_trainer
+
+SCRIPT = "train.py"
+_FLAGS = {"compute_dtype": "--compute-dtype", "max_steps": "--max-steps", "keep": "--keep", "method": "--method"}
+
+
+@dataclass(frozen=True)
+class Flags:
+    """What the person asked for beside the config; None, or nothing, where a flag was not given."""
+
+    trainer_python: str
+    preset: str | None = None
+    gpu: str | None = None
+    model: str | None = None
+    method: str | None = None
+    backend: str | None = None
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    data: Path | None = None
+
+
+@dataclass(frozen=True)
+class PreparedEdited(Prepared):
+    """A run of an edited config, on the files that it names or on ``raw``: the person's own, split for this run."""
+
+    data_files: tuple[DataFile, ...] = ()
+    raw: RawData | None = None
+
+    @property
+    def data_source(self) -> dict[str, Any]:
+        path = self.raw.path if self.raw else next(item.source for item in self.data_files if item.trains)
+        return {"path": str(path.resolve()), "sha256": sha256_file(path)}
+
+    def write(self, folder: Path) -> dict[str, Any]:
+        for name, text in self.files.items():
+            write_atomic(folder / name, text)
+        if self.raw:
+            written = self.raw.write(folder)
+            write_sample([replace(item, source=folder / item.target) for item in self.data_files], folder, chat=True)
+            return written
+        written = copy_data(self.data_files, folder, chat=self.plan.conversational)
+        evaluation = self.plan.eval_rows or 0
+        total = sum(item.rows for item in self.data_files)
+        return {"train_rows": total - evaluation, "eval_rows": evaluation, "excess": self.excess, **written}
+
+
+@dataclass(frozen=True)
+class RawData:
+    """Rows given with ``--data``, which become data/train.jsonl and data/eval.jsonl as in any other launch."""
+
+    path: Path
+    eval_fraction: float
+    seed: int
+    sequence_len: int
+    excess_length: Any
+    chat_template: str
+    base: Path | None
+    golden: Path | None
+    allow_overlap: bool
+
+    def write(self, folder: Path) -> dict[str, Any]:
+        """Write the files into ``folder``. Raises BadInput with every row that cannot be trained on."""
+        return prepare_data(
+            self.path,
+            folder,
+            eval_fraction=self.eval_fraction,
+            seed=self.seed,
+            sequence_len=self.sequence_len,
+            excess_length=self.excess_length,
+            chat_template=self.chat_template,
+            base=self.base,
+            golden=self.golden,
+            allow_overlap=self.allow_overlap,
+        ).to_dict()
+
+
+def prepare_edited(
+    path: Path,
+    flags: Flags,
+    *,
+    golden: Path | None = None,
+    gates: Sequence[str] = (),
+    allow_overlap: bool = False,
+) -> PreparedEdited:
+    """Check an edited config and read its plan back. Nothing is left on the disk.
+
+    Raises Unreadable for a file that is no training config, for flags that contradict it and for unknown names;
+    BadInput with every error that `ql validate --with-data --gpu` finds in it, and when the run does not fit.
+    """
+    parsed = read_gates(gates, golden)
+    edited = read_edited(path)
+    preset = load_preset(flags.preset) if flags.preset else None
+    gpu = _card(preset, flags)
+    model = model_of(edited, preset)
+    if problems := refusals(edited):
+        raise BadInput(problems)
+    request = replace(make_request(gpu=gpu.name, model=model.name if preset else edited.base_model), preset=preset)
+    request = replace(request, model=model, base_model=edited.base_model)
+    own = str(flags.settings.get("chat_template") or model.chat_template)
+    template = template_of(edited, own)
+    base = find_base(edited.base_model)
+    found = read_back(edited.config, path.name, edited.positions, gpu, model, Rows())
+    if conflicts := _conflicts(edited, found, template, flags):
+        raise Unreadable(conflicts)
+    files_of_run = _files(edited, template, base)
+    seen_golden = None if allow_overlap else golden
+    with tempfile.TemporaryDirectory(prefix="ql-launch-") as scratch:
+        raw, folder = None, edited.folder
+        if flags.data is not None:
+            folder = Path(scratch)
+            raw = _raw(flags, edited, found, template, base, golden, allow_overlap)
+            raw.write(folder)
+            if TEMPLATE_FILE in files_of_run:
+                (folder / TEMPLATE_FILE).write_text(files_of_run[TEMPLATE_FILE], encoding="utf-8")
+        findings = edited.validate(gpu, data_folder=folder, golden=seen_golden)
+        data_files, problems = find_data(edited.config, folder, edited.name, edited.positions)
+        if problems:
+            raise BadInput(problems)
+        held_out = edited.config.get("val_set_size", 0.0) if edited.config.kind == "axolotl" else 0.0
+        rows = count_rows(data_files, held_out)
+        found = read_back(edited.config, path.name, edited.positions, gpu, model, rows)
+        plan = _plan(found, request, rows, edited, template)
+        report = _inspect(raw, data_files, plan, template, base)
+    golden_rows = _golden(golden, edited)
+    if golden is not None:
+        metrics_for(golden_rows, parsed, golden)
+    request = replace(request, data=_facts(report, rows, plan))
+    memory = estimate_plan_memory(plan, request)
+    require_fit(memory, gpu)
+    return PreparedEdited(
+        request=request,
+        plan=plan,
+        report=report,
+        memory=memory,
+        files=files_of_run,
+        findings=findings,
+        base_folder=base,
+        golden_path=golden,
+        golden=golden_rows,
+        gates=parsed,
+        allow_overlap=allow_overlap,
+        overlay=paths_inside(edited, template) | moved(edited.raw, data_files),
+        notes=_notes(edited, findings),
+        data_files=data_files,
+        raw=raw,
+    )
+
+
+def _card(preset: Preset | None, flags: Flags) -> Gpu:
+    """The card of the flag, of the preset, or of this machine."""
+    name = flags.gpu or (preset.gpu if preset else None)
+    if name is not None:
+        return load_gpu(name)
+    devices = examine(flags.trainer_python)["devices"]
+    found = find_gpu(devices[0]["name"]) if devices else load_gpu("cpu")
+    if found is None:
+        raise Unreadable(f"the card of this machine, {devices[0]['name']}, is not in the catalog", hint="--gpu NAME")
+    return found
+
+
+def _conflicts(edited: Edited, found: ReadBack, template: Template | None, flags: Flags) -> list[Problem]:
+    """Flags that say something else than the file, each with the line that it contradicts."""
+    problems = []
+    asked = dict(flags.settings)
+    asked |= {key: value for key, value in (("backend", flags.backend), ("method", flags.method)) if value}
+    raw = flags.data is not None
+    for setting, value in asked.items():
+        if raw and setting == "eval_fraction" and "test_datasets" in str(found.places.get(setting, "test_datasets")):
+            continue  # how the file of --data is split: the config only has the result
+        if raw and setting == "chat_template" and template is not None and template.text is None:
+            continue  # the config names the file that this run will have
+        if not _same(found.values[setting], value):
+            problems.append(_conflict(edited, found, setting, value))
+    if flags.model is not None and resolve_base(load_model(flags.model)) != edited.base_model:
+        message = f"base_model is {edited.config.base_model} here, and --model says {flags.model}"
+        problems.append(edited.problem("base_model", message, _HINT))
+    if raw:
+        problems += _data_conflicts(edited)
+    return problems
+
+
+_HINT = "leave the flag out, or edit the file"
+
+
+def _conflict(edited: Edited, found: ReadBack, setting: str, value: Any) -> Problem:
+    flag = _FLAGS.get(setting, f"--set {setting}")
+    here = found.values[setting]
+    shown = ", ".join(here) if isinstance(here, tuple) else "none" if here is None else here
+    if setting == "method" and value == AUTO:
+        return edited.problem("adapter", f"the file has chosen {here}, and --method auto would choose", _HINT)
+    if setting == "backend":
+        return Problem(f"this is a config of {here}, and --backend says {value}", file=edited.name, hint=_HINT)
+    if setting not in found.places:
+        message = f"the file does not set {setting} ({found.reasons[setting]}: {shown}), and {flag} says {value}"
+        return Problem(message, file=edited.name, hint=_HINT)
+    return edited.problem(found.places[setting], f"{setting} is {shown} here, and {flag} says {value}", _HINT)
+
+
+def _same(here: Any, asked: Any) -> bool:
+    if isinstance(here, tuple):
+        return list(here) == list(asked) if isinstance(asked, list | tuple) else False
+    return bool(here == asked)
+
+
+def _data_conflicts(edited: Edited) -> list[Problem]:
+    """``--data`` becomes data/train.jsonl and data/eval.jsonl: a config that reads other files contradicts it."""
+    named: list[tuple[tuple[Any, ...], Any, str]]
+    if edited.config.kind == "unsloth":
+        named = [(("train_file",), edited.config.get("train_file"), TRAIN_FILE)]
+        named += [(("eval_file",), edited.config.get("eval_file"), EVAL_FILE)] if edited.config.has("eval_file") else []
+    else:
+        named = []
+        for key, target in (("datasets", TRAIN_FILE), ("test_datasets", EVAL_FILE)):
+            named += [((key, index, "path"), item.get("path"), target) for index, item in edited.config.datasets(key)]
+    return [
+        edited.problem(path, f"trains on {name} here, and --data becomes {target}", _HINT)
+        for path, name, target in named
+        if name != target
+    ]
+
+
+def _raw(
+    flags: Flags,
+    edited: Edited,
+    found: ReadBack,
+    template: Template | None,
+    base: Path | None,
+    golden: Path | None,
+    allow_overlap: bool,
+) -> RawData:
+    """How the file of ``--data`` is split and cut: as the config says, or as the preset and the recipe do."""
+    assert flags.data is not None
+    evaluates = edited.config.has("eval_file" if edited.config.kind == "unsloth" else "test_datasets")
+    layers = [flags.settings, load_preset(flags.preset).settings if flags.preset else {}]
+    layers.append(load_recipe(found.values["method"]).settings)
+    fraction = next(layer["eval_fraction"] for layer in layers if "eval_fraction" in layer)
+    return RawData(
+        path=flags.data,
+        eval_fraction=fraction if evaluates else 0.0,
+        seed=found.values["seed"],
+        sequence_len=found.values["sequence_len"],
+        excess_length=found.values["excess_length"],
+        chat_template=(template.name if template else None) or "inst",
+        base=base,
+        golden=golden,
+        allow_overlap=allow_overlap,
+    )
+
+
+def _plan(found: ReadBack, request: Request, rows: Rows, edited: Edited, template: Template | None) -> Plan:
+    values = dict(found.values)
+    reasons = dict(found.reasons)
+    if template is not None:
+        values["chat_template"] = template.named if template.name is None or "/" in template.name else template.name
+    return Plan(
+        preset=request.preset.name if request.preset else None,
+        gpu=request.gpu.name,
+        model=request.model.name,
+        base_model=request.base_model,
+        model_type=request.model.model_type,
+        on_cpu=request.gpu.kind == "cpu",
+        eval_rows=rows.evaluation,
+        conversational=edited.is_chat,
+        reasons=reasons,
+        **values,
+    )
+
+
+def _inspect(
+    raw: RawData | None, files: Sequence[DataFile], plan: Plan, template: Template | None, base: Path | None
+) -> DataReport | None:
+    """What the sequence length does to the rows. None where ql cannot tell: several files, or formats of Axolotl's.
+
+    Raises BadInput when no row would be left to train on.
+    """
+    trained = [item for item in files if item.trains]
+    if raw is None and (len(trained) != 1 or (plan.conversational and (template is None or template.name is None))):
+        return None
+    path = raw.path if raw else trained[0].source
+    name = (template.name if template else None) or "inst"
+    report = inspect_data(path, base=base, chat_template=name)
+    if not report.ok or report.conversational != plan.conversational:
+        return None
+    limited = report.limited(plan.sequence_len, plan.excess_length)
+    limited.require_rows()
+    return limited
+
+
+def _facts(report: DataReport | None, rows: Rows, plan: Plan) -> DataFacts | None:
+    if report is None or rows.train is None:
+        return None
+    return replace(report.facts(), rows=rows.train + (rows.evaluation or 0), eval_rows=rows.evaluation or 0)
+
+
+def _golden(golden: Path | None, edited: Edited) -> tuple[GoldenRow, ...]:
+    """The golden set's rows. Raises BadInput where the config's prompts are not ones that ql can ask."""
+    if golden is None:
+        return ()
+    if not edited.is_chat and not edited.is_text:
+        index, item = next((i, d) for i, d in edited.config.datasets() if d.get("type") != "chat_template")
+        message = f"type: {item.get('type')} builds prompts of its own, in which a golden set cannot be asked"
+        hint = "type: chat_template, or completion; or leave --golden out"
+        raise BadInput(edited.problem(("datasets", index, "type"), message, hint))
+    return tuple(read_golden(golden, conversational=edited.is_chat))
+
+
+def _files(edited: Edited, template: Template | None, base: Path | None) -> dict[str, str]:
+    """What the run directory has beside the data: the config as it is, and what it reads."""
+    files = {"config.yaml": edited.text}
+    if template is not None and template.text is not None:
+        files[TEMPLATE_FILE] = template.text
+    elif template is not None and template.named == TEMPLATE_FILE and template.name is not None:
+        files[TEMPLATE_FILE] = load_chat_template(template.name, base).text
+    for name, source in get_trainer(edited.config.kind).copies.items():
+        beside = edited.folder / name
+        files[name] = (beside if beside.is_file() else resource("templates", source)).read_text(encoding="utf-8")
+    return files
+
+
+def _notes(edited: Edited, findings: Sequence[Finding]) -> tuple[str, ...]:
+    """What a person should see before the run: warnings of the config, and a train.py that is not ql's."""
+    notes = [
+        f"{edited.name}:{finding.line}: {finding.message} [{finding.code}]"
+        for finding in findings
+        if finding.severity == "warning"
+    ]
+    for name, source in get_trainer(edited.config.kind).copies.items():
+        beside = edited.folder / name
+        if beside.is_file() and beside.read_bytes() != resource("templates", source).read_bytes():
+            notes.append(f"{beside} is not ql's own: it runs as it is")
+    return tuple(notes)

@@ -1,0 +1,206 @@
+"""An edited config as a file: read, validated, and the parts of it that a launch must know or cannot do."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from launcher.catalog import Gpu, Model, Preset, load_model, resolve_base
+from launcher.configs import kinds
+from launcher.configs.facts import card_of
+from launcher.configs.findings import Finding, errors_of
+from launcher.configs.rules.base import Config
+from launcher.configs.validate import UNREADABLE, Options, check_source, schema_name
+from launcher.data.chat import OWN_TEMPLATE, SHIPPED_TEMPLATES, load_chat_template
+from launcher.errors import BadInput, Problem, QlError, Unreadable
+from launcher.json_schema import check, load_schema
+from launcher.runs.prepare import TEMPLATE_FILE
+from launcher.yaml_source import Positions, parse_yaml
+
+OUTPUT = "trainer"  # where the stages look for what was trained
+# What Axolotl trains and a launch does not: more than one GPU, other losses, bases that the merge cannot rebuild.
+_ONE_GPU = "ql launch trains on one GPU"
+_BASES = "ql launch trains on a base in 4 bit (adapter: qlora) or in 16 bit (adapter: lora)"
+_NOT_LAUNCHED: Mapping[str, str] = {
+    "rl": "ql launch trains on right answers, not on preferences",
+    "deepspeed": _ONE_GPU,
+    "fsdp": _ONE_GPU,
+    "fsdp_config": _ONE_GPU,
+    "use_ray": _ONE_GPU,
+    "load_in_8bit": _BASES,
+    "gptq": _BASES,
+    "relora": "ReLoRA merges while it trains: there would be no one adapter to ship",
+    "pretraining_dataset": "ql launch trains on the files in datasets",
+}
+# Keys of Axolotl that may name a folder beside the config; the trainer runs in another place.
+_FOLDERS = ("base_model", "base_model_config", "tokenizer_config", "processor_config", "lora_model_dir")
+_TEMPLATE_KEYS = {"axolotl": "chat_template_jinja", "unsloth": "chat_template"}
+
+
+@dataclass(frozen=True)
+class Template:
+    """The chat template of a config: its text where the config brings one, else the name that the trainer knows.
+
+    ``name`` is what `launcher.data.chat.load_chat_template` knows it as, None where it does not.
+    """
+
+    text: str | None
+    name: str | None
+    named: str  # as the config has it
+
+
+@dataclass(frozen=True)
+class Edited:
+    """The config file: its text, what it says, and the folder that its relative paths start in."""
+
+    path: Path
+    text: str
+    raw: dict[str, Any]
+    config: Config
+    positions: Positions
+
+    @property
+    def folder(self) -> Path:
+        return self.path.parent
+
+    @property
+    def name(self) -> str:
+        return str(self.path)
+
+    def problem(self, key: str | tuple[Any, ...], message: str, hint: str | None = None) -> Problem:
+        """A problem at a key of the file."""
+        place = self.positions.key((key,) if isinstance(key, str) else key)
+        return Problem(message, file=self.name, line=place.line, column=place.column, hint=hint)
+
+    def validate(
+        self, gpu: Gpu, *, data_folder: Path | None, golden: Path | None, with_data: bool = True
+    ) -> tuple[Finding, ...]:
+        """Its findings. Raises BadInput with all those of severity error."""
+        options = Options(self.config.kind, kinds.NEWEST, card_of(gpu.name), with_data, golden, data_folder=data_folder)
+        findings = check_source(self.text, self.name, options) or []
+        if errors := errors_of(findings):
+            raise BadInput([finding.to_problem() for finding in errors])
+        return tuple(findings)
+
+    @property
+    def base_model(self) -> str:
+        """The base model, with the folder that the file means made absolute."""
+        return _absolute(self.config.base_model, self.folder)
+
+    @property
+    def is_chat(self) -> bool:
+        """Whether the rows are conversations that a chat template turns into text."""
+        if self.config.kind == "unsloth":
+            return self.config.has("chat_template")
+        sets = [item for _, item in self.config.datasets()]
+        return bool(sets) and all(item.get("type") == "chat_template" for item in sets)
+
+    @property
+    def is_text(self) -> bool:
+        """Whether the rows are plain texts."""
+        if self.config.kind == "unsloth":
+            return not self.is_chat
+        return all(item.get("type") == "completion" for _, item in self.config.datasets())
+
+
+def read_edited(path: Path) -> Edited:
+    """The config in ``path``. Raises Unreadable when it is none for a trainer, BadInput when its schema refuses it."""
+    try:
+        source = path.read_bytes()
+    except OSError as error:
+        raise Unreadable(Problem(f"cannot be read: {error.strerror or error}", file=str(path))) from None
+    raw, positions = parse_yaml(source, file=str(path))
+    text = source.decode("utf-8")
+    kind = kinds.header_of(text)[0] or kinds.kind_of(raw, str(path)) or "axolotl"
+    if kind not in ("axolotl", "unsloth") or not isinstance(raw, dict):
+        what = f"this is a {kind} file" if isinstance(raw, dict) else "the file holds no mapping"
+        raise Unreadable(Problem(f"not a training config: {what}", file=str(path), hint="`ql export` writes one"))
+    options = Options(kind, kinds.NEWEST)
+    findings = check_source(source, str(path), options) or []
+    if errors := errors_of(findings):
+        failure = Unreadable if any(finding.code in UNREADABLE for finding in errors) else BadInput
+        raise failure([finding.to_problem() for finding in errors])
+    schema = load_schema(schema_name(kind))
+    checked = check(raw, schema, mode="lax" if kind == "axolotl" else "strict")
+    return Edited(path, text, raw, Config(checked.data, kind, kinds.NEWEST, schema), positions)
+
+
+def refusals(edited: Edited) -> list[Problem]:
+    """What the trainer would do and a launch does not, each with its line."""
+    config = edited.config
+    if config.kind == "unsloth":
+        return []
+    problems = [edited.problem(key, why) for key, why in _NOT_LAUNCHED.items() if config.get(key)]
+    if not config.is_lora and not problems:
+        said = f"adapter: {config.adapter}" if config.adapter else "no adapter"
+        problems.append(edited.problem("adapter", f"{said}: ql launch trains adapters", "adapter: qlora, or lora"))
+    return problems
+
+
+def model_of(edited: Edited, preset: Preset | None) -> Model:
+    """The architecture of the base model: the preset's where it is that one. Raises Unreadable, with the line."""
+    base = edited.base_model
+    if preset is not None:
+        model = load_model(preset.model)
+        if resolve_base(model) == base:
+            return model
+    try:
+        return load_model(base)
+    except QlError as error:
+        raise Unreadable([edited.problem("base_model", p.message, p.hint) for p in error.problems]) from None
+
+
+def template_of(edited: Edited, own: str) -> Template | None:
+    """The chat template that conversations are turned into text with; None for texts.
+
+    ``own`` is the name of ql's template for this base, taken when the file that the config names is not there.
+    """
+    config = edited.config
+    if not edited.is_chat:
+        return None
+    named = str(config.get(_TEMPLATE_KEYS[config.kind]) or "")
+    if config.kind == "axolotl" and config.get("chat_template") != "jinja":
+        return _named_template(str(config.get("chat_template") or OWN_TEMPLATE))
+    if "{" in named:
+        return Template(named, _shipped(named), named)
+    beside = edited.folder / named
+    if not beside.is_file():
+        return Template(None, own, named)
+    text = beside.read_text(encoding="utf-8")
+    return Template(text, _shipped(text) or str(beside), named)
+
+
+def _named_template(name: str) -> Template:
+    """One of Axolotl's own templates. Where ql has one of the same name, lengths are measured with it."""
+    if name.startswith("tokenizer_default"):
+        return Template(None, OWN_TEMPLATE, name)
+    return Template(None, name if name in (*SHIPPED_TEMPLATES, OWN_TEMPLATE) else None, name)
+
+
+def _shipped(text: str) -> str | None:
+    return next((name for name in SHIPPED_TEMPLATES if load_chat_template(name).text == text), None)
+
+
+def paths_inside(edited: Edited, template: Template | None) -> dict[str, Any]:
+    """The keys of the config that mean something else inside a run, with what they must be there."""
+    config, changes = edited.raw, {}
+    if config.get("output_dir") != OUTPUT:
+        changes["output_dir"] = OUTPUT
+    for key in _FOLDERS if edited.config.kind == "axolotl" else ("base_model",):
+        value = config.get(key)
+        if isinstance(value, str) and _absolute(value, edited.folder) != value:
+            changes[key] = _absolute(value, edited.folder)
+    key = _TEMPLATE_KEYS[edited.config.kind]
+    if template and template.text is not None and template.named != TEMPLATE_FILE and "{" not in template.named:
+        changes[key] = TEMPLATE_FILE
+    return changes
+
+
+def _absolute(name: str, folder: Path) -> str:
+    """A folder beside the config, or where the person is, as an absolute path; anything else as it is."""
+    for candidate in (folder / Path(name).expanduser(), Path(name).expanduser()):
+        if name and candidate.is_dir():
+            return str(candidate.resolve()) if not Path(name).is_absolute() else name
+    return name

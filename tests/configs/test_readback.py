@@ -1,0 +1,158 @@
+"""What a config says about a plan is what the plan said when the config was written, for every preset and trainer."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from launcher.catalog import list_presets, load_gpu, load_model
+from launcher.configs.readback import ReadBack, Rows, read_back
+from launcher.configs.render import render_config
+from launcher.configs.rules.base import Config
+from launcher.configs.validate import schema_name
+from launcher.data.facts import DataFacts
+from launcher.json_schema import check, load_schema
+from launcher.planning.decide import make_plan
+from launcher.planning.plan import SETTINGS, Plan
+from launcher.planning.request import make_request
+from launcher.yaml_source import parse_yaml
+
+TOKENS = {"eos": "<|im_end|>", "eot": "<|im_end|>", "pad": "<pad>"}
+DATA = DataFacts(rows=1000, eval_rows=50, conversational=True, tokens_total=200_000, tokens_mean=200.0,
+                 tokens_p95=400, tokens_max=900, exact=True)  # fmt: skip
+ROWS = Rows(train=950, evaluation=50)
+# The config names a file and not the template; the seed, the split and the rest it has word for word.
+NOT_IN_THE_CONFIG = {"chat_template"}
+
+
+def read(text: str, kind: Any, gpu: str, model: str, rows: Rows = ROWS) -> ReadBack:
+    data, positions = parse_yaml(text, file="config.yaml")
+    schema = load_schema(schema_name(kind))
+    checked = check(data, schema, mode="lax" if kind == "axolotl" else "strict")
+    assert not checked.errors
+    config = Config(checked.data, kind, (0, 19), schema)
+    return read_back(config, "config.yaml", positions, load_gpu(gpu), load_model(model), rows)
+
+
+def rendered(plan: Plan) -> str:
+    return render_config(plan, TOKENS)["config.yaml"]
+
+
+@pytest.mark.parametrize("backend", ["axolotl", "unsloth"])
+@pytest.mark.parametrize("name", list_presets())
+def test_a_plan_comes_back_from_its_config(name: str, backend: str) -> None:
+    plan = make_plan(make_request(preset=name, backend=backend, data=DATA))
+    found = read(rendered(plan), backend, plan.gpu, plan.model)
+    assert set(found.values) == set(SETTINGS)
+    wanted = {key: value for key, value in plan.to_dict().items() if key in SETTINGS}
+    given = {key: list(value) if isinstance(value, tuple) else value for key, value in found.values.items()}
+    assert {k: given[k] for k in given if k not in NOT_IN_THE_CONFIG} == {
+        k: wanted[k] for k in wanted if k not in NOT_IN_THE_CONFIG
+    }
+
+
+@pytest.mark.parametrize("backend", ["axolotl", "unsloth"])
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"method": "lora", "max_steps": 7, "keep": "last", "compute_dtype": "bfloat16"},
+        {"packing": True, "quant_type": "fp4", "double_quant": False, "lora_dropout": 0.1, "num_epochs": 1.5},
+        {"eval_fraction": 0.0, "excess_length": "drop", "lora_target_modules": ["q_proj", "v_proj"], "seed": 7},
+        {"micro_batch_size": 2, "gradient_accumulation_steps": 5, "eval_batch_size": 3, "warmup_ratio": 0.1},
+        {"gradient_checkpointing": True, "activation_offload": True, "optimizer": "adamw_torch", "logging_steps": 9},
+    ],
+)
+def test_what_a_person_set_comes_back(settings: dict[str, Any], backend: str) -> None:
+    from dataclasses import replace
+
+    data = replace(DATA, eval_rows=0) if settings.get("eval_fraction") == 0 else DATA
+    plan = make_plan(make_request(preset="h100-7b", backend=backend, settings=settings, data=data))
+    rows = Rows(train=1000, evaluation=0) if data.eval_rows == 0 else ROWS
+    found = read(rendered(plan), backend, plan.gpu, plan.model, rows)
+    for key in set(SETTINGS) - NOT_IN_THE_CONFIG:
+        assert found.values[key] == getattr(plan, key), key
+    for key, value in settings.items():
+        if key in found.places:
+            assert found.line(key), (key, value)
+
+
+MINIMAL = """\
+base_model: meta-llama/Llama-2-7b-hf
+adapter: lora
+lora_r: 4
+lora_alpha: 8
+lora_target_linear: true
+datasets: [{path: data.jsonl, type: alpaca}]
+learning_rate: 2e-4
+"""
+
+
+def test_what_the_file_does_not_say_is_axolotls_default() -> None:
+    found = read(MINIMAL, "axolotl", "a10g", "llama-2-7b", Rows(train=100, evaluation=0))
+    assert found.values["learning_rate"] == 2e-4
+    assert found.values["sequence_len"] == 512
+    assert found.values["micro_batch_size"] == found.values["eval_batch_size"] == 1
+    assert found.values["excess_length"] == "drop"
+    assert found.values["optimizer"] == "adamw_torch_fused"
+    assert found.values["kernels"] == ("lora",)  # switched on by Axolotl, with dropout too
+    assert found.values["compute_dtype"] == "bfloat16"  # bf16: auto, and the card has it
+    assert found.values["eval_fraction"] == 0
+    assert found.values["keep"] == "last"
+    assert found.values["quant_type"] is None
+    assert found.reasons["sequence_len"] == "Axolotl's default"
+    assert found.reasons["lora_r"] == "config.yaml:3"
+    assert len(found.values["lora_target_modules"]) == 7
+
+
+@pytest.mark.parametrize(
+    ("line", "gpu", "dtype"),
+    [
+        ("bf16: auto", "a10g", "bfloat16"),
+        ("bf16: auto", "t4", "float16"),
+        ("", "cpu", "float16"),  # Axolotl asks CUDA, and falls back to fp16
+        ("fp16: true", "a10g", "float16"),
+        ("bf16: true", "a10g", "bfloat16"),
+        ("bf16: false", "a10g", "float32"),
+        ("bf16: false\nfp16: false", "a10g", "float32"),
+        ("float16: true\nbf16: false", "a10g", "float16"),
+        ("bfloat16: true\nbf16: false", "a10g", "bfloat16"),
+    ],
+)
+def test_the_compute_dtype_is_resolved_as_axolotl_does(line: str, gpu: str, dtype: str) -> None:
+    found = read(MINIMAL + line + "\n", "axolotl", gpu, "llama-2-7b")
+    assert found.values["compute_dtype"] == dtype
+
+
+@pytest.mark.parametrize(
+    ("lines", "setting", "value"),
+    [
+        ("warmup_steps: 10", "warmup_ratio", 0.1),  # of 100 steps
+        ("val_set_size: 0.05\nevals_per_epoch: 3", "evals_per_epoch", 3),
+        ("val_set_size: 0.05\neval_steps: 25", "evals_per_epoch", 4),
+        ("val_set_size: 0.05", "eval_fraction", 0.05),
+        ("val_set_size: 0.05\nload_best_model_at_end: true", "keep", "best"),
+        ("gradient_checkpointing: offload", "activation_offload", True),
+        ("sdp_attention: true", "attn_implementation", "sdpa"),
+        ("flash_attention: true", "attn_implementation", "flash_attention_2"),
+        ("lora_mlp_kernel: false", "kernels", ()),
+        ("gradient_accumulation_steps: 4\nmicro_batch_size: 2", "effective_batch_size", 8),
+    ],
+)
+def test_other_ways_to_say_a_setting(lines: str, setting: str, value: Any) -> None:
+    found = read(MINIMAL + lines + "\n", "axolotl", "a10g", "llama-2-7b", Rows(train=100, evaluation=0))
+    assert found.values[setting] == value
+    assert found.line(setting)
+
+
+@pytest.mark.parametrize(
+    ("targets", "modules"),
+    [
+        ("[q_proj, v_proj]", ("q_proj", "v_proj")),
+        ("'.*\\.(q|v)_proj'", ("q_proj", "v_proj")),
+        ("all-linear", ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")),
+    ],
+)
+def test_target_modules_as_a_list_a_pattern_or_all(targets: str, modules: tuple[str, ...]) -> None:
+    text = MINIMAL.replace("lora_target_linear: true", f"lora_target_modules: {targets}")
+    assert read(text, "axolotl", "a10g", "llama-2-7b").values["lora_target_modules"] == modules
