@@ -26,13 +26,14 @@ from launcher.files import sha256_file, write_atomic
 from launcher.golden.evaluate import metrics_for
 from launcher.golden.rows import GoldenRow, read_golden
 from launcher.planning.estimate import estimate_plan_memory
-from launcher.planning.plan import Plan
+from launcher.planning.plan import SETTINGS, Plan
 from launcher.planning.request import AUTO, Request, make_request
 from launcher.resources import resource
 from launcher.runs.edited_data import DataFile, copy_data, count_rows, find_data, moved, write_sample
 from launcher.runs.edited_file import Edited, Template, model_of, paths_inside, read_edited, refusals, template_of
 from launcher.runs.preflight import examine
 from launcher.runs.prepare import TEMPLATE_FILE, Prepared, read_gates, require_fit
+from launcher.sizing.memory import OPTIMIZER_BYTES
 from launcher.trainers import get_trainer
 
 SCRIPT = "train.py"
@@ -159,8 +160,10 @@ def prepare_edited(
     if golden is not None:
         metrics_for(golden_rows, parsed, golden)
     request = replace(request, data=_facts(report, rows, plan))
-    memory = estimate_plan_memory(plan, request)
+    sized = _sizeable(plan)
+    memory = estimate_plan_memory(sized, request)
     require_fit(memory, gpu)
+    request = replace(request, overrides={key: getattr(sized, key) for key in SETTINGS})  # what plans it again
     return PreparedEdited(
         request=request,
         plan=plan,
@@ -324,6 +327,11 @@ def _facts(report: DataReport | None, rows: Rows, plan: Plan) -> DataFacts | Non
     if report is None or rows.train is None:
         return None
     return replace(report.facts(), rows=rows.train + (rows.evaluation or 0), eval_rows=rows.evaluation or 0)
+
+
+def _sizeable(plan: Plan) -> Plan:
+    """The plan, with an optimizer that sizing knows: AdamW's two fp32 moments are as much as any other keeps."""
+    return plan if plan.optimizer in OPTIMIZER_BYTES else replace(plan, optimizer="adamw_torch")
 
 
 def _golden(golden: Path | None, edited: Edited) -> tuple[GoldenRow, ...]:

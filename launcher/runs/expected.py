@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from launcher.errors import BadInput
 from launcher.planning.forecast import forecast
 from launcher.runs.prepare import Prepared
 
@@ -13,7 +14,10 @@ def expected(prepared: Prepared, usd_per_hour: float | None = None) -> dict[str,
 
     ``usd_per_hour`` wins over the card's own price.
     """
-    found = forecast(prepared.request, usd_per_hour=usd_per_hour, golden_rows=len(prepared.golden)).to_dict()
+    try:
+        found = forecast(prepared.request, usd_per_hour=usd_per_hour, golden_rows=len(prepared.golden)).to_dict()
+    except BadInput:  # an edited config may choose what ql would not plan; the validator has looked at it
+        found = {"throughput": {"tokens_per_second": None}, **dict.fromkeys(("hours", "hours_by_part", "usd", "price"))}
     memory = prepared.memory
     return {
         "gpu_title": prepared.gpu.title,

@@ -182,6 +182,26 @@ def test_data_is_always_looked_at(folder: Path, tickets: Path) -> None:
         prepared(folder / "config.yaml")
 
 
+def test_speed_and_cost_are_those_of_the_file(folder: Path, tickets: Path) -> None:
+    from launcher.runs.expected import expected
+
+    backend = "unsloth" if (folder / "train.py").exists() else "axolotl"
+    written = prepare(make_request(preset="cpu-tiny", backend=backend), tickets)
+    found = prepared(folder / "config.yaml", data=tickets)
+    assert expected(found) == expected(written)
+
+
+def test_choices_that_ql_would_not_plan_still_launch(foreign: Path) -> None:
+    from launcher.runs.expected import expected
+
+    lines = "optimizer: lion_8bit\nattn_implementation: flash_attention_2\ngradient_checkpointing: offload\n"
+    foreign.write_text(foreign.read_text().replace("bf16: false", "bf16: true") + lines)
+    found = prepared(foreign, preset=None, gpu="a10g")
+    assert found.plan.optimizer == "lion_8bit"
+    assert found.memory.fits
+    assert expected(found)["peak_gib"] > 0
+
+
 def test_golden_rows_in_the_training_data_are_errors(folder: Path, tmp_path: Path) -> None:
     row = json.loads((folder / "data" / "train.jsonl").read_text().splitlines()[0])
     golden = tmp_path / "golden.jsonl"

@@ -68,6 +68,12 @@ UNSLOTH: dict[str, Any] = {
 ROW = '{"messages": [{"role": "user", "content": "Is it on?"}, {"role": "assistant", "content": "Yes."}]}\n'
 
 
+@pytest.fixture(autouse=True)
+def template(tmp_path: Path) -> None:
+    """The chat template that the Unsloth config names."""
+    (tmp_path / "chat_template.jinja").write_text("{{ messages }}")
+
+
 def codes(data: dict[str, Any], folder: Path, **options: Any) -> set[str]:
     found = check_text(yaml.safe_dump(data, sort_keys=False), file=str(folder / "config.yaml"), **options)
     return {finding.code for finding in found}
@@ -127,6 +133,7 @@ def test_a_template_file(tmp_path: Path) -> None:
     (tmp_path / "t.jinja").write_text("{{ messages }}")
     assert codes(named, tmp_path, with_data=True) == set()
     assert codes(named | {"chat_template_jinja": "{{ messages }}"}, tmp_path, with_data=True) == set()
+    assert codes(UNSLOTH | {"chat_template": "u.jinja"}, tmp_path, with_data=True) == {"QL805"}
 
 
 @pytest.mark.parametrize("base", [AXOLOTL, UNSLOTH], ids=["axolotl", "unsloth"])
