@@ -47,6 +47,13 @@ def replace_text(path: Path, text: str) -> None:
     temporary.replace(path)
 
 
+def clear_temporary(folder: Path) -> None:
+    """Remove what `write_atomic` left in ``folder`` when its process was killed. Nobody else may be writing there."""
+    for path in folder.glob(".*.????????"):
+        if path.is_file() and not path.is_symlink():
+            path.unlink(missing_ok=True)
+
+
 def write_json(path: Path, data: Any) -> None:
     """``data`` as indented JSON, atomically. Non-finite numbers are refused (ValueError): they are not JSON."""
     write_atomic(path, json.dumps(data, indent=2, ensure_ascii=False, allow_nan=False) + "\n")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+import secrets
 import signal
 import subprocess
 import sys
@@ -13,16 +14,23 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
+from launcher.backends import keeper
+from launcher.backends.secrets import without_secrets
 from launcher.errors import RunFailed
 
 PR_SET_PDEATHSIG = 1  # prctl(2)
 GRACE = 10.0  # seconds between SIGTERM and SIGKILL
+# Environment variables by which what a child of ours started is known: of all children, and of one.
+KEEPER, CHILD = "QL_KEEPER", "QL_CHILD"
 
 
-def child_environment(**extra: str) -> dict[str, str]:
-    """Our environment for a python of the trainer: nothing imported from the working directory, nothing sent home."""
+def child_environment(extra: Mapping[str, str] | None = None, *, with_secrets: bool = False) -> dict[str, str]:
+    """Our environment for a python of the trainer: nothing imported from the working directory, nothing sent home.
+
+    Tokens and passwords stay here unless they are asked for.
+    """
     return {
-        **os.environ,
+        **(os.environ if with_secrets else without_secrets(os.environ)),
         "PYTHONSAFEPATH": "1",
         "PYTHONUNBUFFERED": "1",
         "AXOLOTL_DO_NOT_TRACK": "1",
@@ -32,7 +40,7 @@ def child_environment(**extra: str) -> dict[str, str]:
         "TOKENIZERS_PARALLELISM": "false",
         # OpenMP's threads spin while they wait: beside any other load, small products then take ten times as long.
         "OMP_WAIT_POLICY": os.environ.get("OMP_WAIT_POLICY", "PASSIVE"),
-        **extra,
+        **(extra or {}),
     }
 
 
@@ -50,6 +58,24 @@ def _dies_with(parent: int) -> Callable[[], None]:
     return ask_the_kernel
 
 
+_keeper_of: tuple[int, str, int] | None = None  # our process id, the mark, and our end of the keeper's pipe
+
+
+def kept() -> str:
+    """The mark of this process's children, once a keeper is there that ends them when we are gone."""
+    global _keeper_of
+    if _keeper_of is None or _keeper_of[0] != os.getpid():
+        mark = secrets.token_hex(8)
+        reading, writing = os.pipe()
+        if sys.platform == "linux":
+            argv = [sys.executable, "-I", "-S", keeper.__file__, f"{KEEPER}={mark}"]
+            actions = [(os.POSIX_SPAWN_DUP2, reading, 0), (os.POSIX_SPAWN_CLOSE, writing)]
+            os.posix_spawn(sys.executable, argv, without_secrets(os.environ), file_actions=actions, setsid=True)
+        os.close(reading)
+        _keeper_of = os.getpid(), mark, writing
+    return _keeper_of[1]
+
+
 @contextmanager
 def child(
     argv: Sequence[str],
@@ -59,14 +85,15 @@ def child(
     stdout: int | IO[Any],
     stderr: int | IO[Any],
 ) -> Iterator[subprocess.Popen[str]]:
-    """Start ``argv`` in a process group of its own; whatever is left of the group when the block ends is stopped.
+    """Start ``argv`` in a process group of its own; whatever it has started is stopped when the block ends.
 
     Raises RunFailed when it cannot be started.
     """
+    mark = secrets.token_hex(8)
     try:
         process = subprocess.Popen(
             argv,
-            env=environment,
+            env={**environment, KEEPER: kept(), CHILD: mark},
             cwd=cwd,
             stdin=subprocess.DEVNULL,
             stdout=stdout,
@@ -84,6 +111,8 @@ def child(
         yield process
     finally:
         stop_group(process)
+        if sys.platform == "linux":
+            keeper.end_marked(f"{CHILD}={mark}")
         if process.stdout is not None:
             process.stdout.close()
 

@@ -15,7 +15,14 @@ class UnslothBackend(Backend):
 
     name = "unsloth"
 
-    def overlay(self, folder: Path, python: str, changes: Mapping[str, Any], track: Sequence[str] = ()) -> Overlay:
+    def overlay(
+        self,
+        folder: Path,
+        python: str,
+        changes: Mapping[str, Any],
+        track: Sequence[str] = (),
+        checkpoint: str | None = None,
+    ) -> Overlay:
         tracked = tracking(track, folder)
         added = {**changes, **tracked.unsloth}
         environment = {"UNSLOTH_COMPILE_LOCATION": str(folder / "trainer" / "unsloth_code"), **tracked.environment}
@@ -23,4 +30,9 @@ class UnslothBackend(Backend):
             write_effective(folder, added, "train.py")
         config = EFFECTIVE if added else "config.yaml"
         command = [python, str(INJECT / "ql_unsloth.py"), "train.py", config]
+        if checkpoint is not None:
+            command += ["--resume", checkpoint]
         return Overlay(added, environment, command)
+
+    def keys_of(self, settings: Mapping[str, Any]) -> dict[str, Any]:
+        return dict(settings)  # our own schema: its keys are the plan's

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from launcher.backends.process import child, child_environment, tail
+from launcher.backends.secrets import redacted_log
 from launcher.errors import BadInput, Problem, QlError, RunFailed, Unreadable
 from launcher.resources import PACKAGE
 
@@ -28,11 +29,14 @@ def call_worker(
     process cannot be started or dies without one. Only the jobs in ONLINE may reach for the hub.
     """
     offline = {} if job in ONLINE else {"HF_HUB_OFFLINE": "1"}
-    with tempfile.NamedTemporaryFile("w", suffix=".json", encoding="utf-8") as handed, log_path.open("a") as log:
+    with (
+        tempfile.NamedTemporaryFile("w", suffix=".json", encoding="utf-8") as handed,
+        redacted_log(log_path) as log,
+    ):
         json.dump(request, handed)
         handed.flush()
         argv = [python, str(PACKAGE / "worker.py"), job, handed.name]
-        environment = child_environment(**offline)
+        environment = child_environment(offline, with_secrets=job in ONLINE)
         with child(argv, environment=environment, stdout=subprocess.PIPE, stderr=log) as process:
             assert process.stdout is not None
             for line in process.stdout:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from launcher.cli.options import json_option, person_settings, plan_options, runs_dir
+from launcher.cli.options import json_option, person_settings, plan_options, repair_options, runs_dir
 
 if TYPE_CHECKING:
     from launcher.runs.prepare import Prepared
@@ -50,6 +50,8 @@ if TYPE_CHECKING:
     "--price", type=click.FloatRange(min=0), metavar="USD", help="What an hour of the card costs; else its known price."
 )
 @click.option("--dry-run", is_flag=True, help="Everything up to the trainer: plan, config, estimate. Needs no GPU.")
+@click.option("--detach", is_flag=True, help="Go on in the background; `ql runs RUN --follow` shows how it goes.")
+@repair_options
 @runs_dir
 @json_option
 def command(
@@ -76,6 +78,11 @@ def command(
     out: Path | None,
     price: float | None,
     dry_run: bool,
+    detach: bool,
+    no_repair: tuple[str, ...],
+    allow_shorter: bool,
+    stall_after: float,
+    stop_within: float,
     runs_dir: Path,
     as_json: bool,
 ) -> None:
@@ -86,31 +93,32 @@ def command(
     Exits 1 when the data, the fit or a gate is bad, 3 when the run cannot start or fails.
     """
     from launcher.runs import launch as runs
+    from launcher.runs.asked import Asked
     from launcher.runs.job import Job, read_job
+    from launcher.runs.repairs import Policy
 
-    asked = read_job(job) if job is not None else Job()
-    chosen = asked.settings | person_settings(settings, compute_dtype, max_steps)
+    written = read_job(job) if job is not None else Job()
+    chosen = written.settings | person_settings(settings, compute_dtype, max_steps)
     if keep is not None:
         chosen["keep"] = keep
-    python = trainer_python or asked.trainer_python or sys.executable
-    prepared = _prepare(
-        config,
-        data or asked.data,
-        python,
-        names={
-            "preset": preset or asked.preset,
-            "gpu": gpu or asked.gpu,
-            "model": model or asked.model,
-            "method": method or asked.method,
-            "backend": backend or asked.backend,
-            "settings": chosen,
-        },
-        checks={
-            "golden": golden or asked.golden,
-            "gates": gates or asked.gates,
-            "allow_overlap": allow_overlap or asked.allow_overlap,
-        },
+    data, golden = data or written.data, golden or written.golden
+    if data is None and config is None:
+        raise click.UsageError("give --data FILE.jsonl, a job file (`ql init` writes one), or --config EDITED.yaml")
+    asked = Asked(
+        data=str(data) if data else None,
+        config=str(config) if config else None,
+        preset=preset or written.preset,
+        gpu=gpu or written.gpu,
+        model=model or written.model,
+        method=method or written.method,
+        backend=backend or written.backend,
+        settings=chosen,
+        golden=str(golden) if golden else None,
+        gates=tuple(gates or written.gates),
+        allow_overlap=allow_overlap or written.allow_overlap,
     )
+    python = trainer_python or written.trainer_python or sys.executable
+    prepared = asked.prepare(python)
     if dry_run:
         _show_dry_run(prepared, runs.dry_run(prepared, price), as_json)
         return
@@ -118,32 +126,22 @@ def command(
         runs_dir=runs_dir,
         out=out,
         trainer_python=python,
-        base_mode=base_mode or asked.base_mode or "dequantized",
-        merge=asked.merge and not no_merge,
-        cap=asked.cap and not no_cap,
-        track=track or asked.track,
+        base_mode=base_mode or written.base_mode or "dequantized",
+        merge=written.merge and not no_merge,
+        cap=written.cap and not no_cap,
+        track=track or written.track,
         usd_per_hour=price,
+        detach=detach,
+        policy=Policy(frozenset(no_repair), allow_shorter, stall_after, stop_within),
+        asked=asked,
     )
     run = _launch(prepared, options)
-    _show_result(run, as_json)
+    if detach:
+        show_detached(run, as_json)
+        return
+    show_result(run, as_json)
     if any(not gate["passed"] for gate in run.data["gates"]):
         sys.exit(1)
-
-
-def _prepare(
-    config: Path | None, data: Path | None, python: str, names: dict[str, Any], checks: dict[str, Any]
-) -> Prepared:
-    """The run that is asked for: planned here, or read back from a config that the person edited."""
-    if config is not None:
-        from launcher.runs.edited import Flags, prepare_edited
-
-        return prepare_edited(config, Flags(trainer_python=python, data=data, **names), **checks)
-    if data is None:
-        raise click.UsageError("give --data FILE.jsonl, a job file (`ql init` writes one), or --config EDITED.yaml")
-    from launcher.planning.request import make_request
-    from launcher.runs.prepare import prepare
-
-    return prepare(make_request(**names), data, **checks)
 
 
 def _launch(prepared: Prepared, options: Any) -> Run:
@@ -155,10 +153,18 @@ def _launch(prepared: Prepared, options: Any) -> Run:
     try:
         return launch(prepared, options, progress)
     except KeyboardInterrupt:
-        progress.note("stopped by Ctrl-C")
+        progress.note("stopped by Ctrl-C; `ql resume` goes on from the last checkpoint")
         sys.exit(130)
     finally:
         progress.close()
+
+
+def show_detached(run: Run, as_json: bool) -> None:
+    if as_json:
+        click.echo(json.dumps({"name": run.path.name, "path": str(run.path)}, indent=2))
+        return
+    click.echo(run.path)
+    click.echo(f"it goes on by itself; `ql runs {run.path} --follow` shows how", err=True)
 
 
 def _show_dry_run(prepared: Prepared, facts: dict[str, Any], as_json: bool) -> None:
@@ -180,7 +186,7 @@ def _show_dry_run(prepared: Prepared, facts: dict[str, Any], as_json: bool) -> N
         click.echo(f"note: {note}", err=True)
 
 
-def _show_result(run: Run, as_json: bool) -> None:
+def show_result(run: Run, as_json: bool) -> None:
     from launcher.cli.runs import describe
     from launcher.runs.summary import summarise
 

@@ -22,6 +22,7 @@ VERBS: dict[str, str] = {
     "export": "Write the trainer's config, ready to edit by hand and to run without ql.",
     "validate": "Check training configs, with the line and the fix; no GPU needed.",
     "launch": "Plan, train, score and merge, in one run directory.",
+    "resume": "Go on with a run that was stopped, failed or killed.",
     "runs": "List runs, or show one.",
     "eval": "Score a finished run against a golden set.",
     "merge": "Merge an adapter into a 16-bit checkpoint.",

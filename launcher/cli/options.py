@@ -79,3 +79,27 @@ def person_settings(settings: tuple[str, ...], compute_dtype: str | None, max_st
     if max_steps is not None:
         parsed["max_steps"] = max_steps
     return parsed
+
+
+def repair_options(function: Callable[..., Any]) -> Callable[..., Any]:
+    """What a run may mend by itself, and how long it waits."""
+    decorators: list[Decorator] = [
+        click.option(
+            "--no-repair",
+            multiple=True,
+            type=click.Choice(["oom-train", "oom-eval", "overflow", "divergence", "stall", "exit", "trial"]),
+            help="Leave this to you, and fail instead; repeatable.",
+        ),
+        click.option("--allow-shorter", is_flag=True, help="Let out of memory halve the sequence length, last of all."),
+        click.option(
+            "--stall-after", type=click.FloatRange(min=1), default=600.0, show_default=True, metavar="SECONDS",
+            help="Least time without a step after which the trainer is started again.",
+        ),
+        click.option(
+            "--stop-within", type=click.FloatRange(min=0), default=90.0, show_default=True, metavar="SECONDS",
+            help="How long a stopped run waits for its checkpoint.",
+        ),
+    ]  # fmt: skip
+    for decorator in reversed(decorators):
+        function = decorator(function)
+    return function

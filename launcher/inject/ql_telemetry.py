@@ -1,11 +1,16 @@
 """Telemetry from inside the trainer: a Trainer callback that writes one JSON line per thing that happened.
 
 This folder is put on the trainer's PYTHONPATH, and nothing else of ql is: it needs only what the trainer has. The
-callback reads and writes files, and looks at the model; it never changes what is computed, and never ends a run: what
-goes wrong in it becomes an ``error`` event.
+callback reads and writes files, and looks at the model; it never changes what is computed, and never ends a run by
+failing: what goes wrong in it becomes an ``error`` event.
 
 ``QL_EVENTS``  the file to append events to; unset, nothing is recorded
-``QL_STOP``    a file that, once it exists, asks for a checkpoint and a clean end after the current step
+``QL_STOP``    a file that, once it exists, asks for a checkpoint and a clean end after the current step; when it says
+               ``now``, an evaluation that was due at that step is left out
+``QL_BEAT``    a file that is touched whenever a piece of work is done: a batch, a step, a checkpoint
+``QL_TRIAL``   set: an evaluation and a checkpoint after the first step of a run
+``QL_WATCH``   what ends the run when it is seen, of ql_watch's kinds, separated by commas
+``QL_LR_WAS``  the learning rate that checkpoints of this run may still hold, where the config now has another
 
 Events have ``event``, ``time`` (Unix seconds) and ``step``. Memory is GiB. A number that is not finite is written as
 null and named in ``nonfinite``.
@@ -26,37 +31,17 @@ from typing import Any
 import torch
 from transformers import TrainerCallback
 
+from ql_checkpoint import seal
+from ql_events import EventLog
 from ql_quantization import describe_quantization
+from ql_rescue import install
+from ql_trial import Trial
+from ql_watch import Watch
 
 GIB = 2**30
 PACKAGES = ("torch", "transformers", "peft", "bitsandbytes", "trl", "accelerate", "axolotl", "unsloth", "unsloth_zoo")
 # Name of a value in the trainer's log -> name in ours.
 LOGGED = {"loss": "loss", "learning_rate": "learning_rate", "grad_norm": "grad_norm"}
-
-
-class EventLog:
-    """Appends events to a file; a failure to write is nobody's problem but ours."""
-
-    def __init__(self, path: str | None) -> None:
-        self.path = path
-
-    def write(self, event: str, **values: Any) -> None:
-        if not self.path:
-            return
-        record: dict[str, Any] = {"event": event, "time": round(time.time(), 3)}
-        nonfinite = []
-        for key, value in values.items():
-            if isinstance(value, float) and not math.isfinite(value):
-                nonfinite.append(key)
-                value = None
-            record[key] = value
-        if nonfinite:
-            record["nonfinite"] = nonfinite
-        try:
-            with Path(self.path).open("a", encoding="utf-8") as stream:
-                stream.write(json.dumps(record) + "\n")
-        except OSError:
-            self.path = None  # a full disk would fail again at every step
 
 
 def guarded(method: Callable[..., None]) -> Callable[..., None]:
@@ -86,6 +71,19 @@ class TelemetryCallback(TrainerCallback):  # type: ignore[misc]
         self.train_began = time.monotonic()
         self.total_tokens = 0
         self.skipped_steps = 0  # by the fp16 loss scaler, whose scale was too high
+        self.step = 0
+        self.beat_file = os.environ.get("QL_BEAT")
+        self.trial = Trial(False)
+        self.watch: Watch | None = None
+        self.ending = False  # a fault was found: nothing of this state is to be kept
+        install(self.events, lambda: self.step)
+
+    def beat(self) -> None:
+        if self.beat_file:
+            try:
+                Path(self.beat_file).touch()
+            except OSError:
+                return
 
     @guarded
     def on_train_begin(self, args: Any, state: Any, control: Any, model: Any = None, **kwargs: Any) -> None:
@@ -101,7 +99,16 @@ class TelemetryCallback(TrainerCallback):  # type: ignore[misc]
         self.train_began = time.monotonic()
         if torch.cuda.is_available():
             torch.cuda.reset_peak_memory_stats()
+        self.step = state.global_step
+        self.trial = Trial(bool(os.environ.get("QL_TRIAL")) and state.global_step == 0)
         model.register_forward_pre_hook(self._count_tokens, with_kwargs=True)
+        kinds = frozenset((os.environ.get("QL_WATCH") or "").split(",")) - {""}
+        if kinds:
+            self.watch = Watch(kinds, bool(args.fp16))
+            self.watch.attach(model)
+        if state.global_step and os.environ.get("QL_LR_WAS"):
+            relearn(args.learning_rate, float(os.environ["QL_LR_WAS"]), kwargs["optimizer"], kwargs["lr_scheduler"])
+        self.beat()
         record = describe_quantization(model, args, installed_versions())
         path = Path(args.output_dir, "quantization.json")
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -125,12 +132,42 @@ class TelemetryCallback(TrainerCallback):  # type: ignore[misc]
             self.began = time.monotonic()
 
     @guarded
+    def on_substep_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        self.beat()
+
+    @guarded
+    def on_prediction_step(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        self.beat()
+
+    @guarded
+    def on_pre_optimizer_step(self, args: Any, state: Any, control: Any, model: Any = None, **kwargs: Any) -> None:
+        if self.watch is not None:
+            self.watch.before_optimizer(model)
+
+    @guarded
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        self.skipped_steps += bool(getattr(kwargs.get("optimizer"), "step_was_skipped", False))
+        self.step = state.global_step
+        self.beat()
+        skipped = bool(getattr(kwargs.get("optimizer"), "step_was_skipped", False))
+        self.skipped_steps += skipped
+        if self.watch is not None and not self.ending:
+            scaler = getattr(kwargs.get("optimizer"), "scaler", None)
+            scale = float(scaler.get_scale()) if skipped and scaler is not None else None
+            found = self.watch.fault(skipped=skipped, scale=scale)
+            if found is not None:
+                self.ending = True
+                self.events.write("fault", step=state.global_step, kind=found[0], evidence=finite(found[1]))
+        if self.ending:
+            control.should_save = control.should_evaluate = False
+            control.should_training_stop = True
+            return
+        self.trial.begin(args, state, control)
         if self.stop_file and not self.stopping and Path(self.stop_file).exists():
             self.stopping = True
             control.should_save = True
             control.should_training_stop = True
+            if Path(self.stop_file).read_text(encoding="utf-8") == "now":
+                control.should_evaluate = False
             self.events.write("stop", step=state.global_step)
 
     @guarded
@@ -163,11 +200,18 @@ class TelemetryCallback(TrainerCallback):  # type: ignore[misc]
             epoch=state.epoch,
             eval_loss=None if loss is None else float(loss),
             seconds=seconds,
+            trial=self.trial.running,
         )
+        self.trial.evaluated(args, metrics)
+        self.beat()
 
     @guarded
     def on_save(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        self.events.write("save", step=state.global_step, checkpoint=f"checkpoint-{state.global_step}")
+        self.trial.end()
+        name = f"checkpoint-{state.global_step}"
+        seal(Path(args.output_dir, name))
+        self.events.write("save", step=state.global_step, checkpoint=name)
+        self.beat()
 
     @guarded
     def on_train_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
@@ -176,7 +220,7 @@ class TelemetryCallback(TrainerCallback):  # type: ignore[misc]
             "train_end",
             step=state.global_step,
             max_steps=state.max_steps,
-            stopped=self.stopping,
+            stopped=self.stopping or self.ending,
             seconds=round(time.monotonic() - self.train_began, 3),
             tokens=self.total_tokens + int(self.tokens),
             skipped_steps=self.skipped_steps,
@@ -184,6 +228,25 @@ class TelemetryCallback(TrainerCallback):  # type: ignore[misc]
             best_checkpoint=Path(best).name if best else None,
             **peak_memory(),
         )
+
+
+def finite(evidence: dict[str, Any]) -> dict[str, Any]:
+    """The same with numbers that JSON does not have as text."""
+    return {key: str(v) if isinstance(v, float) and not math.isfinite(v) else v for key, v in evidence.items()}
+
+
+def relearn(rate: float, before: float, optimizer: Any, scheduler: Any) -> None:
+    """Let a schedule that a checkpoint brought back follow the config's learning rate.
+
+    Each group keeps its share of it; a checkpoint that was written with the new rate is left alone.
+    """
+    if not any(math.isclose(base, before, rel_tol=1e-6) for base in scheduler.base_lrs):
+        return
+    scheduler.base_lrs = [base * rate / before for base in scheduler.base_lrs]
+    for group in optimizer.param_groups:
+        for key in ("lr", "initial_lr"):
+            if key in group:
+                group[key] = group[key] * rate / before
 
 
 def peak_memory() -> dict[str, float]:

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from launcher.backends.base import Events
+from launcher.backends.facts import Events
 from launcher.files import replace_text
 from launcher.runs.events import EVENTS
 from launcher.runs.lock import is_locked

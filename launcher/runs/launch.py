@@ -2,29 +2,26 @@
 
 from __future__ import annotations
 
-import signal
 import sys
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 from launcher import __version__
-from launcher.errors import Problem, RunFailed
 from launcher.files import sha256_file
 from launcher.planning.plan import Plan
-from launcher.runs import preflight, stages
+from launcher.runs import preflight
+from launcher.runs.asked import Asked
+from launcher.runs.detach import start_detached
+from launcher.runs.execute import execute
 from launcher.runs.expected import expected
-from launcher.runs.follow import Recording
 from launcher.runs.lock import locked
 from launcher.runs.observer import Observer
 from launcher.runs.prepare import Prepared
+from launcher.runs.repairs import Policy
 from launcher.runs.run import Run, create_run, new_manifest
 from launcher.trainers import get_trainer
-
-Stage = Callable[[Run, Observer], None]
 
 
 @dataclass(frozen=True)
@@ -39,27 +36,31 @@ class LaunchOptions:
     cap: bool = True
     track: tuple[str, ...] = ()  # names of experiment trackers
     usd_per_hour: float | None = None  # None: the card's own price, where one is known
+    detach: bool = False  # another process runs the stages
+    policy: Policy = field(default_factory=Policy)
+    asked: Asked | None = None  # None: the stage prepare cannot be begun again
 
 
 def launch(prepared: Prepared, options: LaunchOptions, observer: Observer) -> Run:
     """Run every stage. The run comes back finished; a missed gate is for the caller to look at in ``data["gates"]``.
 
-    Raises RunFailed when the run cannot start (then nothing has been written) or a stage fails, Unreadable when the
-    output folder cannot be written. SIGINT raises KeyboardInterrupt, SIGTERM SystemExit(143), once the trainer has
+    With ``options.detach`` another process runs them, and the run comes back as soon as that process has it. Raises
+    RunFailed when the run cannot start (then nothing has been written) or a stage fails, Unreadable when the output
+    folder cannot be written. SIGINT raises KeyboardInterrupt, SIGTERM SystemExit(143), once the trainer has
     been stopped and the manifest says so.
     """
-    environment = preflight.examine(options.trainer_python)
-    fraction, notes = preflight.check_environment(prepared.plan, prepared.gpu, prepared.memory.needed_gib, environment)
+    folder = options.out or options.runs_dir
+    environment = preflight.examine(options.trainer_python, prepared.plan.backend)
+    fraction, notes = preflight.check_start(prepared, environment, folder, merge=options.merge)
     preflight.check_trackers(options.track, environment)
-    preflight.check_base(prepared.plan.base_model)
-    preflight.check_disk(prepared, options.out or options.runs_dir, merge=options.merge)
     run = _create(prepared, options, environment, fraction if options.cap else None, notes)
     for note in run.data["notes"]:
         observer.note(note)
-    with locked(run.path), _sigterm_raises():
-        _run_stages(run, _stages(prepared, options), Recording(run.path, observer))
-        run.data["state"] = "finished"
-        run.save()
+    if options.detach:
+        start_detached(run)
+        return run
+    with locked(run.path):
+        execute(run, observer, prepared)
     return run
 
 
@@ -74,6 +75,7 @@ def _create(
     facts = {
         "ql_version": __version__,
         "plan": prepared.plan.to_dict(),
+        "asked": options.asked and options.asked.to_dict(),
         "estimate": expected(prepared, options.usd_per_hour),
         "max_position_embeddings": prepared.request.model.max_position_embeddings,
         "model_facts": {
@@ -94,7 +96,10 @@ def _create(
         "memory_fraction": fraction,
         "overlay": prepared.overlay,
         "track": list(options.track),
+        "repair_policy": options.policy.to_dict(),
+        "changes": {},
         "base_mode": options.base_mode,
+        "merge_wanted": options.merge,
         "base_folder": None,
         "notes": list(notes) + _notes(prepared),
         "gates": [],
@@ -114,59 +119,6 @@ def _notes(prepared: Prepared) -> list[str]:
     if prepared.plan.eval_fraction == 0:
         notes.append("eval_fraction is 0: there is no evaluation loss")
     return notes
-
-
-def _stages(prepared: Prepared, options: LaunchOptions) -> dict[str, Stage | str]:
-    """Each stage's function, or why it is skipped."""
-
-    def prepare(run: Run, observer: Observer) -> None:
-        run.data["base_folder"] = preflight.fetch_base(
-            options.trainer_python, prepared.plan.base_model, run.path / "prepare.log"
-        )
-        run.data["data"].update(prepared.write(run.path))
-
-    no_merge = "asked for with --no-merge"
-    return {
-        "prepare": prepare,
-        "train": stages.train,
-        "evaluate": stages.evaluate if prepared.golden_path else "no golden set",
-        "merge": stages.merge if options.merge else no_merge,
-        "verify": stages.verify if options.merge else no_merge,
-        "report": stages.report,
-    }
-
-
-def _run_stages(run: Run, todo: dict[str, Stage | str], observer: Observer) -> None:
-    for name, stage in todo.items():
-        if isinstance(stage, str):
-            run.skip(name, stage)
-            observer.stage(name, "skipped", stage)
-            continue
-        observer.stage(name, "running")
-        try:
-            with run.running(name):
-                stage(run, observer)
-        except RunFailed as error:
-            observer.stage(name, "failed")
-            raise RunFailed([*error.problems, Problem(f"the run's files are in {run.path}")]) from error
-        except BaseException:
-            observer.stage(name, run.stage(name)["state"])
-            raise
-        observer.stage(name, "done")
-
-
-@contextmanager
-def _sigterm_raises() -> Iterator[None]:
-    """SIGTERM (a spot instance taken back) unwinds the stages like Ctrl-C does, and exits with 143."""
-
-    def stop(_number: int, _frame: FrameType | None) -> None:
-        raise SystemExit(143)
-
-    before = signal.signal(signal.SIGTERM, stop)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
 
 
 def dry_run(prepared: Prepared, usd_per_hour: float | None = None) -> dict[str, Any]:

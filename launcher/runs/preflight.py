@@ -27,7 +27,7 @@ OLDEST_TRACKIO = (0, 21)
 NEEDED = ("torch", "transformers", "peft", "bitsandbytes", "safetensors", "accelerate")
 
 
-def examine(python: str) -> dict[str, Any]:
+def examine(python: str, backend: str | None = None) -> dict[str, Any]:
     """What the trainer's python has: versions, CUDA devices, host memory and disk, in GiB.
 
     Raises RunFailed when that python cannot be run.
@@ -40,6 +40,16 @@ def examine(python: str) -> dict[str, Any]:
     facts["disk_free_gib"] = round(shutil.disk_usage(Path.cwd()).free / GIB, 2)
     facts["advice"] = [f"{name} is missing: {how}" for name, how in INSTALL.items() if not versions.get(name)]
     return facts
+
+
+def check_start(
+    prepared: Prepared, facts: Mapping[str, Any], folder: Path, *, merge: bool
+) -> tuple[float | None, list[str]]:
+    """All that must hold before a run writes anything; what `check_environment` returns."""
+    found = check_environment(prepared.plan, prepared.gpu, prepared.memory.needed_gib, facts)
+    check_base(prepared.plan.base_model)
+    check_disk(prepared, folder, merge=merge)
+    return found
 
 
 def check_environment(

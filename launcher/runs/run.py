@@ -12,8 +12,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from launcher.backends.secrets import redact
 from launcher.errors import Unreadable
-from launcher.files import write_json
+from launcher.files import write_atomic
 from launcher.runs.events import append_event
 
 MANIFEST = "run.json"
@@ -42,8 +43,8 @@ class Run:
 
     @property
     def plan(self) -> dict[str, Any]:
-        plan: dict[str, Any] = self.data["plan"]
-        return plan
+        """The plan as it holds now: with what repairs have changed, which ``data["plan"]`` is without."""
+        return {**self.data["plan"], **(self.data.get("changes") or {})}
 
     @property
     def trainer_python(self) -> str:
@@ -51,7 +52,9 @@ class Run:
         return python
 
     def save(self) -> None:
-        write_json(self.path / MANIFEST, self.data)
+        """Replace run.json, durably. Tokens that found their way into a message do not find theirs into the file."""
+        text = json.dumps(self.data, indent=2, ensure_ascii=False, allow_nan=False)
+        write_atomic(self.path / MANIFEST, redact(text) + "\n")
 
     def stage(self, name: str) -> dict[str, Any]:
         found: dict[str, Any] = next(stage for stage in self.data["stages"] if stage["name"] == name)
@@ -89,8 +92,9 @@ class Run:
         """Record a stage's start, end, duration and result; a stage that raises is recorded as failed or stopped."""
         stage = self.stage(name)
         stage.update(state="running", started=now())
+        stage.pop("error", None)
         self.save()
-        begin = time.monotonic()
+        begin, before = time.monotonic(), stage.get("seconds") or 0.0
         try:
             yield stage
         except BaseException as error:
@@ -101,7 +105,7 @@ class Run:
         else:
             stage["state"] = "done"
         finally:
-            stage["seconds"] = round(time.monotonic() - begin, 3)
+            stage["seconds"] = round(before + time.monotonic() - begin, 3)
             self.save()
 
 

@@ -8,7 +8,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from launcher.backends import get_backend
 from launcher.backends.workers import call_worker
 from launcher.errors import RunFailed
 from launcher.golden.evaluate import evaluate as evaluate_golden
@@ -21,6 +20,8 @@ from launcher.runs.observer import Observer
 from launcher.runs.reporting import write_report
 from launcher.runs.run import Run
 from launcher.runs.summary import curve_of
+from launcher.runs.training import train_to_the_end
+from launcher.runs.what_fits import what_fits
 
 Call = Callable[[str, dict[str, Any]], dict[str, Any]]
 
@@ -37,19 +38,15 @@ def worker(run: Run, stage: str, observer: Observer) -> Call:
 
 
 def train(run: Run, observer: Observer) -> None:
-    """Run the trainer to its end and put its adapter into adapter/."""
-    backend = get_backend(run.plan["backend"])
-    outcome = backend.train(
-        run.path,
-        python=run.trainer_python,
-        memory_fraction=run.data["memory_fraction"],
-        on_event=observer.telemetry,
-        changes=run.data.get("overlay", {}),
-        track=run.data.get("track", ()),
-    )
-    run.data["training"] = outcome
-    record = run.path / "trainer" / "quantization.json"
-    run.data["quantization"] = json.loads(record.read_text(encoding="utf-8")) if record.is_file() else None
+    """Run the trainer to its end and put its adapter into adapter/.
+
+    The trainer's end is recorded by itself: what comes after it does not cost a second training.
+    """
+    if not run.data.get("training"):
+        run.data["training"] = train_to_the_end(run, observer, partial(what_fits, run))
+        record = run.path / "trainer" / "quantization.json"
+        run.data["quantization"] = json.loads(record.read_text(encoding="utf-8")) if record.is_file() else None
+        run.save()
     dtype = run.plan["compute_dtype"]
     worker(run, "train", observer)(
         "adapter",
@@ -133,7 +130,7 @@ def _score(run: Run, subjects: list[str], call: Call) -> None:
         conversational=conversational,
     )
     run.data.setdefault("golden_scores", {}).update(result.scores)
-    run.data["notes"] += result.notes
+    run.data["notes"] += [note for note in result.notes if note not in run.data["notes"]]
 
 
 def _template(run: Run) -> str | None:

@@ -43,8 +43,18 @@ class Script(Backend):
     def __init__(self, body: str) -> None:
         self.body = body
 
-    def overlay(self, folder: Path, python: str, changes: Mapping[str, Any], track: Sequence[str] = ()) -> Overlay:
+    def overlay(
+        self,
+        folder: Path,
+        python: str,
+        changes: Mapping[str, Any],
+        track: Sequence[str] = (),
+        checkpoint: str | None = None,
+    ) -> Overlay:
         return Overlay({"added": 1}, {"SCRIPT": "yes"}, [python, "-c", HEAD + self.body])
+
+    def keys_of(self, settings: Mapping[str, Any]) -> dict[str, Any]:
+        return dict(settings)
 
 
 def run(folder: Path, body: str, *, fraction: float | None = None) -> tuple[dict[str, Any], list[dict[str, Any]]]:

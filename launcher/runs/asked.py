@@ -1,0 +1,73 @@
+"""What the person asked for, as it is kept in the manifest: enough to prepare the run again after a crash."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from launcher.planning.request import Request, make_request
+from launcher.runs.prepare import Prepared, prepare
+
+
+@dataclass(frozen=True)
+class Asked:
+    """The flags of `ql launch` that decide the plan and its inputs."""
+
+    data: str | None
+    config: str | None = None
+    preset: str | None = None
+    gpu: str | None = None
+    model: str | None = None
+    method: str | None = None
+    backend: str | None = None
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    golden: str | None = None
+    gates: tuple[str, ...] = ()
+    allow_overlap: bool = False
+
+    def request(self) -> Request:
+        return make_request(
+            preset=self.preset,
+            gpu=self.gpu,
+            model=self.model,
+            method=self.method,
+            backend=self.backend,
+            settings=self.settings,
+        )
+
+    def prepare(self, trainer_python: str) -> Prepared:
+        """Decide and check: a run planned here, or one read back from a config that the person edited.
+
+        Raises what `launcher.runs.prepare.prepare` and `launcher.runs.edited.prepare_edited` raise.
+        """
+        golden = Path(self.golden) if self.golden else None
+        if self.config is not None:
+            from launcher.runs.edited import Flags, prepare_edited
+
+            flags = Flags(
+                trainer_python=trainer_python,
+                preset=self.preset,
+                gpu=self.gpu,
+                model=self.model,
+                method=self.method,
+                backend=self.backend,
+                settings=self.settings,
+                data=Path(self.data) if self.data else None,
+            )
+            config = Path(self.config)
+            return prepare_edited(config, flags, golden=golden, gates=self.gates, allow_overlap=self.allow_overlap)
+        assert self.data is not None
+        return prepare(
+            self.request(), Path(self.data), golden=golden, gates=self.gates, allow_overlap=self.allow_overlap
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-ready; files by their absolute paths, since a run may be resumed from another folder."""
+        data = {**asdict(self), "gates": list(self.gates), "settings": dict(self.settings)}
+        return data | {key: str(Path(data[key]).absolute()) for key in ("data", "config", "golden") if data[key]}
+
+    @staticmethod
+    def from_dict(data: Mapping[str, Any]) -> Asked:
+        return Asked(**{**data, "gates": tuple(data.get("gates") or ())})

@@ -1,0 +1,52 @@
+"""Start a process that works on a run and does not end with this one: `ql launch --detach`."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from launcher.backends.process import tail
+from launcher.errors import RunFailed
+from launcher.runs.lock import is_locked
+from launcher.runs.run import Run, open_run
+
+LOG = "launch.log"
+WAIT = 60.0  # seconds for the new process to take the run
+POLL = 0.1
+
+
+def start_detached(run: Run, more: Sequence[str] = ()) -> int:
+    """Let another process, in a session of its own, resume the run; its process id, once it holds the run.
+
+    Its output goes to launch.log. Raises RunFailed when it ends before it has begun.
+    """
+    with (run.path / LOG).open("a") as log:
+        process = subprocess.Popen(
+            [*_ourselves(), "resume", str(run.path), *more],
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+            env={**os.environ, "NO_COLOR": "1"},
+        )
+    deadline = time.monotonic() + WAIT
+    before = run.data
+    while not is_locked(run.path) and open_run(run.path).data == before:
+        if process.poll() is not None or time.monotonic() > deadline:
+            last = tail(run.path / LOG, 3)
+            raise RunFailed(f"the detached process did not begin: {' '.join(last) or 'no output'}")
+        time.sleep(POLL)
+    process.returncode = 0  # it is not ours any more: nothing is to wait for it, or warn that nobody did
+    return process.pid
+
+
+def _ourselves() -> list[str]:
+    """The command line that this process was started with, up to its first argument."""
+    started = sys.argv[0]
+    if started.endswith("__main__.py") or not Path(started).is_file():
+        return [sys.executable, "-m", "launcher"]
+    return [sys.executable, str(Path(started).absolute())]

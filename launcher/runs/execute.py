@@ -1,0 +1,117 @@
+"""Run the stages that are not done yet, in their order, each recorded before the next begins."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+
+from launcher.errors import Problem, QlError, RunFailed
+from launcher.files import clear_temporary
+from launcher.runs import preflight, stages
+from launcher.runs.asked import Asked
+from launcher.runs.events import mend_events
+from launcher.runs.follow import Recording
+from launcher.runs.inputs import fingerprint
+from launcher.runs.observer import Observer
+from launcher.runs.prepare import Prepared
+from launcher.runs.run import Run
+from launcher.runs.signals import stopped_by_signals
+
+Stage = Callable[[Run, Observer], None]
+NO_MERGE = "asked for with --no-merge"
+
+
+def execute(run: Run, observer: Observer, prepared: Prepared | None = None) -> None:
+    """Bring the run to its end. The caller holds its lock.
+
+    ``prepared`` saves preparing it a second time. Raises as `launcher.runs.launch.launch` does.
+    """
+    recording = Recording(run.path, observer)
+    clear_temporary(run.path)
+    mend_events(run.path)
+    with stopped_by_signals(recording.note):
+        run.data["state"] = "running"
+        run.save()
+        try:
+            _all_stages(run, recording, prepared)
+        except (KeyboardInterrupt, SystemExit):
+            if run.data["state"] == "running":  # between two stages
+                run.data["state"] = "stopped"
+                run.save()
+            raise
+        run.data["state"] = "finished"
+        run.save()
+
+
+def _all_stages(run: Run, observer: Observer, prepared: Prepared | None) -> None:
+    for name, stage in _stages(run, prepared).items():
+        if run.stage(name)["state"] in ("done", "skipped"):
+            continue
+        if isinstance(stage, str):
+            run.skip(name, stage)
+            observer.stage(name, "skipped", stage)
+        else:
+            _run_stage(run, name, stage, observer)
+
+
+def first_unfinished(run: Run) -> str | None:
+    """The stage that a resume goes on with; None when the run is finished."""
+    return next((stage["name"] for stage in run.data["stages"] if stage["state"] not in ("done", "skipped")), None)
+
+
+def _stages(run: Run, prepared: Prepared | None) -> dict[str, Stage | str]:
+    """Each stage's function, or why it is skipped."""
+    merge = run.data.get("merge_wanted", True)
+    return {
+        "prepare": partial(_prepare, prepared=prepared),
+        "train": stages.train,
+        "evaluate": stages.evaluate if run.data.get("golden") else "no golden set",
+        "merge": stages.merge if merge else NO_MERGE,
+        "verify": stages.verify if merge else NO_MERGE,
+        "report": stages.report,
+    }
+
+
+def _prepare(run: Run, observer: Observer, *, prepared: Prepared | None) -> None:
+    """The base on this machine, the trainer's files and its data in the run, and the hashes of all that."""
+    again = prepared or _prepare_again(run)
+    base = preflight.fetch_base(run.trainer_python, again.plan.base_model, run.path / "prepare.log")
+    preflight.check_base(base)
+    run.data["base_folder"] = base
+    run.data["data"].update(again.write(run.path))
+    run.data["inputs"] = fingerprint(run)
+
+
+def _prepare_again(run: Run) -> Prepared:
+    """Prepare the run from what was asked for. Raises RunFailed when another plan would come of it."""
+    if not run.data.get("asked"):
+        raise RunFailed(f"{run.path.name} was stopped while it was prepared", hint="start it again with `ql launch`")
+    prepared = Asked.from_dict(run.data["asked"]).prepare(run.trainer_python)
+    now, then = prepared.plan.to_dict(), run.data["plan"]
+    different = [key for key in then if key != "reasons" and now.get(key) != then[key]]
+    if different:
+        shown = ", ".join(f"{key} {then[key]} would be {now.get(key)}" for key in different)
+        raise RunFailed(f"the plan would be another one now: {shown}", hint="start it again with `ql launch`")
+    return prepared
+
+
+def _run_stage(run: Run, name: str, stage: Stage, observer: Observer) -> None:
+    observer.stage(name, "running")
+    try:
+        with run.running(name):
+            stage(run, observer)
+    except QlError as error:
+        observer.stage(name, "failed")
+        raise RunFailed([*error.problems, *_where(run)]) from error
+    except OSError as error:  # a full disk, most likely
+        observer.stage(name, "failed")
+        said = f"{name}: {error.strerror or error}" + (f": {error.filename}" if error.filename else "")
+        raise RunFailed([Problem(said, hint="make room, or mend what it says"), *_where(run)]) from error
+    except BaseException:
+        observer.stage(name, run.stage(name)["state"])
+        raise
+    observer.stage(name, "done")
+
+
+def _where(run: Run) -> list[Problem]:
+    return [Problem(f"the run's files are in {run.path}", hint=f"ql resume {run.path} goes on from there")]

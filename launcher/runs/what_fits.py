@@ -1,0 +1,38 @@
+"""What would have fitted the card, for a training that did not."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from launcher.errors import QlError
+from launcher.planning.estimate import estimate_plan_memory
+from launcher.runs.asked import Asked
+from launcher.runs.repairs import LENGTH_STEP, SHORTEST
+from launcher.runs.resume_plan import plan_of
+from launcher.runs.run import Run
+
+MARGIN = 0.85  # of what the estimate gives for the run that did not fit: it was too low there
+
+
+def what_fits(run: Run) -> str | None:
+    """A sentence with the longest sequence length that the estimate holds possible; None when nothing can be said."""
+    if not run.data.get("asked"):
+        return None
+    try:
+        plan = plan_of(run.plan)
+        request = Asked.from_dict(run.data["asked"]).request()
+        here = estimate_plan_memory(plan, request)
+        budget = here.budget_gib
+        limit = MARGIN * min(here.needed_gib, here.needed_gib if budget is None else budget)
+        length = plan.sequence_len // 2 // LENGTH_STEP * LENGTH_STEP
+        while length >= SHORTEST:
+            needed = estimate_plan_memory(replace(plan, sequence_len=length), request).needed_gib
+            if needed <= limit:
+                return (
+                    f"by the estimate, --set sequence_len={length} needs {needed:.1f} GiB where this run was thought "
+                    f"to need {here.needed_gib:.1f}; --allow-shorter lets a run take that step by itself"
+                )
+            length = length // 2 // LENGTH_STEP * LENGTH_STEP
+    except QlError:
+        return None
+    return "no shorter sequence length helps: a smaller --model, --method qlora, or a larger card"
