@@ -33,18 +33,26 @@ OFF = {
     "UNSLOTH_DISABLE_STATISTICS": "1",
     "OMP_NUM_THREADS": "1",  # sums are taken in one order, so that two runs can be compared bit for bit
 }
-# An editable install of ql would be found anywhere: this makes importing it an error.
-WITHOUT_QL = "import runpy, sys; sys.modules['launcher'] = None; sys.argv[:] = sys.argv[1:]; "
-# The preset switches gradient checkpointing off, which a trainer may not hear: this makes recomputing an error.
-WITHOUT_QL += "import torch.utils.checkpoint as recompute; recompute.checkpoint = None; "
+# An editable install of ql would be found anywhere: importing it is made an error. So is recomputing a layer, which
+# the preset switches off: a trainer may not hear that. (What is checkpointed beside layers are the chunks of a loss.)
+GUARD = """
+import runpy, sys, torch.utils.checkpoint
+sys.modules["launcher"] = None
+sys.argv[:] = sys.argv[1:]
+checkpoint = torch.utils.checkpoint.checkpoint
+def no_layer(function, *arguments, **options):
+    assert not hasattr(function, "func"), f"recomputes {function.func}"
+    return checkpoint(function, *arguments, **options)
+torch.utils.checkpoint.checkpoint = no_layer
+"""
 # Bare Axolotl draws the adapter's first weights unseeded: two of its runs differ. A launched run seeds them.
-SEEDED = "import torch; torch.manual_seed(42); "
+SEEDED = "torch.manual_seed(42)\n"
 BARE = {
     "axolotl": (
-        WITHOUT_QL + SEEDED + "runpy.run_module('axolotl.cli.main', run_name='__main__')",
+        GUARD + SEEDED + "runpy.run_module('axolotl.cli.main', run_name='__main__')",
         ["axolotl", "train", "config.yaml", "--launcher", "python"],
     ),
-    "unsloth": (WITHOUT_QL + "runpy.run_path('train.py', run_name='__main__')", ["train.py", "config.yaml"]),
+    "unsloth": (GUARD + "runpy.run_path('train.py', run_name='__main__')", ["train.py", "config.yaml"]),
 }
 
 
