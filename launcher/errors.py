@@ -6,7 +6,6 @@ Exit codes: 1 the thing checked is bad, 2 usage or unreadable input, 3 the run c
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -65,6 +64,8 @@ class RunFailed(QlError):
 
 def nearest(word: str, known: Sequence[str]) -> str | None:
     """The known word most like `word`, or None when nothing is close."""
+    import difflib  # slow to import, and most runs of ql misspell nothing
+
     close = difflib.get_close_matches(word, known, n=1, cutoff=0.5)
     return close[0] if close else None
 

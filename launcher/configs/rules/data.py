@@ -88,6 +88,8 @@ def rows_do_not_match(c: Config) -> Iterator[Hit]:
 
     The trainer stops with a KeyError in the middle of tokenising.
     """
+    if c.folder is None:
+        return
     from launcher.data.read import read_lines
 
     for file in data_files(c):
@@ -106,6 +108,8 @@ def rows_that_are_not_json(c: Config) -> Iterator[Hit]:
 
     One of them stops the whole data set. `ql check` lists them all.
     """
+    if c.folder is None:
+        return
     from launcher.data.read import read_lines
 
     for file in data_files(c):
@@ -125,12 +129,12 @@ def golden_rows_in_training(c: Config) -> Iterator[Hit]:
 
     The model has seen the answers: the score measures memory.
     """
+    if c.golden is None:
+        return
     from launcher.data.formats import BadRow, format_of, normalise
     from launcher.data.golden import GoldenInputs
     from launcher.data.read import read_lines
 
-    if c.golden is None:
-        return
     golden = GoldenInputs(c.golden)
     for file in data_files(c):
         if file.key[0] not in ("datasets", "train_file") or not file.path.is_file() or not file.is_json:
