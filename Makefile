@@ -1,4 +1,5 @@
 # make demo    fine-tune, score and merge a tiny model on this machine's CPU (BACKEND=unsloth for the other trainer)
+# make docs    the site, in build/site; make references makes its generated pages and shown outputs again
 # make test    all tests but the slow ones; both targets make .venv when it is not there
 PYTHON  ?= python3
 VENV    ?= .venv
@@ -7,7 +8,7 @@ BIN     := $(VENV)/bin
 # Two compiles of bytecode cost more than the training of the demo: do it once, at installation.
 STAMP   := $(VENV)/.installed
 
-.PHONY: demo test check lint test-slow lock schemas clean
+.PHONY: demo test docs references check lint test-slow lock schemas clean
 
 demo: $(STAMP)
 	$(BIN)/ql launch --preset cpu-tiny --data examples/tickets.jsonl --golden examples/golden.jsonl \
@@ -15,6 +16,14 @@ demo: $(STAMP)
 
 test: $(STAMP)
 	$(BIN)/python -m pytest -m "not slow"
+
+docs: $(STAMP)
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --quiet
+
+# SLOW=--slow also runs the blocks that train the tiny model.
+references: $(STAMP)
+	$(BIN)/python scripts/make_rules_doc.py
+	$(BIN)/python scripts/make_references.py $(SLOW)
 
 check: lint test
 

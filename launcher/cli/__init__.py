@@ -1,0 +1,1 @@
+"""What a person types: one thin module for each verb, loaded when it is used."""

@@ -1,0 +1,1 @@
+"""Golden sets: prompts with right answers, generated, scored, and held against gates."""

@@ -1,0 +1,1 @@
+"""What is shown of a run: report.html and the model card, from the manifest alone."""

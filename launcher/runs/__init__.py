@@ -1,0 +1,1 @@
+"""A run on disk: prepared, checked, staged, supervised, recorded."""

@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from manifests import finished_run
-from standin_hub import COMMIT, Hub, refuse_card, standin_hub
 
 from launcher.runs.run import Run, open_run
+from manifests import finished_run
+from standin_hub import COMMIT, Hub, refuse_card, standin_hub
 
 pytest.importorskip("huggingface_hub")
 TOKEN = "hf_" + "SecretSecretSecret"  # in two parts: scanners look for such strings

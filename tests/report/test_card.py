@@ -6,11 +6,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from manifests import SCORES, finished_run
 
 from launcher.catalog import list_presets
 from launcher.report.card import HUB_LICENSES, render_card
 from launcher.runs.cards import write_cards
+from manifests import SCORES, finished_run
 
 
 def card_of(path: Path) -> Any:

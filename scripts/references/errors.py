@@ -1,0 +1,119 @@
+"""docs/reference/errors.md: what `ql` says when something is wrong, read off the source with its hints.
+
+Every error of ql is a `Problem`, or one of three exceptions, each with its exit code (launcher/errors.py). Their texts
+are literals, so the source is the list.
+"""
+
+from __future__ import annotations
+
+import ast
+from dataclasses import dataclass
+from pathlib import Path
+
+from references.text import cell, page, table
+
+ROOT = Path(__file__).resolve().parents[2]
+CODES = {"BadInput": 1, "Unreadable": 2, "UsageError": 2, "RunFailed": 3}
+TITLES = {
+    1: "Exit code 1: the thing checked is bad",
+    2: "Exit code 2: wrong usage, or an input that cannot be read",
+    3: "Exit code 3: the run could not start, or a stage of it failed",
+    0: "Said together with others, under the exit code of what was checked",
+}
+HOLE = "…"
+
+
+@dataclass(frozen=True, order=True)
+class Message:
+    """A text with its hint; what the program fills in is an ellipsis."""
+
+    text: str
+    hint: str
+    module: str
+
+
+def errors_page() -> str:
+    found: dict[int, set[Message]] = {code: set() for code in TITLES}
+    for path in sorted((ROOT / "launcher").rglob("*.py")):
+        for code, message in messages(path):
+            found[code].add(message)
+    intro = [
+        "Each error is one line with the file, the line and the value where there are any, then what would be right.",
+        "`…` stands for what the program fills in. Findings of `ql validate` have codes of their own:",
+        "[the rules](../rules.md). What a trainer's log says: [troubleshooting](../troubleshooting.md).",
+    ]
+    parts = [
+        [f"## {title}", "", *table(("message", "what to do", "said by"), _rows(found[code]))]
+        for code, title in TITLES.items()
+    ]
+    return page("Errors", "the program's source", intro, *parts)
+
+
+def _rows(found: set[Message]) -> list[tuple[str, str, str]]:
+    """One row for each text and hint, with all modules that say it."""
+    modules: dict[tuple[str, str], list[str]] = {}
+    for one in sorted(found, key=lambda one: (one.text.lower(), one.text, one.hint, one.module)):
+        modules.setdefault((one.text, one.hint), []).append(f"`{one.module.removeprefix('launcher/')}`")
+    return [(text, hint, ", ".join(said_by)) for (text, hint), said_by in modules.items()]
+
+
+def messages(path: Path) -> list[tuple[int, Message]]:
+    """(exit code, message) of every error that a module makes; code 0 where a Problem is collected for later."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    names = _assignments(tree)
+    module = path.relative_to(ROOT).as_posix()
+    found = []
+    inside: set[ast.AST] = set()
+    for call in (node for node in ast.walk(tree) if isinstance(node, ast.Call)):
+        name = _name(call)
+        if name in CODES:
+            for part in ast.walk(call):
+                if isinstance(part, ast.Call) and _name(part) == "Problem":
+                    inside.add(part)
+                    found.append((CODES[name], part))
+            found.append((CODES[name], call))
+        elif name == "Problem" and call not in inside:
+            found.append((0, call))
+    out = []
+    for code, call in found:
+        text = _text(call.args[0], names) if call.args else ""
+        if text and call.args and not _is_problem(call.args[0]):
+            hint = next((_text(key.value, names) for key in call.keywords if key.arg == "hint"), "")
+            out.append((code, Message(cell(text), cell(hint), module)))
+    return out
+
+
+def _name(call: ast.Call) -> str:
+    function = call.func
+    return (
+        function.attr if isinstance(function, ast.Attribute) else function.id if isinstance(function, ast.Name) else ""
+    )
+
+
+def _is_problem(node: ast.expr) -> bool:
+    return isinstance(node, ast.Call) and _name(node) == "Problem"
+
+
+def _assignments(tree: ast.AST) -> dict[str, ast.expr]:
+    """Names that are assigned a text once: `message = f"..."` just before it is used."""
+    found: dict[str, ast.expr] = {}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Assign) and len(node.targets) == 1 and isinstance(node.targets[0], ast.Name):
+            found[node.targets[0].id] = node.value
+    return found
+
+
+def _text(node: ast.expr, names: dict[str, ast.expr], depth: int = 0) -> str:
+    """The text of a literal, with an ellipsis for what is filled in; empty when it is no text."""
+    if isinstance(node, ast.Constant):
+        return node.value if isinstance(node.value, str) else ""
+    if isinstance(node, ast.JoinedStr):
+        return "".join(part.value if isinstance(part, ast.Constant) else HOLE for part in node.values)
+    if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Add):
+        left, right = _text(node.left, names, depth), _text(node.right, names, depth)
+        return f"{left or HOLE}{right or HOLE}" if left or right else ""
+    if isinstance(node, ast.IfExp):
+        return _text(node.body, names, depth) or _text(node.orelse, names, depth)
+    if isinstance(node, ast.Name) and depth < 3 and node.id in names:
+        return _text(names[node.id], names, depth + 1)
+    return ""

@@ -1,0 +1,57 @@
+"""The pages that are made from the program are what the program says now."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("matplotlib")
+from make_references import ROOT, out_of_date, wanted
+from references.commands import commands_page
+from references.errors import CODES, errors_page, messages
+from references.schemas import schemas_page
+
+
+def test_every_generated_page_is_up_to_date() -> None:
+    found = out_of_date(wanted())
+    assert not found, "run `make references`\n" + "\n".join(found)
+
+
+def test_every_verb_and_option_is_in_the_reference() -> None:
+    from launcher.cli.main import VERBS, main
+
+    page = commands_page()
+    for verb in VERBS:
+        section = page.partition(f"\n## ql {verb}\n")[2].partition("\n## ")[0]
+        command = main.get_command(None, verb)  # type: ignore[arg-type]
+        assert command is not None
+        for parameter in command.params:
+            for name in parameter.opts if parameter.param_type_name == "option" else ():
+                assert f"`{name}`" in section, f"{verb} {name}"
+
+
+def test_every_key_of_every_schema_is_in_the_reference() -> None:
+    page = schemas_page()
+    for path in (ROOT / "schemas").glob("*.json"):
+        assert path.name in page
+        if not path.name.startswith("axolotl-"):
+            section = page.partition(f"\n## {path.name}\n")[2].partition("\n## ")[0]
+            for key in json.loads(path.read_text(encoding="utf-8")).get("properties", {}):
+                assert f"`{key}`" in section, f"{path.name}: {key}"
+
+
+def test_errors_are_read_off_the_source(tmp_path: Path) -> None:
+    module = ROOT / "launcher" / "runs" / "pushing.py"
+    found = {message.text: (code, message.hint) for code, message in messages(module)}
+    assert found["gate … missed: …"] == (0, "")
+    assert found["not uploaded"][1].startswith("--missed-gates")
+    text = next(text for text in found if text.endswith("has no …/"))
+    assert found[text][0] == 3
+    page = errors_page()
+    assert page.count("\n## ") == 4
+    for name in CODES:
+        assert name != "RunFailed" or "Exit code 3" in page
+    assert len(re.findall(r"^\| ", page, re.MULTILINE)) > 150
