@@ -10,11 +10,12 @@ from typing import Any
 
 import click
 
+from launcher.cli import complete
 from launcher.cli.options import json_option, runs_dir
 
 
 @click.command()
-@click.argument("run")
+@click.argument("run", shell_complete=complete.runs)
 @click.option("--golden", type=click.Path(path_type=Path), required=True, help="Golden set, JSONL.")
 @click.option("--gate", "gates", multiple=True, metavar="EXPR", help='Such as "exact_match>=base"; repeatable.')
 @click.option(

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from launcher.cli import complete
 from launcher.cli.options import json_option, runs_dir
 
 if TYPE_CHECKING:
@@ -31,7 +32,7 @@ SAMPLES = (
 
 
 @click.command()
-@click.argument("run", required=False, metavar="[RUN]")
+@click.argument("run", required=False, metavar="[RUN]", shell_complete=complete.runs)
 @click.option("--base", type=click.Path(path_type=Path), help="The base model's folder; of RUN: the one it trained on.")
 @click.option("--adapter", type=click.Path(path_type=Path), help="The adapter's folder; of RUN: the one it trained.")
 @click.option("--out", type=click.Path(path_type=Path), help="Where the merged model goes; of RUN: its merged/.")

@@ -7,19 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import click
-from click.shell_completion import CompletionItem
+
+from launcher.cli import complete
 
 Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
-
-
-def _complete(kind: str) -> Callable[[click.Context, click.Parameter, str], list[CompletionItem]]:
-    def items(_ctx: click.Context, _param: click.Parameter, incomplete: str) -> list[CompletionItem]:
-        from launcher import catalog
-
-        names: list[str] = getattr(catalog, f"list_{kind}s")()
-        return [CompletionItem(name) for name in names if name.startswith(incomplete)]
-
-    return items
 
 
 def plan_options(
@@ -28,13 +19,13 @@ def plan_options(
     """What names a run to plan: preset, or card and model; method, trainer, and single values."""
     decorators: list[Decorator] = [
         click.option(
-            "--preset", metavar="NAME", shell_complete=_complete("preset"), help="A named preset: `ql presets`."
+            "--preset", metavar="NAME", shell_complete=complete.names_of("preset"), help="A named preset: `ql presets`."
         ),
-        click.option("--gpu", metavar="NAME", shell_complete=_complete("gpu"), help="Card to plan for."),
+        click.option("--gpu", metavar="NAME", shell_complete=complete.names_of("gpu"), help="Card to plan for."),
         click.option(
             "--model",
             metavar="NAME",
-            shell_complete=_complete("model"),
+            shell_complete=complete.names_of("model"),
             help="Base model: catalog name, hub name or folder.",
         ),
         click.option(
@@ -47,7 +38,12 @@ def plan_options(
             help="Overrides the card's dtype.",
         ),
         click.option(
-            "--set", "settings", multiple=True, metavar="KEY=VALUE", help="Override a plan value; repeatable."
+            "--set",
+            "settings",
+            multiple=True,
+            metavar="KEY=VALUE",
+            shell_complete=complete.settings,
+            help="Override a plan value; repeatable.",
         ),
         click.option(
             "--max-steps", type=click.IntRange(min=1), help="Stop after so many optimizer steps: a smoke run."

@@ -7,11 +7,12 @@ from typing import Any
 
 import click
 
+from launcher.cli import complete
 from launcher.cli.options import json_option, person_settings, plan_options
 
 
 @click.command()
-@click.argument("name", required=False)
+@click.argument("name", required=False, shell_complete=complete.names_of("preset"))
 @plan_options
 @json_option
 def command(

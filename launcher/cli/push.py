@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from launcher.cli import complete
 from launcher.cli.options import json_option, runs_dir
 
 if TYPE_CHECKING:
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.argument("run", metavar="RUN")
+@click.argument("run", metavar="RUN", shell_complete=complete.runs)
 @click.option("--repo", required=True, metavar="OWNER/NAME", help="Model repository; made when there is none.")
 @click.option("--adapter", is_flag=True, help="Upload adapter/ rather than merged/.")
 @click.option("--public", is_flag=True, help="Let everybody see a repository that is made now; the default is private.")

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from launcher.cli import complete
 from launcher.cli.options import json_option, runs_dir
 from launcher.cli.text import usd
 
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.argument("run", required=False)
+@click.argument("run", required=False, shell_complete=complete.runs)
 @click.option("--follow", is_flag=True, help="Show RUN as it goes, until it ends; leaving does not stop it.")
 @runs_dir
 @json_option

@@ -10,11 +10,12 @@ from pathlib import Path
 
 import click
 
+from launcher.cli import complete
 from launcher.cli.options import json_option, runs_dir
 
 
 @click.command()
-@click.argument("runs", nargs=-1, required=True, metavar="RUN...")
+@click.argument("runs", nargs=-1, required=True, metavar="RUN...", shell_complete=complete.runs)
 @click.option("--print", "only_print", is_flag=True, help="Print the commands instead of starting vLLM.")
 @click.option("--adapter", is_flag=True, help="Serve the adapters on their base instead of the merged checkpoint.")
 @runs_dir

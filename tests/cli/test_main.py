@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import click
 import pytest
+from click.shell_completion import ShellComplete
 from click.testing import CliRunner
 
 from launcher.cli.main import VERBS, main
+from launcher.runs.run import create_run, new_manifest
 
 
 @pytest.fixture
@@ -48,6 +51,32 @@ def test_completion_prints_a_script(run: CliRunner, shell: str) -> None:
     result = run.invoke(main, ["completion", shell])
     assert result.exit_code == 0
     assert "_QL_COMPLETE" in result.output
+
+
+@pytest.mark.parametrize(
+    ("typed", "offered"),
+    [
+        (["presets", "a10g-"], ["a10g-13b", "a10g-14b", "a10g-7b", "a10g-8b"]),
+        (["launch", "--preset", "cpu"], ["cpu-tiny"]),
+        (["estimate", "--gpu", "h"], ["h100", "h200"]),
+        (["launch", "--model", "mis"], ["mistral-7b"]),
+        (["export", "--set", "learn"], ["learning_rate="]),
+        (["launch", "--backend", "un"], ["unsloth"]),
+        (["runs", ""], ["latest", "b", "a"]),
+        (["chat", "a"], ["a"]),
+        (["runs", "--runs-dir", "empty", ""], []),
+    ],
+)
+def test_names_are_completed(
+    typed: list[str], offered: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for day, name in enumerate(("a", "b"), start=1):
+        run = create_run(tmp_path / "runs", name, new_manifest(plan={}), exactly=tmp_path / "runs" / name)
+        run.data["created"] = f"2026-01-0{day}"
+        run.save()
+    completer = ShellComplete(main, {}, "ql", "_QL_COMPLETE")
+    assert [item.value for item in completer.get_completions(typed[:-1], typed[-1])] == offered
 
 
 def test_presets_as_json_are_objects_with_names(run: CliRunner) -> None:
