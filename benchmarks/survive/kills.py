@@ -1,0 +1,211 @@
+"""Kill a 20-step pipeline at many places, resume it, and compare the result with an undisturbed run's.
+
+    python benchmarks/survive/kills.py --backend axolotl --work DIR [--budget 300]
+
+The undisturbed run is copied as it stands at the beginning of each stage; a kill in a stage is made in a process that
+resumes such a copy. With --budget nothing new is begun after so many seconds, and a later call goes on: what is done is
+in results/kills-BACKEND.json.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).resolve().parent))
+
+from pipeline import (
+    STEPS,
+    copy_run,
+    distance,
+    events,
+    kill,
+    launch_arguments,
+    left_behind,
+    manifest,
+    products,
+    ql,
+    save,
+    stage_state,
+    write_inputs,
+)  # fmt: skip
+
+RESULTS = Path(__file__).resolve().parent / "results"
+STAGES = ("prepare", "train", "evaluate", "merge", "verify", "report")
+WHOM = ("launcher", "all", "child", "launcher")
+LIMIT = 900.0  # seconds for one process; a run that takes longer hangs
+
+
+def plan() -> list[dict[str, Any]]:
+    """All kills: where, and who is killed. ``share`` is of the stage's time in the undisturbed run."""
+    found: list[dict[str, Any]] = []
+    for stage in ("report", "merge", "verify", "evaluate"):
+        for share, whom in zip((0.1, 0.4, 0.6, 0.85), WHOM, strict=True):
+            whom = "all" if stage == "report" and whom == "child" else whom  # that stage has no child
+            found.append({"stage": stage, "when": f"at {share:.0%} of the stage", "share": share, "whom": whom})
+    for when, whom in (
+        ("at step 3", "launcher"), ("at step 8", "all"), ("while checkpoint-10 is written", "all"),
+        ("at step 13", "child"), ("after the last step", "launcher"), ("before the first step", "all"),
+    ):  # fmt: skip
+        found.append({"stage": "train", "when": when, "whom": whom})
+    for share, whom in zip((0.05, 0.3, 0.6, 0.9), ("launcher", "all", "launcher", "all"), strict=True):
+        found.append({"stage": "prepare", "when": f"at {share:.0%} of the stage", "share": share, "whom": whom})
+    return [{"name": f"{item['stage']}, {item['when']}, {item['whom']}", **item} for item in found]
+
+
+def undisturbed(backend: str, work: Path) -> dict[str, Any]:
+    """Two undisturbed runs; of the first, a copy at the beginning of each stage."""
+    data, golden = write_inputs(work / "inputs")
+    out = work / "undisturbed"
+    if not (work / "undisturbed.json").exists():
+        code = f"""
+import shutil, sys
+from pathlib import Path
+from launcher.runs.observer import Silent
+class Copies(Silent):
+    def stage(self, name, state, note=""):
+        if state == "running":
+            run, target = Path({str(out)!r}), Path({str(work)!r}) / "at" / name
+            shutil.rmtree(target, ignore_errors=True)
+            shutil.copytree(run, target, symlinks=True)
+    def close(self): pass
+import launcher.cli.progress as progress
+progress.make_progress = lambda *_: Copies()
+from launcher.cli.main import main
+main({launch_arguments(backend, data, golden, out)!r})
+"""
+        from pipeline import ROOT, environment
+
+        with (work / "undisturbed.log").open("ab") as log:
+            done = subprocess.run(
+                [sys.executable, "-c", code], env=environment(), cwd=ROOT, stdout=log, stderr=log, check=False
+            )
+        assert done.returncode == 0, (work / "undisturbed.log").read_text()[-3000:]
+        seconds = {stage["name"]: stage["seconds"] for stage in manifest(out)["stages"]}
+        save(work / "undisturbed.json", {"seconds": seconds, **products(out)})
+    found: dict[str, Any] = json.loads((work / "undisturbed.json").read_text())
+    return found
+
+
+def reached(run: Path, item: dict[str, Any], began: float | None, seconds: dict[str, float]) -> bool:
+    """Whether the moment to kill has come."""
+    if "share" in item:
+        return began is not None and time.monotonic() - began >= item["share"] * seconds[item["stage"]]
+    match item["when"]:
+        case "before the first step":
+            return any(event["event"] == "train_begin" for event in events(run))
+        case "after the last step":
+            return any(event["event"] == "train_end" for event in events(run))
+        case "while checkpoint-10 is written":
+            folder = run / "trainer" / "checkpoint-10"
+            return folder.is_dir() and not (folder / "ql-complete.json").exists()
+    step = int(item["when"].rpartition(" ")[2])
+    return any(event["event"] == "log" and event["step"] >= step for event in events(run))
+
+
+def one(item: dict[str, Any], work: Path, before: dict[str, Any]) -> dict[str, Any] | None:
+    """Kill, look, resume, compare. None when the run had left the stage before it could be killed."""
+    run = copy_run(work / "at" / item["stage"], work / "run")
+    log = work / "run.log"
+    log.unlink(missing_ok=True)
+    process = ql("resume", str(run), log=log)
+    began: float | None = None
+    deadline = time.monotonic() + LIMIT
+    quick = item["stage"] in ("prepare", "report")
+    while process.poll() is None and time.monotonic() < deadline:
+        if began is None and stage_state(run, item["stage"]) == "running":
+            began = time.monotonic()
+        if reached(run, item, began, before["seconds"]):
+            break
+        time.sleep(0.001 if quick or "checkpoint" in item["when"] else 0.02)
+    killed = kill(process, run, item["whom"])
+    try:
+        code = process.wait(120)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        code = process.wait()
+    at = stage_state(run, item["stage"])
+    mended = len(manifest(run).get("repairs", []))
+    if at == "done" and not mended:
+        return None
+    left = left_behind(run, {} if item["whom"] == "child" else killed)
+    seen = [event for event in events(run) if event["event"] == "log"]
+    sealed = [path.parent.name for path in (run / "trainer").glob("checkpoint-*/ql-complete.json")]
+    newest = max((int(name.partition("-")[2]) for name in sealed), default=0)
+    begin = time.monotonic()
+    again = None
+    if manifest(run)["state"] != "finished":
+        again = ql("resume", str(run), log=log).wait(LIMIT)
+    after = products(run)
+    data = manifest(run)
+    resumed = [entry for entry in data.get("resumes", []) if entry["stage"] == "train"]
+    from_step = resumed[-1]["from_step"] if resumed and item["stage"] == "train" else None
+    last = max((event["step"] for event in seen), default=0)
+    return {
+        **item,
+        "exit_code": code,
+        "processes_left": left,
+        "mended_by_itself": mended,
+        "resume_exit_code": again,
+        "resume_seconds": round(time.monotonic() - begin, 1),
+        "finished": data["state"] == "finished",
+        "step_when_killed": last if item["stage"] == "train" else None,
+        "newest_complete_checkpoint": newest if item["stage"] == "train" else None,
+        "resumed_from_step": from_step,
+        "steps_repeated": None if from_step is None else max(0, last - from_step),
+        "steps_lost_beyond_checkpoint": None if from_step is None else max(0, newest - from_step),
+        "adapter_identical": after["adapter"] == before["adapter"],
+        "adapter_max_difference": distance(run, work / "undisturbed"),
+        "merged_identical": after["merged"] == before["merged"],
+        "scores_equal": after["scores"] == before["scores"],
+        "notes": [note for note in data.get("notes", []) if "checkpoint" in note],
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--backend", choices=("axolotl", "unsloth"), required=True)
+    parser.add_argument("--work", type=Path, required=True, help="a folder that is kept between calls")
+    parser.add_argument("--budget", type=float, default=float("inf"), help="seconds")
+    parser.add_argument("--only", help="a part of the name of the kills to do")
+    options = parser.parse_args()
+    begin = time.monotonic()
+    work = options.work.resolve() / options.backend
+    work.mkdir(parents=True, exist_ok=True)
+    RESULTS.mkdir(exist_ok=True)
+    path = RESULTS / f"kills-{options.backend}.json"
+    results = (
+        json.loads(path.read_text()) if path.exists() else {"backend": options.backend, "steps": STEPS, "kills": []}
+    )
+    results["undisturbed"] = undisturbed(options.backend, work)
+    save(path, results)
+    done = {entry["name"] for entry in results["kills"]}
+    for item in plan():
+        if item["name"] in done or (options.only and options.only not in item["name"]):
+            continue
+        if time.monotonic() - begin > options.budget:
+            print(f"{len(results['kills'])} of {len(plan())} done; call again to go on")
+            return
+        for _ in range(4):
+            found = one(item, work, results["undisturbed"])
+            if found is not None:
+                break
+            item = {**item, "share": item.get("share", 1.0) / 2}
+        else:
+            found = {**item, "missed": True}
+        results["kills"].append(found)
+        save(path, results)
+        short = {
+            key: found.get(key) for key in ("name", "finished", "merged_identical", "processes_left", "resume_seconds")
+        }
+        print(json.dumps(short), flush=True)
+    print(f"{len(results['kills'])} of {len(plan())} done")
+
+
+if __name__ == "__main__":
+    main()
