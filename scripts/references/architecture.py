@@ -35,9 +35,11 @@ def architecture() -> str:
         f'<text x="{LEFT}" y="26" class="soft">imports point down only; each room is a folder of launcher/</text>',
     ]
     for index, room in enumerate(rooms):
-        parts += _row(36 + index * ROW, room, _says(room), room in torch)
+        top = 36 + index * ROW
+        parts += _row(top, room, _says(room), room in torch)
+        if index + 1 < len(rooms):
+            parts.append(f'<path class="line" d="M{LEFT + BOX / 2:g} {top + 34} v{ROW - 36}" marker-end="url(#tip)"/>')
     bottom = 36 + len(rooms) * ROW
-    parts.append(f'<path class="line" d="M{LEFT + 84} 36 V{bottom - 12}" marker-end="url(#tip)" opacity=".35"/>')
     parts += _row(
         bottom + 14,
         "inject",

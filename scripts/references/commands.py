@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Iterator
 
 import click
@@ -13,7 +14,7 @@ from references.text import code, page, table
 def commands_page() -> str:
     context = click.Context(main, info_name="ql")
     parts = [list(_verb(context, verb)) for verb in VERBS]
-    intro = [*(main.help or "").replace("\b\n", "").splitlines(), "", "Global options: `--version`, `-h`, `--help`."]
+    intro = [*inspect.cleandoc(main.help or "").splitlines(), "", "Global options: `--version`, `-h`, `--help`."]
     return page("Commands", "the command line itself", intro, *parts)
 
 
@@ -26,7 +27,7 @@ def _verb(parent: click.Context, verb: str) -> Iterator[str]:
     yield ""
     yield code(f"ql {verb} {usage}")
     yield ""
-    yield from (command.help or "").strip().splitlines()
+    yield from inspect.cleandoc(command.help or "").splitlines()
     yield ""
     rows = [
         _row(option, context) for option in command.params if isinstance(option, click.Option) and not option.hidden
@@ -37,7 +38,7 @@ def _verb(parent: click.Context, verb: str) -> Iterator[str]:
 
 def _row(option: click.Option, context: click.Context) -> tuple[str, str, str]:
     names = ", ".join(code(name) for name in (*option.opts, *option.secondary_opts))
-    value = "" if option.is_flag else code(option.make_metavar(context).strip("[]"))
+    value = _value(option, context)
     meaning = option.help or ""
     default = option.get_default(context, call=True) if option.show_default else None
     notes = []
@@ -49,3 +50,16 @@ def _row(option: click.Option, context: click.Context) -> tuple[str, str, str]:
         notes.append("required")
     lacking = [note for note in notes if note not in meaning]
     return names, value, meaning + (f" ({'; '.join(lacking)})" if lacking else "")
+
+
+def _value(option: click.Option, context: click.Context) -> str:
+    """What an option takes: its choices, or the name of a value with its bounds."""
+    if option.is_flag:
+        return ""
+    if isinstance(option.type, click.Choice):
+        return ", ".join(code(str(choice)) for choice in option.type.choices)
+    kind = option.type
+    if isinstance(kind, click.IntRange | click.FloatRange):
+        bounds = [f"{sign} {bound:g}" for sign, bound in (("≥", kind.min), ("≤", kind.max)) if bound is not None]
+        return " ".join([code(option.metavar or "N"), *bounds])
+    return code(option.make_metavar(context).strip("[]"))
