@@ -24,6 +24,8 @@ VERBS: dict[str, str] = {
     "launch": "Plan, train, score and merge, in one run directory.",
     "resume": "Go on with a run that was stopped, failed or killed.",
     "runs": "List runs, or show one.",
+    "report": "Write a run's report again, as one HTML file.",
+    "compare": "Runs side by side: plan, curves, scores, memory, cost.",
     "eval": "Score a finished run against a golden set.",
     "merge": "Merge an adapter into a 16-bit checkpoint.",
     "chat": "Ask base and adapter the same questions, side by side.",

@@ -1,12 +1,24 @@
-"""report.html: one self-contained page with the verdict first, made from the manifest alone."""
+"""report.html: one self-contained page, the verdict first. Nothing in it is fetched, and only its own scripts run."""
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import shlex
 from collections.abc import Mapping, Sequence
+from functools import cache
 from typing import Any
 
+from launcher import __version__
+from launcher.report import page as parts
+from launcher.report.charts import make_charts
+from launcher.report.payload import pack
+from launcher.report.prompts import Answers, compare_prompts, main_metric
+from launcher.report.rerun import rerun_command
+from launcher.report.series import Series
 from launcher.resources import resource
+
+SCRIPTS = ("vendor/uplot/uPlot.iife.min.js", "report_page.js", "report_charts.js")
 
 
 def render_report(
@@ -14,75 +26,110 @@ def render_report(
     manifest: Mapping[str, Any],
     settings: Sequence[str],
     commands: Mapping[str, Sequence[str]],
-    losses: Sequence[Mapping[str, Any]],
+    series: Series,
+    answers: Answers,
 ) -> str:
-    """The page as HTML text.
+    """The page of one run as HTML text.
 
     ``summary`` is what `ql runs RUN --json` prints, ``settings`` the plan's keys in their order, ``commands`` the
-    serving commands, ``losses`` the evaluation records of events.jsonl.
+    serving commands, ``series`` the telemetry, ``answers`` the lines of golden/scores by subject.
     """
+    metric = main_metric(manifest)
+    prompts = compare_prompts(answers, metric)
+    charts, data = make_charts(series, manifest)
+    lengths = parts.lengths(manifest)
+    golden = summary["golden"]
+    again = {"run it again": rerun_command(manifest)}
+    serve = {f"serve {title} with vLLM": argv for title, argv in commands.items()}
+    run = {
+        "name": summary["name"],
+        "subtitle": _subtitle(summary, manifest),
+        "verdict": parts.verdict(summary),
+        "figures": parts.figures(summary, manifest, metric),
+        "sections": _sections(bool(golden), bool(charts), bool(summary["merge"])),
+        "gates": summary["gates"],
+        "golden": golden,
+        "metrics": list(dict.fromkeys(name for scores in golden.values() for name in scores)),
+        "main_metric": metric.replace("_", " "),
+        "prompts": prompts,
+        "charts": charts,
+        "merge_facts": parts.merge_facts(manifest.get("merge") or {}),
+        "data_facts": parts.data_facts(manifest),
+        "lengths": lengths,
+        "timeline": parts.timeline(summary),
+        "happened": parts.happened(summary),
+        "repairs": summary["repairs"],
+        "resumes": summary["resumes"],
+        "notes": summary["notes"],
+        "plan_rows": parts.plan_rows(manifest, settings),
+        "commands": [(title, shlex.join(argv)) for title, argv in {**serve, **again}.items()],
+        "provenance": parts.provenance(manifest),
+    }
+    payload = {**(data or {"sets": {}, "charts": [], "marks": []}), "lengths": lengths}
+    return render("report.html.j2", summary["name"], payload if data or lengths else None, run=run)
+
+
+def render(template: str, title: str, payload: Any, **context: Any) -> str:
+    """A page of one of the report templates, with style, scripts and the licence of the charts inside it."""
+    scripts = _scripts()
+    hashes = [base64.b64encode(hashlib.sha256(text.encode("utf-8")).digest()).decode("ascii") for text in scripts]
+    from markupsafe import Markup
+
+    page: str = (
+        _environment()
+        .get_template(template)
+        .render(
+            title=title,
+            style=Markup(_read("vendor/uplot/uPlot.min.css") + "\n" + _read("report.css")),
+            scripts=[Markup(text) for text in scripts],
+            script_hashes=" ".join(f"'sha256-{digest}'" for digest in hashes),
+            chart_licence=_read("vendor/uplot/LICENSE"),
+            ql_version=__version__,
+            payload=None if payload is None else Markup(pack(payload)),
+            **context,
+        )
+    )
+    return page
+
+
+@cache
+def _environment() -> Any:
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-    environment = Environment(
+    return Environment(
         loader=FileSystemLoader(resource("templates")),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    plan = manifest["plan"]
-    golden = summary["golden"]
-    page = {
-        **summary,
-        "stages": [{"reason": None, "error": None, **stage} for stage in summary["stages"]],
-        "verdict": verdict(summary),
-        "metrics": list(next(iter(golden.values()))) if golden else [],
-        "merge_facts": _merge_facts(summary["merge"] or {}),
-        "commands": [(title, shlex.join(argv)) for title, argv in commands.items()],
-        "losses": losses,
-        "plan_rows": [(key, _show(plan[key]), plan["reasons"].get(key, "")) for key in settings],
-        "provenance": _provenance(manifest),
-    }
-    return environment.get_template("report.html.j2").render(run=page)
 
 
-def verdict(summary: Mapping[str, Any]) -> dict[str, Any]:
-    """One sentence: what the gates say, or what was looked at where there are none."""
-    missed = [gate["gate"] for gate in summary["gates"] if not gate["passed"]]
-    scores = summary["golden"].get("merged") or summary["golden"].get("adapter")
-    if missed:
-        return {"bad": True, "text": f"Gate missed: {', '.join(missed)}."}
-    if scores:
-        base = summary["golden"].get("base")
-        against = f", the base {base['exact_match']:.3f}" if base else ""
-        passed = "All gates passed. " if summary["gates"] else ""
-        return {"bad": False, "text": f"{passed}Exact match {scores['exact_match']:.3f}{against}."}
-    loss = summary["best_eval_loss"]
-    if loss is None:
-        return {"bad": False, "text": "Trained. No golden set and no evaluation rows: nothing was scored."}
-    return {"bad": False, "text": f"Evaluation loss {loss:.4f}. No golden set: this loss alone was looked at."}
+def _scripts() -> list[str]:
+    return [_read(name) for name in SCRIPTS]
 
 
-def _merge_facts(merge: Mapping[str, Any]) -> list[tuple[str, str]]:
-    facts = [("base weights", str(merge.get("base"))), ("stored as", str(merge.get("dtype")))]
-    if merge.get("delta_error") is not None:
-        facts.append(("the adapter's delta is off by, after rounding", f"{merge['delta_error']:.2%}"))
-    if merge.get("kl") is not None:
-        facts.append(("KL divergence from the unmerged model", f"{merge['kl']:.2e} nats per token"))
-        facts.append(("same most likely next token", f"{merge['top1_agreement']:.2%} of tokens"))
-    return facts
+@cache
+def _read(name: str) -> str:
+    return resource("templates", *name.split("/")).read_text(encoding="utf-8")
 
 
-def _provenance(manifest: Mapping[str, Any]) -> list[tuple[str, str]]:
-    rows = [("ql", str(manifest.get("ql_version")))]
-    rows += [(name, str(value)) for name, value in manifest.get("environment", {}).get("versions", {}).items() if value]
-    for name in ("data", "golden"):
-        if manifest.get(name):
-            rows.append((name, f"{manifest[name]['path']} sha256 {manifest[name]['sha256']}"))
-    return rows
+def _subtitle(summary: Mapping[str, Any], manifest: Mapping[str, Any]) -> str:
+    plan, estimate = manifest["plan"], manifest.get("estimate") or {}
+    card = estimate.get("gpu_title") or plan.get("gpu") or ""
+    parts_of_it = [plan["base_model"], f"{plan['method']} with {plan['backend']}", card, summary["created"]]
+    return " · ".join(str(part) for part in parts_of_it if part)
 
 
-def _show(value: Any) -> str:
-    if isinstance(value, list | tuple):
-        return ", ".join(str(item) for item in value) or "none"
-    return "none" if value is None else str(value)
+def _sections(golden: bool, charts: bool, merge: bool) -> list[tuple[str, str]]:
+    found = [("golden", "Golden set")] if golden else []
+    found += [("training", "Training")] if charts else []
+    found += [("merge", "Merge")] if merge else []
+    rest = (
+        ("data", "Data"),
+        ("timeline", "Stages"),
+        ("plan-title", "Plan"),
+        ("again", "Commands"),
+        ("made-with", "Made with"),
+    )
+    return found + list(rest)

@@ -2,11 +2,33 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from launcher.errors import BadInput
+from launcher.planning.decide import make_plan
 from launcher.planning.forecast import forecast
 from launcher.runs.prepare import Prepared
+
+
+def overridden(prepared: Prepared) -> dict[str, Any]:
+    """What each value that the person set would have been without it: ``{key: {value, reason}}``.
+
+    Empty where nothing was set, or where the plan without it would be refused.
+    """
+    request = prepared.request
+    if not request.overrides:
+        return {}
+    try:
+        plan = make_plan(replace(request, overrides={}))
+    except BadInput:
+        return {}
+    values = plan.to_dict()
+    return {
+        key: {"value": values[key], "reason": plan.reasons.get(key, "")}
+        for key in request.overrides
+        if key in values and key in plan.reasons
+    }
 
 
 def expected(prepared: Prepared, usd_per_hour: float | None = None) -> dict[str, Any]:

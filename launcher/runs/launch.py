@@ -15,7 +15,7 @@ from launcher.runs import preflight
 from launcher.runs.asked import Asked
 from launcher.runs.detach import start_detached
 from launcher.runs.execute import execute
-from launcher.runs.expected import expected
+from launcher.runs.expected import expected, overridden
 from launcher.runs.lock import locked
 from launcher.runs.observer import Observer
 from launcher.runs.prepare import Prepared
@@ -76,6 +76,7 @@ def _create(
         "ql_version": __version__,
         "plan": prepared.plan.to_dict(),
         "asked": options.asked and options.asked.to_dict(),
+        "overridden": overridden(prepared),
         "estimate": expected(prepared, options.usd_per_hour),
         "max_position_embeddings": prepared.request.model.max_position_embeddings,
         "model_facts": {

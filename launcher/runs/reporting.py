@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
+from typing import Any
 
 from launcher.errors import BadInput
 from launcher.files import write_atomic
 from launcher.planning.plan import SETTINGS
 from launcher.report.html import render_report
+from launcher.report.prompts import SUBJECTS
+from launcher.report.series import read_series
 from launcher.runs.events import read_events
 from launcher.runs.run import Run
 from launcher.runs.serving import serving_commands
@@ -20,8 +24,20 @@ def write_report(run: Run, path: Path | None = None) -> Path:
         commands = serving_commands([run])
     except BadInput:
         commands = {}
-    losses = [event for event in read_events(run.path) if event.get("event") == "eval"]
-    page = render_report(summarise(run), run.data, SETTINGS, commands, losses)
+    series = read_series(read_events(run.path))
+    page = render_report(summarise(run), run.data, SETTINGS, commands, series, read_scores(run.path))
     path = path or run.path / "report.html"
     write_atomic(path, page)
     return path
+
+
+def read_scores(folder: Path) -> dict[str, list[dict[str, Any]]]:
+    """Each prompt with its answer and scores, by the model that gave it; a file that cannot be read is left out."""
+    found = {}
+    for subject in SUBJECTS:
+        path = folder / "golden" / "scores" / f"{subject}.jsonl"
+        try:
+            found[subject] = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+        except (OSError, ValueError):
+            continue
+    return found

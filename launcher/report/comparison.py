@@ -1,0 +1,168 @@
+"""Runs side by side: what differed in the plan, in the scores prompt by prompt, in memory, speed and cost."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from launcher.report.paired import compare_scores
+from launcher.report.prompts import ANSWER_FACTS, Answers
+from launcher.report.series import Series
+from launcher.report.trade import find_trade
+
+FIGURES: tuple[tuple[str, str], ...] = (
+    ("seconds", "s"),
+    ("usd", "USD"),
+    ("peak_memory_gib", "GiB"),
+    ("predicted_gib", "GiB"),
+    ("tokens_per_second", "tokens/s"),
+    ("best_eval_loss", ""),
+    ("final_loss", ""),
+    ("steps", ""),
+)  # what is set side by side, and its unit
+
+
+@dataclass(frozen=True)
+class RunFacts:
+    """One run as it is compared: its summary, its manifest, its telemetry, its golden answers."""
+
+    summary: Mapping[str, Any]
+    manifest: Mapping[str, Any]
+    series: Series
+    answers: Answers
+
+    @property
+    def name(self) -> str:
+        name: str = self.summary["name"]
+        return name
+
+    @property
+    def shipped(self) -> str | None:
+        """The model that would be served: merged where there is one, else the adapter; None without a golden set."""
+        return next((subject for subject in ("merged", "adapter") if subject in self.answers), None)
+
+
+def compare_runs(runs: Sequence[RunFacts], settings: Sequence[str]) -> dict[str, Any]:
+    """JSON-ready facts of two runs or more; each of the others is held against the first.
+
+    ``settings`` are the plan's keys in their order.
+    """
+    first, rest = runs[0], runs[1:]
+    facts = {
+        "runs": [_figures(run) for run in runs],
+        "plan": _differences(runs, settings),
+        "golden": [pair for other in rest if (pair := compare_golden(first, other))],
+        "notes": _notes(runs),
+    }
+    facts["trade"] = find_trade(facts) if len(runs) == 2 else None
+    return facts
+
+
+def _figures(run: RunFacts) -> dict[str, Any]:
+    summary, training = run.summary, run.summary["training"]
+    estimate = run.manifest.get("estimate") or {}
+    return {
+        "name": run.name,
+        "path": summary["path"],
+        "state": summary["state"],
+        "method": summary["method"],
+        "backend": summary["backend"],
+        "gpu": estimate.get("gpu_title") or summary["gpu"],
+        "compute_dtype": run.manifest["plan"].get("compute_dtype"),
+        "seconds": summary["seconds"],
+        "usd": summary["usd"],
+        "peak_memory_gib": training.get("device_gib") or training.get("peak_memory_gib"),
+        "predicted_gib": estimate.get("peak_gib"),
+        "tokens_per_second": training.get("tokens_per_second"),
+        "best_eval_loss": summary["best_eval_loss"],
+        "final_loss": training.get("final_loss"),
+        "steps": training.get("steps"),
+        "golden": summary["golden"],
+        "shipped": run.shipped,
+        "gates": [{"gate": gate["gate"], "passed": gate["passed"]} for gate in summary["gates"]],
+        "repairs": len(summary["repairs"]),
+        "curve": summary["curve"],
+    }
+
+
+def _differences(runs: Sequence[RunFacts], settings: Sequence[str]) -> list[dict[str, Any]]:
+    """The identity and the settings in which the plans are not all alike."""
+    keys = ("preset", "gpu", "base_model", *settings)
+    rows = []
+    for key in keys:
+        values = [run.manifest["plan"].get(key) for run in runs]
+        if any(value != values[0] for value in values[1:]):
+            rows.append({"key": key, "values": values})
+    return rows
+
+
+def compare_golden(first: RunFacts, second: RunFacts) -> dict[str, Any] | None:
+    """What the two would serve, on the prompts that both were asked; None where there are none."""
+    if first.shipped is None or second.shipped is None:
+        return None
+    ours = {row["id"]: row for row in first.answers[first.shipped]}
+    theirs = {row["id"]: row for row in second.answers[second.shipped]}
+    shared = [
+        (row, theirs[identity])
+        for identity, row in ours.items()
+        if identity in theirs
+        and theirs[identity]["input"] == row["input"]
+        and theirs[identity]["targets"] == row["targets"]
+    ]
+    if not shared:
+        return None
+    metrics = [key for key in shared[0][0] if key not in ANSWER_FACTS and all(key in b for _, b in shared)]
+    found = {key: compare_scores([a[key] for a, _ in shared], [b[key] for _, b in shared]).to_dict() for key in metrics}
+    main = "exact_match" if "exact_match" in metrics else metrics[0]
+    flipped = [_flip(a, b, main) for a, b in shared if a[main] != b[main]]
+    return {
+        "first": first.name,
+        "second": second.name,
+        "subjects": [first.shipped, second.shipped],
+        "prompts": len(shared),
+        "left_out": len(set(ours) | set(theirs)) - len(shared),
+        "main_metric": main,
+        "metrics": found,
+        "flipped": sorted(flipped, key=lambda flip: flip["second_score"] - flip["first_score"]),
+    }
+
+
+def _flip(a: Mapping[str, Any], b: Mapping[str, Any], metric: str) -> dict[str, Any]:
+    return {
+        "id": a["id"],
+        "input": a["input"],
+        "targets": a["targets"],
+        "first": a["output"],
+        "second": b["output"],
+        "first_score": a[metric],
+        "second_score": b[metric],
+    }
+
+
+def _notes(runs: Sequence[RunFacts]) -> list[str]:
+    """What makes a comparison unfair, or unfinished."""
+    notes = []
+    for what, key in (("training data", "data"), ("golden set", "golden")):
+        digests = {_digest(run.manifest.get(key)) for run in runs}
+        if len(digests) > 1:
+            notes.append(f"the runs do not have the same {what}")
+    seeds = {run.manifest["plan"].get("seed") for run in runs}
+    if len(seeds) > 1:
+        notes.append("the runs have different seeds: some of the difference is chance")
+    cards = {str(run.manifest["plan"].get("gpu")) for run in runs}
+    if len(cards) > 1:
+        notes.append(
+            f"the runs are planned for different cards ({', '.join(sorted(cards))}): time and cost differ by that too"
+        )
+    notes += [
+        f"{run.name} is not finished: {run.summary['state']}" for run in runs if run.summary["state"] != "finished"
+    ]
+    return notes
+
+
+def _digest(source: Any) -> Any:
+    if not isinstance(source, Mapping):
+        return None
+    digest = source.get("input_sha256") or source.get("sha256")
+    return digest if isinstance(digest, str) else str(digest)
