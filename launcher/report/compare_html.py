@@ -46,7 +46,7 @@ def _charts(runs: Sequence[RunFacts]) -> tuple[list[dict[str, Any]], dict[str, A
                 sets[f"{kind}{index}"] = {**columns, "start": start}
     figures = []
     for name, title, kind, column, unit in _CHARTS:
-        drawn = [
+        drawn: list[dict[str, Any]] = [
             {
                 "label": run.name, "set": f"{kind}{index}", "column": column, "color": COLORS[index % len(COLORS)],
                 "points": kind == "evals", "dash": [] if index < len(COLORS) else [6, 4],

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from launcher.report.paired import compare_scores
-from launcher.report.prompts import ANSWER_FACTS, Answers
+from launcher.report.prompts import ANSWER_FACTS, Answers, main_metric
 from launcher.report.series import Series
 from launcher.report.trade import find_trade
 
@@ -112,9 +112,12 @@ def compare_golden(first: RunFacts, second: RunFacts) -> dict[str, Any] | None:
     ]
     if not shared:
         return None
+    wanted = main_metric(first.manifest)
     metrics = [key for key in shared[0][0] if key not in ANSWER_FACTS and all(key in b for _, b in shared)]
     found = {key: compare_scores([a[key] for a, _ in shared], [b[key] for _, b in shared]).to_dict() for key in metrics}
-    main = "exact_match" if "exact_match" in metrics else metrics[0]
+    if not metrics:
+        return None
+    main = wanted if wanted in metrics else metrics[0]
     flipped = [_flip(a, b, main) for a, b in shared if a[main] != b[main]]
     return {
         "first": first.name,

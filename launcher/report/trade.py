@@ -54,7 +54,8 @@ def _recommend(trade: Mapping[str, Any], qlora: Mapping[str, Any], lora: Mapping
     for key, name in (("usd", "cheaper"), ("seconds", "faster")):
         if lora[key] and qlora[key] and abs(lora[key] / qlora[key] - 1) >= CLOSE:
             return ("lora" if lora[key] < qlora[key] else "qlora"), f"{alike}, and it is {name}"
-    if trade["gib"] is not None and trade["gib"] > 0:
+    memory = qlora["peak_memory_gib"]
+    if memory and trade["gib"] is not None and trade["gib"] / memory >= CLOSE:
         return "qlora", f"{alike}, time and cost are alike, and it needs less memory"
     return "lora", f"{alike}, time and cost are alike, and 16-bit weights lose nothing"
 
@@ -64,7 +65,7 @@ def describe_trade(trade: Mapping[str, Any]) -> str:
     chance = f"95 % {trade['points_low']:+.1f} to {trade['points_high']:+.1f}"
     parts = [f"{trade['points']:+.1f} points of {trade['metric'].replace('_', ' ')} ({chance})"]
     if trade["gib"] is not None:
-        parts.append(f"{trade['gib']:+.2f} GiB")
+        parts.append(f"{round(trade['gib'], 2) + 0.0:+.2f} GiB")
     for key, form in (("seconds", duration), ("usd", usd)):
         if trade[key] is not None:
             parts.append(f"{form(abs(trade[key]))} {'less' if trade[key] < 0 else 'more'}")
