@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.argument("job", required=False, type=click.Path(path_type=Path), metavar="[JOB.yaml]")
-@plan_options
+@partial(plan_options, methods=("qlora", "lora", "auto", "both"))
 @click.option("--data", type=click.Path(path_type=Path), help="Training rows, JSONL; needed where no job names them.")
 @click.option(
     "--config",
@@ -118,10 +119,6 @@ def command(
         allow_overlap=allow_overlap or written.allow_overlap,
     )
     python = trainer_python or written.trainer_python or sys.executable
-    prepared = asked.prepare(python)
-    if dry_run:
-        _show_dry_run(prepared, runs.dry_run(prepared, price), as_json)
-        return
     options = runs.LaunchOptions(
         runs_dir=runs_dir,
         out=out,
@@ -135,6 +132,15 @@ def command(
         policy=Policy(frozenset(no_repair), allow_shorter, stall_after, stop_within),
         asked=asked,
     )
+    if asked.method == "both":
+        from launcher.cli.both import run_both
+
+        run_both(asked, options, dry_run=dry_run, as_json=as_json)
+        return
+    prepared = asked.prepare(python)
+    if dry_run:
+        _show_dry_run(prepared, runs.dry_run(prepared, price), as_json)
+        return
     run = _launch(prepared, options)
     if detach:
         show_detached(run, as_json)

@@ -14,7 +14,10 @@ Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 
 
 def plan_options(
-    function: Callable[..., Any], *, backends: tuple[str, ...] = ("axolotl", "unsloth")
+    function: Callable[..., Any],
+    *,
+    backends: tuple[str, ...] = ("axolotl", "unsloth"),
+    methods: tuple[str, ...] = ("qlora", "lora", "auto"),
 ) -> Callable[..., Any]:
     """What names a run to plan: preset, or card and model; method, trainer, and single values."""
     decorators: list[Decorator] = [
@@ -29,7 +32,10 @@ def plan_options(
             help="Base model: catalog name, hub name or folder.",
         ),
         click.option(
-            "--method", type=click.Choice(["qlora", "lora", "auto"]), help="auto: lora where it fits, else qlora."
+            "--method",
+            type=click.Choice(methods),
+            help="auto: lora where it fits, else qlora."
+            + (" both: one run of each, compared." if "both" in methods else ""),
         ),
         click.option("--backend", type=click.Choice(backends), help="Trainer; the default is Axolotl."),
         click.option(

@@ -1,0 +1,110 @@
+"""``ql launch --method both``: QLoRA and LoRA on the same job, and which of the two to take."""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from launcher.runs.asked import Asked
+    from launcher.runs.both import Both
+    from launcher.runs.launch import LaunchOptions
+
+
+def run_both(asked: Asked, options: LaunchOptions, *, dry_run: bool, as_json: bool) -> None:
+    """Plan both, run both, print their comparison. Exits 1 when the run that is recommended misses a gate."""
+    from launcher.runs.both import launch_both, prepare_both
+
+    if options.detach:
+        raise click.UsageError("--method both runs one after the other and compares them: not with --detach")
+    both = prepare_both(asked)
+    if dry_run:
+        _show_dry_run(both, options.usd_per_hour, as_json)
+        return
+    observers = {method: _Observer(both, method, options.usd_per_hour) for method in ("qlora", "lora")}
+    try:
+        runs, facts = launch_both(both, options, observers)
+    except KeyboardInterrupt:
+        click.echo("stopped by Ctrl-C", err=True)
+        sys.exit(130)
+    finally:
+        for observer in observers.values():
+            observer.close()
+    from launcher.cli.compare import describe_comparison
+
+    click.echo(json.dumps(facts, indent=2) if as_json else describe_comparison(facts))
+    if not as_json:
+        click.echo(f"page: {runs[-1].path / 'comparison.html'}", err=True)
+    taken = facts["trade"]["run"] if facts["trade"] else runs[0].path.name
+    chosen = next(run for run in runs if run.path.name == taken)
+    if any(not gate["passed"] for gate in chosen.data["gates"]):
+        sys.exit(1)
+
+
+class _Observer:
+    """The progress of one of the two runs; its view begins when the run does, so that one is drawn at a time."""
+
+    def __init__(self, both: Both, method: str, price: float | None) -> None:
+        self.prepared = both.qlora if method == "qlora" else both.lora
+        self.price = price
+        self.view: Any = None
+
+    def _open(self) -> Any:
+        if self.view is None:
+            from launcher.cli.progress import make_progress
+            from launcher.runs.expected import expected
+
+            estimate = expected(self.prepared, self.price)
+            self.view = make_progress({"plan": self.prepared.plan.to_dict(), "estimate": estimate})
+            self.view.note(f"{self.prepared.plan.method}, one of two runs")
+        return self.view
+
+    def stage(self, name: str, state: str, note: str = "") -> None:
+        self._open().stage(name, state, note)
+        if name == "report" and state != "running":
+            self.close()
+
+    def telemetry(self, event: dict[str, Any]) -> None:
+        self._open().telemetry(event)
+
+    def progress(self, stage: str, message: dict[str, Any]) -> None:
+        self._open().progress(stage, message)
+
+    def note(self, text: str) -> None:
+        self._open().note(text)
+
+    def repair(self, record: dict[str, Any]) -> None:
+        self._open().repair(record)
+
+    def close(self) -> None:
+        if self.view is not None:
+            self.view.close()
+
+
+def _show_dry_run(both: Both, price: float | None, as_json: bool) -> None:
+    from launcher.runs.launch import dry_run
+
+    facts = {prepared.plan.method: dry_run(prepared, price) for prepared in both.each}
+    if as_json:
+        click.echo(json.dumps(facts, indent=2))
+        return
+    from launcher.cli.presets import show_plan
+    from launcher.cli.text import duration, table, usd
+
+    plans = {method: one["plan"] for method, one in facts.items()}
+    show_plan(plans["qlora"])
+    differ = [key for key in plans["qlora"]["reasons"] if plans["qlora"][key] != plans["lora"][key]]
+    rows = [(key, str(plans["qlora"][key]), str(plans["lora"][key])) for key in differ]
+    for name, key, form in (
+        ("memory, GiB", "peak_gib", lambda value: f"{value:.1f}"),
+        ("tokens/s", "tokens_per_second", lambda value: f"{value:,.0f}"),
+        ("time", "hours", lambda value: duration(value * 3600)),
+        ("cost", "usd", usd),
+    ):
+        values = [one["estimate"][key] for one in facts.values()]
+        if None not in values:
+            rows.append((name, *(form(value) for value in values)))
+    click.echo("\n" + table(("what differs", "qlora", "lora"), rows))
