@@ -61,11 +61,15 @@ def write_tokenizer(folder: Path) -> None:
 
 
 def write_checkpoint(name: str, folder: Path) -> int:
-    """Write the checkpoint; returns the number of weights."""
+    """Write the checkpoint of the catalog model ``name``; returns the number of weights."""
+    return write_shape(*config_values(name), folder)
+
+
+def write_shape(family: str, values: dict[str, object], folder: Path) -> int:
+    """Write a checkpoint of any shape: a model_type, and the keyword arguments of its transformers config."""
     import torch
     from transformers import AutoConfig, AutoModelForCausalLM
 
-    family, values = config_values(name)
     config = AutoConfig.for_model(family, **values)
     torch.manual_seed(0)
     with torch.device("cuda" if torch.cuda.is_available() else "cpu"):

@@ -350,6 +350,7 @@ async function startCharts() {
   addEventListener("beforeprint", draw);
   addEventListener("afterprint", draw);
   document.documentElement.dataset.drawn = "1";
+  performance.mark("ql-drawn");
   return board;
 }
 

@@ -93,11 +93,12 @@ def _show_dry_run(both: Both, price: float | None, as_json: bool) -> None:
         return
     from launcher.cli.presets import show_plan
     from launcher.cli.text import duration, table, usd
+    from launcher.report.page import show
 
     plans = {method: one["plan"] for method, one in facts.items()}
     show_plan(plans["qlora"])
     differ = [key for key in plans["qlora"]["reasons"] if plans["qlora"][key] != plans["lora"][key]]
-    rows = [(key, str(plans["qlora"][key]), str(plans["lora"][key])) for key in differ]
+    rows = [(key, *(show(plan[key]) for plan in plans.values())) for key in differ]
     for name, key, form in (
         ("memory, GiB", "peak_gib", lambda value: f"{value:.1f}"),
         ("tokens/s", "tokens_per_second", lambda value: f"{value:,.0f}"),

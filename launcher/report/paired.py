@@ -80,14 +80,15 @@ def mcnemar(better: int, worse: int) -> float:
     flips, fewer = better + worse, min(better, worse)
     if better == worse:
         return 1.0
-    tail = sum(math.comb(flips, count) for count in range(fewer + 1))
-    return min(1.0, float(2 * tail / 2**flips) if flips < 1000 else 2.0 * _ratio(tail, flips))
-
-
-def _ratio(tail: int, flips: int) -> float:
-    """tail / 2**flips, where neither fits a float."""
-    shift = max(0, tail.bit_length() - 1000)
-    return math.ldexp(float(tail >> shift), shift - flips)
+    # The largest term of the binomial tail, and from it each smaller one by its ratio: no huge integers.
+    log_largest = math.lgamma(flips + 1) - math.lgamma(fewer + 1) - math.lgamma(flips - fewer + 1) - flips * math.log(2)
+    term = total = math.exp(log_largest)
+    for count in range(fewer, 0, -1):
+        term *= count / (flips - count + 1)
+        total += term
+        if term < total * 1e-17:
+            break
+    return min(1.0, 2 * total)
 
 
 def wilson(successes: int, rows: int) -> tuple[float, float]:
