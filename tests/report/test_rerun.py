@@ -1,0 +1,56 @@
+"""The command that runs a run again makes the same plan."""
+
+from __future__ import annotations
+
+import itertools
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner
+
+from launcher.cli.main import main
+from launcher.report.rerun import rerun_command
+
+ASKED = [
+    [],
+    ["--method", "lora", "--set", "learning_rate=1e-3"],
+    ["--max-steps", "7", "--set", "lora_target_modules=[q_proj, v_proj]", "--set", "packing=false"],
+    ["--gate", "exact_match>=0.8", "--gate", "exact_match>=base"],
+    ["--backend", "unsloth", "--set", "keep=last", "--set", "seed=7"],
+]
+
+
+def plan(argv: list[str]) -> dict[str, Any]:
+    done = CliRunner().invoke(main, [*argv, "--dry-run", "--json"])
+    assert done.exit_code == 0, done.output
+    found: dict[str, Any] = json.loads(done.stdout)["plan"]
+    return found
+
+
+@pytest.mark.parametrize("asked", ASKED, ids=str)
+def test_the_same_plan_comes_out(asked: list[str], tickets: Path, golden: Path) -> None:
+    argv = ["launch", "--preset", "cpu-tiny", "--data", str(tickets), "--golden", str(golden), *asked]
+    first = plan(argv)
+    gates = [text for flag, text in itertools.pairwise(asked) if flag == "--gate"]
+    manifest = {
+        "plan": first, "data": {"path": str(tickets)}, "golden": {"path": str(golden), "gates": gates},
+        "stages": [], "base_mode": "dequantized",
+    }  # fmt: skip
+    command = rerun_command(manifest)
+    assert command[:2] == ["ql", "launch"]
+    assert plan(command[1:]) == first
+    assert [text for flag, text in itertools.pairwise(command) if flag == "--gate"] == gates
+
+
+def test_what_was_not_merged_is_not_merged_again() -> None:
+    stages = [{"name": "merge", "state": "skipped"}]
+    manifest = {
+        "plan": {"gpu": "h200", "model": "llama-2-7b", "reasons": {}},
+        "stages": stages,
+        "base_mode": "original",
+    }
+    assert rerun_command(manifest) == [
+        "ql", "launch", "--gpu", "h200", "--model", "llama-2-7b", "--base", "original", "--no-merge",
+    ]  # fmt: skip

@@ -1,0 +1,51 @@
+"""QLoRA and LoRA on the same job: what is planned for both is the same but for the method."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from launcher.errors import BadInput
+from launcher.planning.plan import SETTINGS
+from launcher.planning.request import make_request
+from launcher.runs.both import OWN, REASON, Both, prepare_both
+
+
+def plan_both(tickets: Path, **asked: Any) -> Both:
+    return prepare_both(make_request(**asked), tickets)
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        {"preset": "cpu-tiny"},
+        {"preset": "cpu-tiny", "backend": "unsloth"},
+        {"preset": "a10g-7b"},
+        {"gpu": "h200", "model": "llama-2-13b"},
+        {"preset": "a10g-7b", "settings": {"learning_rate": 1e-3, "max_steps": 5, "seed": 7}},
+    ],
+    ids=str,
+)
+def test_only_the_method_s_own_differs(asked: dict[str, Any], tickets: Path) -> None:
+    both = plan_both(tickets, **asked)
+    qlora, lora = both.qlora.plan.to_dict(), both.lora.plan.to_dict()
+    assert (qlora["method"], lora["method"]) == ("qlora", "lora")
+    assert {key for key in SETTINGS if qlora[key] != lora[key]} <= OWN - {"backend"}
+    assert lora["quant_type"] is None
+    for one in (qlora, lora):
+        assert one["micro_batch_size"] * one["gradient_accumulation_steps"] == one["effective_batch_size"]
+
+
+def test_lora_says_why_its_values_are_not_its_recipe_s(tickets: Path) -> None:
+    lora = plan_both(tickets, preset="a10g-7b", settings={"seed": 7}).lora.plan
+    assert REASON in lora.reasons["max_grad_norm"]
+    assert lora.max_grad_norm == 0.3  # QLoRA's; LoRA's own recipe clips at 1
+    assert lora.reasons["seed"] == "set by you"
+
+
+def test_a_card_that_does_not_hold_lora_is_refused_with_the_numbers(tickets: Path) -> None:
+    with pytest.raises(BadInput, match="lora: this run needs") as caught:
+        plan_both(tickets, preset="a10g-13b")
+    assert "--method qlora" in str(caught.value)
