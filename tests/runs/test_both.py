@@ -7,14 +7,19 @@ from typing import Any
 
 import pytest
 
-from launcher.errors import BadInput
+from launcher.errors import BadInput, Unreadable
 from launcher.planning.plan import SETTINGS
-from launcher.planning.request import make_request
+from launcher.runs.asked import Asked
 from launcher.runs.both import OWN, REASON, Both, prepare_both
 
 
 def plan_both(tickets: Path, **asked: Any) -> Both:
-    return prepare_both(make_request(**asked), tickets)
+    return prepare_both(Asked(data=str(tickets), method="both", **asked))
+
+
+def test_an_edited_config_is_of_one_method(tickets: Path) -> None:
+    with pytest.raises(Unreadable, match="of one method"):
+        prepare_both(Asked(data=str(tickets), config="config.yaml", method="both"))
 
 
 @pytest.mark.parametrize(
