@@ -60,12 +60,12 @@ def ql(*arguments: str, log: Path, **variables: str) -> subprocess.Popen[bytes]:
         )
 
 
-def launch_arguments(backend: str, data: Path, golden: Path, out: Path, **settings: Any) -> list[str]:
+def launch_arguments(backend: str, data: Path, golden: Path | None, out: Path, **settings: Any) -> list[str]:
     chosen = {**SETTINGS, **settings}
     sets = [word for key, value in chosen.items() for word in ("--set", f"{key}={value}")]
     return [
-        "launch", "--preset", "cpu-tiny", "--backend", backend, "--data", str(data), "--golden", str(golden),
-        "--allow-overlap", "--out", str(out), *sets,
+        "launch", "--preset", "cpu-tiny", "--backend", backend, "--data", str(data), "--allow-overlap",
+        "--out", str(out), *sets, *(["--golden", str(golden)] if golden else []),
     ]  # fmt: skip
 
 

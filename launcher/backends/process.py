@@ -68,9 +68,16 @@ def kept() -> str:
         mark = secrets.token_hex(8)
         reading, writing = os.pipe()
         if sys.platform == "linux":
-            argv = [sys.executable, "-I", "-S", keeper.__file__, f"{KEEPER}={mark}"]
-            actions = [(os.POSIX_SPAWN_DUP2, reading, 0), (os.POSIX_SPAWN_CLOSE, writing)]
-            os.posix_spawn(sys.executable, argv, without_secrets(os.environ), file_actions=actions, setsid=True)
+            process = subprocess.Popen(
+                [sys.executable, "-I", "-S", keeper.__file__, f"{KEEPER}={mark}"],
+                env=without_secrets(os.environ),
+                cwd="/",
+                stdin=reading,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+                start_new_session=True,
+            )
+            process.returncode = 0  # it ends after us: nobody is to wait for it, or warn that nobody did
         os.close(reading)
         _keeper_of = os.getpid(), mark, writing
     return _keeper_of[1]

@@ -1,0 +1,114 @@
+"""Break the trainer in each way that the launcher knows, with the real trainers on a CPU, and see what becomes of it.
+
+    python benchmarks/survive/faults.py --backend axolotl --work DIR [--budget 300]
+
+With --budget nothing new is begun after so many seconds, and a later call goes on: results/faults-BACKEND.json.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).resolve().parent))
+
+from pipeline import ROOT, events, launch_arguments, left_behind, manifest, ql, save, write_inputs
+
+RESULTS = Path(__file__).resolve().parent / "results"
+PLUGIN = ROOT / "tests" / "acceptance" / "faults"
+LIMIT = 900.0  # seconds for one run
+
+# name, the fault, more arguments of `ql launch`, how it is to end ("mended", or "stopped" with its kind), and the kind
+FAULTS: tuple[tuple[str, dict[str, Any], tuple[str, ...], str, str], ...] = (
+    ("out of memory in training", {"kind": "oom_train", "step": 8, "above": 1}, (), "mended", "oom_train"),
+    ("out of memory in the first step", {"kind": "oom_train", "step": 1, "above": 1}, (), "mended", "oom_train"),
+    ("out of memory in an evaluation", {"kind": "oom_eval", "step": 1, "above": 1}, (), "mended", "oom_eval"),
+    ("a loss that is not a number", {"kind": "nan", "step": 8, "above": 1.5e-3}, (), "mended", "nonfinite_loss"),
+    ("killed from outside", {"kind": "kill", "step": 8}, (), "mended", "exit"),
+    ("exits without a word", {"kind": "exit", "step": 8}, (), "mended", "exit"),
+    ("hangs", {"kind": "hang", "step": 8}, ("--stall-after", "20"), "mended", "stall"),
+    ("ten skipped steps in a row", {"kind": "skip", "step": 3}, (), "mended", "fp16_overflow"),
+    ("out of memory at micro-batch 1", {"kind": "oom_train", "step": 4, "above": 0}, (), "stopped", "oom_train"),
+    ("a loss of exactly 0", {"kind": "zero_loss", "step": 4}, (), "stopped", "zero_loss"),
+    ("gradients of exactly 0", {"kind": "zero_gradients", "step": 4}, (), "stopped", "zero_gradients"),
+    ("all labels masked", {"kind": "masked", "step": 4}, (), "stopped", "labels_masked"),
+    ("a loss that diverges", {"kind": "diverge", "step": 6}, (), "stopped", "divergence"),
+)
+
+
+def one(backend: str, work: Path, fault: tuple[str, dict[str, Any], tuple[str, ...], str, str]) -> dict[str, Any]:
+    name, injected, more, wanted, kind = fault
+    data, _ = write_inputs(work / "inputs")
+    run, log = work / "run", work / "run.log"
+    shutil.rmtree(run, ignore_errors=True)
+    log.unlink(missing_ok=True)
+    begin = time.monotonic()
+    arguments = [*launch_arguments(backend, data, None, run, eval_batch_size=2), "--no-merge", *more]
+    variables = {"QL_TEST_FAULT": json.dumps(injected), "PYTHONPATH": str(PLUGIN)}
+    process = ql(*arguments, log=log, **variables)
+    try:
+        code = process.wait(LIMIT)
+    finally:
+        process.kill()
+    facts = manifest(run)
+    repairs = facts.get("repairs", [])
+    train = next((stage for stage in facts["stages"] if stage["name"] == "train"), {})
+    rows = {
+        "planned": facts["plan"]["micro_batch_size"] * facts["plan"]["gradient_accumulation_steps"],
+        "at the end": (facts["plan"] | facts["changes"])["micro_batch_size"]
+        * (facts["plan"] | facts["changes"])["gradient_accumulation_steps"],
+    }
+    seen = [event.get("kind") for event in events(run) if event["event"] == "fault"]
+    if wanted == "mended":
+        right = facts["state"] == "finished" and kind in {repair["kind"] for repair in repairs}
+    else:
+        right = facts["state"] == "failed" and code == 3 and (kind in seen or kind == "oom_train")
+    return {
+        "name": name,
+        "injected": injected,
+        "wanted": wanted,
+        "as_wanted": right,
+        "state": facts["state"],
+        "exit_code": code,
+        "steps": (facts.get("training") or {}).get("steps"),
+        "repairs": [{key: repair[key] for key in ("kind", "cause", "action", "step")} for repair in repairs],
+        "error": train.get("error"),
+        "rows_per_step": rows,
+        "processes_left": left_behind(run, {}),
+        "seconds": round(time.monotonic() - begin, 1),
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--backend", choices=("axolotl", "unsloth"), required=True)
+    parser.add_argument("--work", type=Path, required=True, help="a folder that is kept between calls")
+    parser.add_argument("--budget", type=float, default=float("inf"), help="seconds")
+    parser.add_argument("--only", help="a part of the name of the faults to inject")
+    options = parser.parse_args()
+    begin = time.monotonic()
+    work = options.work.resolve() / options.backend
+    work.mkdir(parents=True, exist_ok=True)
+    RESULTS.mkdir(exist_ok=True)
+    path = RESULTS / f"faults-{options.backend}.json"
+    results = json.loads(path.read_text()) if path.exists() else {"backend": options.backend, "faults": []}
+    done = {entry["name"] for entry in results["faults"]}
+    for fault in FAULTS:
+        if fault[0] in done or (options.only and options.only not in fault[0]):
+            continue
+        if time.monotonic() - begin > options.budget:
+            break
+        found = one(options.backend, work, fault)
+        results["faults"].append(found)
+        save(path, results)
+        print(json.dumps({key: found[key] for key in ("name", "as_wanted", "state", "seconds")}), flush=True)
+    print(f"{len(results['faults'])} of {len(FAULTS)} done")
+
+
+if __name__ == "__main__":
+    main()

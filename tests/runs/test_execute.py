@@ -1,0 +1,129 @@
+"""The stages as a state machine: each done once, recorded before the next, and taken up again wherever it was cut."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from launcher.errors import RunFailed
+from launcher.runs import execute as executing
+from launcher.runs.execute import execute, first_unfinished
+from launcher.runs.observer import Silent
+from launcher.runs.run import STAGES, Run, create_run, new_manifest, open_run
+
+PLAN = {"preset": "cpu-tiny", "backend": "axolotl", "method": "qlora", "base_model": "x", "compute_dtype": "float32"}
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Run:
+    return create_run(tmp_path / "runs", "x", new_manifest(plan=PLAN, notes=[], golden=None, gates=[]))
+
+
+@pytest.fixture
+def counted(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
+    """Stages that only say that they ran."""
+    done: list[str] = []
+
+    def stage(name: str) -> Callable[[Run, Any], None]:
+        def run_it(run: Run, observer: Any) -> None:
+            done.append(name)
+            run.data.setdefault("results", {})[name] = len(done)
+
+        return run_it
+
+    monkeypatch.setattr(executing, "_stages", lambda run, prepared: {name: stage(name) for name in STAGES})
+    yield done
+
+
+def test_every_stage_runs_once_and_in_order(run: Run, counted: list[str]) -> None:
+    execute(run, Silent())
+    assert counted == list(STAGES)
+    again = open_run(run.path)
+    assert again.data["state"] == "finished"
+    assert first_unfinished(again) is None
+    execute(again, Silent())
+    assert counted == list(STAGES)
+
+
+def test_a_power_cut_at_any_instant_leaves_a_run_that_is_brought_to_its_end(
+    run: Run, counted: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The folder is copied before and after each rename, which is when what a crash leaves behind changes."""
+    instants: list[Path] = []
+    replace = Path.replace
+
+    def copy() -> None:
+        instants.append(tmp_path / "instants" / f"{len(instants):03}")
+        shutil.copytree(run.path, instants[-1])
+
+    def watched(self: Path, target: Any) -> Path:
+        copy()
+        result = replace(self, target)
+        copy()
+        return result
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "replace", watched)
+        execute(run, Silent())
+    assert len(instants) >= 2 * 2 * len(STAGES)
+    for instant in instants:
+        cut = open_run(instant)
+        done = [stage["name"] for stage in cut.data["stages"] if stage["state"] == "done"]
+        assert done == list(STAGES[: len(done)])
+        assert set(done) <= set(cut.data.get("results", {})), "a stage was done before its result was recorded"
+        counted.clear()
+        execute(cut, Silent())
+        assert counted == list(STAGES[len(done) :])
+        assert open_run(instant).data["state"] == "finished"
+        assert not [path.name for path in instant.iterdir() if path.name.startswith(".")], "temporary files stayed"
+
+
+@pytest.mark.parametrize(("number", "error"), [(signal.SIGINT, KeyboardInterrupt), (signal.SIGTERM, SystemExit)])
+def test_a_signal_stops_the_run_and_says_so(
+    run: Run, monkeypatch: pytest.MonkeyPatch, number: signal.Signals, error: type[BaseException]
+) -> None:
+    def stage(run: Run, observer: Any) -> None:
+        os.kill(os.getpid(), number)
+
+    monkeypatch.setattr(executing, "_stages", lambda run, prepared: {"train": stage})
+    before = signal.getsignal(number)
+    with pytest.raises(error):
+        execute(run, Silent())
+    assert signal.getsignal(number) == before
+    found = open_run(run.path)
+    assert found.data["state"] == "stopped"
+    assert found.stage("train")["state"] == "stopped"
+
+
+def test_a_closed_terminal_stops_nothing(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    def stage(run: Run, observer: Any) -> None:
+        os.kill(os.getpid(), signal.SIGHUP)
+
+    monkeypatch.setattr(executing, "_stages", lambda run, prepared: {"train": stage})
+    execute(run, Silent())
+    assert open_run(run.path).data["state"] == "finished"
+
+
+def test_a_full_disk_is_one_clear_error(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    def stage(run: Run, observer: Any) -> None:
+        raise OSError(28, "No space left on device", "merged")
+
+    monkeypatch.setattr(executing, "_stages", lambda run, prepared: {"merge": stage})
+    with pytest.raises(RunFailed, match="No space left on device") as caught:
+        execute(run, Silent())
+    assert f"ql resume {run.path}" in str(caught.value)
+    assert open_run(run.path).stage("merge")["state"] == "failed"
+
+
+def test_a_stages_time_adds_up_over_its_attempts(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    run.stage("train")["seconds"] = 100.0
+    monkeypatch.setattr(executing, "_stages", lambda run, prepared: {"train": lambda run, observer: None})
+    execute(run, Silent())
+    assert json.loads((run.path / "run.json").read_text())["stages"][1]["seconds"] >= 100.0
