@@ -7,12 +7,14 @@ are literals, so the source is the list.
 from __future__ import annotations
 
 import ast
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from references.text import cell, page, table
 
 ROOT = Path(__file__).resolve().parents[2]
+# Of the exceptions that errors are raised as; classes derived from them are found in the source.
 CODES = {"BadInput": 1, "Unreadable": 2, "UsageError": 2, "RunFailed": 3}
 TITLES = {
     1: "Exit code 1: the thing checked is bad",
@@ -21,6 +23,15 @@ TITLES = {
     0: "Said together with others, under the exit code of what was checked",
 }
 HOLE = "…"
+# Kinds of failure of a training that launcher/backends/faults.py has no text for.
+KINDS = {
+    "oom_train": "out of GPU memory in a training step",
+    "oom_eval": "out of GPU memory in an evaluation",
+    "stall": "no step for longer than --stall-after",
+    "exit": "the trainer's process ended without an exception of its own: killed, or a CUDA error",
+    "disk_full": "no space left for checkpoints",
+    "broken": "anything else: no repair can help",
+}
 
 
 @dataclass(frozen=True, order=True)
@@ -34,8 +45,10 @@ class Message:
 
 def errors_page() -> str:
     found: dict[int, set[Message]] = {code: set() for code in TITLES}
-    for path in sorted((ROOT / "launcher").rglob("*.py")):
-        for code, message in messages(path):
+    modules = sorted((ROOT / "launcher").rglob("*.py"))
+    codes = exit_codes(modules)
+    for path in modules:
+        for code, message in messages(path, codes):
             found[code].add(message)
     intro = [
         "Each error is one line with the file, the line and the value where there are any, then what would be right.",
@@ -46,7 +59,34 @@ def errors_page() -> str:
         [f"## {title}", "", *table(("message", "what to do", "said by"), _rows(found[code]))]
         for code, title in TITLES.items()
     ]
-    return page("Errors", "the program's source", intro, *parts)
+    return page("Errors", "the program's source", intro, list(_faults()), *parts)
+
+
+def exit_codes(modules: list[Path]) -> dict[str, int]:
+    """The exit code of each exception, with those that are derived from them."""
+    codes = dict(CODES)
+    for path in modules:
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.ClassDef):
+                known = [codes[base.id] for base in node.bases if isinstance(base, ast.Name) and base.id in codes]
+                if known:
+                    codes[node.name] = known[0]
+    return codes
+
+
+def _faults() -> Iterator[str]:
+    """The kinds of failure of a training, as run.json and `ql runs` name them."""
+    from launcher.backends.faults import CAUSES
+    from launcher.runs.repairs import REPAIRS
+
+    yield "## Failures of a training"
+    yield ""
+    yield "As run.json names them, each with what it is and the option by which ql neither ends a run for it nor mends it."
+    yield ""
+    switch = {kind: f"`--no-repair {name}`" for name, kinds in REPAIRS.items() for kind in kinds}
+    said = CAUSES | KINDS
+    rows = [(f"`{kind}`", said[kind], switch.get(kind, "")) for kind in dict.fromkeys([*switch, *said])]
+    yield from table(("kind", "what it is", "option"), rows)
 
 
 def _rows(found: set[Message]) -> list[tuple[str, str, str]]:
@@ -57,7 +97,7 @@ def _rows(found: set[Message]) -> list[tuple[str, str, str]]:
     return [(text, hint, ", ".join(said_by)) for (text, hint), said_by in modules.items()]
 
 
-def messages(path: Path) -> list[tuple[int, Message]]:
+def messages(path: Path, codes: dict[str, int]) -> list[tuple[int, Message]]:
     """(exit code, message) of every error that a module makes; code 0 where a Problem is collected for later."""
     tree = ast.parse(path.read_text(encoding="utf-8"))
     names = _assignments(tree)
@@ -66,12 +106,12 @@ def messages(path: Path) -> list[tuple[int, Message]]:
     inside: set[ast.AST] = set()
     for call in (node for node in ast.walk(tree) if isinstance(node, ast.Call)):
         name = _name(call)
-        if name in CODES:
+        if name in codes:
             for part in ast.walk(call):
                 if isinstance(part, ast.Call) and _name(part) == "Problem":
                     inside.add(part)
-                    found.append((CODES[name], part))
-            found.append((CODES[name], call))
+                    found.append((codes[name], part))
+            found.append((codes[name], call))
         elif name == "Problem" and call not in inside:
             found.append((0, call))
     out = []

@@ -45,13 +45,16 @@ def test_every_key_of_every_schema_is_in_the_reference() -> None:
 
 def test_errors_are_read_off_the_source(tmp_path: Path) -> None:
     module = ROOT / "launcher" / "runs" / "pushing.py"
-    found = {message.text: (code, message.hint) for code, message in messages(module)}
+    found = {message.text: (code, message.hint) for code, message in messages(module, CODES)}
     assert found["gate … missed: …"] == (0, "")
     assert found["not uploaded"][1].startswith("--missed-gates")
     text = next(text for text in found if text.endswith("has no …/"))
     assert found[text][0] == 3
     page = errors_page()
-    assert page.count("\n## ") == 4
+    assert page.count("\n## ") == 5
+    for kind in ("oom_train", "fp16_overflow", "stall"):
+        assert f"| `{kind}` |" in page
+    assert "ran out of GPU memory" in page.partition("## Exit code 3")[2], "said by a class derived from RunFailed"
     for name in CODES:
         assert name != "RunFailed" or "Exit code 3" in page
     assert len(re.findall(r"^\| ", page, re.MULTILINE)) > 150
