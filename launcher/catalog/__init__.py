@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from launcher.catalog.architecture import count_parameters
+from launcher.catalog.by_hand import model_by_hand
 from launcher.catalog.load import (
     find_gpu,
     list_gpus,
@@ -35,5 +36,6 @@ __all__ = [
     "load_model",
     "load_preset",
     "load_recipe",
+    "model_by_hand",
     "resolve_base",
 ]

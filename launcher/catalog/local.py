@@ -56,7 +56,7 @@ def model_from_folder(folder: Path, *, base_model: str) -> Model:
         raise Unreadable(Problem(f"not JSON: {error.msg}", file=file, line=error.lineno, column=error.colno)) from None
     if not isinstance(config, dict):
         raise Unreadable(Problem("not a model's config: the file holds no JSON object", file=file))
-    return _model(config, file, base_model, chat_template=_chat_template(folder, config))
+    return model_from_config(config, file=file, base_model=base_model, chat_template=_chat_template(folder, config))
 
 
 def _chat_template(folder: Path, config: dict[str, Any]) -> str:
@@ -71,7 +71,11 @@ def _chat_template(folder: Path, config: dict[str, Any]) -> str:
     return "chatml" if config.get("model_type") in ("qwen2", "qwen3") else "inst"
 
 
-def _model(config: dict[str, Any], file: str, base_model: str, chat_template: str) -> Model:
+def model_from_config(config: dict[str, Any], *, file: str, base_model: str, chat_template: str) -> Model:
+    """The model of the numbers in ``config``, named as in a config.json; ``file`` is where errors say they stand.
+
+    Raises Unreadable: an architecture that is not supported, or numbers missing or wrong.
+    """
     family = config.get("model_type")
     if family not in SUPPORTED:
         said = f"model_type {family!r} is not supported" if family else "there is no model_type"

@@ -14,10 +14,7 @@ Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 
 
 def plan_options(
-    function: Callable[..., Any],
-    *,
-    backends: tuple[str, ...] = ("axolotl", "unsloth"),
-    methods: tuple[str, ...] = ("qlora", "lora", "auto"),
+    function: Callable[..., Any], *, methods: tuple[str, ...] = ("qlora", "lora", "auto")
 ) -> Callable[..., Any]:
     """What names a run to plan: preset, or card and model; method, trainer, and single values."""
     decorators: list[Decorator] = [
@@ -37,7 +34,11 @@ def plan_options(
             help="auto: lora where it fits, else qlora."
             + (" both: one run of each, compared." if "both" in methods else ""),
         ),
-        click.option("--backend", type=click.Choice(backends), help="Trainer; the default is Axolotl."),
+        click.option(
+            "--backend",
+            type=click.Choice(["axolotl", "unsloth", "auto"]),
+            help="Trainer; the default is Axolotl. auto: the faster one that fits.",
+        ),
         click.option(
             "--compute-dtype",
             type=click.Choice(["float16", "bfloat16", "float32"]),

@@ -11,7 +11,8 @@ class DataFacts:
 
     ``rows`` are the usable rows of the file; ``eval_rows`` of them are held out for the evaluation loss, the others
     trained on. Lengths are in tokens of one rendered row, before any cut to a sequence length. ``exact`` is False
-    when no tokenizer was at hand and they were estimated from bytes.
+    when no tokenizer was at hand and they were estimated from bytes. ``quantiles`` are the lengths at equal shares of
+    the rows, ascending, the last one the longest; empty where only the summary is known.
     """
 
     rows: int
@@ -22,3 +23,4 @@ class DataFacts:
     tokens_p95: int
     tokens_max: int
     exact: bool
+    quantiles: tuple[int, ...] = ()

@@ -179,6 +179,7 @@ class DataReport:
             tokens_p95=lengths.p95 if lengths else 0,
             tokens_max=lengths.maximum if lengths else 0,
             exact=lengths.exact if lengths else False,
+            quantiles=_quantiles(used.rows.totals),
         )
 
     def limited(self, sequence_len: int, strategy: ExcessLength) -> DataReport:
@@ -264,6 +265,14 @@ def summarise(rows: Rows, exact: bool, source: str) -> Lengths | None:
         maximum=ordered[-1],
         histogram=_histogram(ordered),
     )
+
+
+def _quantiles(totals: Sequence[int], shares: int = 200) -> tuple[int, ...]:
+    """The lengths at ``shares`` equal shares of the rows (nearest rank), or all of them where there are fewer rows."""
+    ordered = sorted(totals)
+    if len(ordered) <= shares:
+        return tuple(ordered)
+    return tuple(ordered[-(-len(ordered) * share // shares) - 1] for share in range(1, shares + 1))
 
 
 def _histogram(ordered: Sequence[int]) -> tuple[tuple[int, int], ...]:

@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import replace
 from typing import Any
 
 from launcher.errors import BadInput, Problem
-from launcher.planning.estimate import estimate_plan_memory, memory_request
+from launcher.planning.choose import choose_backend, choose_method
+from launcher.planning.length import lengths_to_try
 from launcher.planning.plan import Plan
 from launcher.planning.request import Request
 from launcher.planning.settings import Layers
-from launcher.sizing import MemoryEstimate, estimate_memory, solve_batch
+from launcher.planning.shape import decide_shape
 from launcher.trainers import Trainer, get_trainer
-
-DEFAULT_SEQUENCE_LEN = 2048
-SEQUENCE_STEP = 64  # lengths are rounded up to this: tensor cores want multiples of 8, and odd lengths save nothing
 
 
 def make_plan(request: Request) -> Plan:
@@ -23,38 +20,34 @@ def make_plan(request: Request) -> Plan:
 
     Raises BadInput, with every problem found, when what the person set cannot go together or cannot be trained.
     """
+    if request.auto_backend:
+        return choose_backend(request, make_plan)
     if request.auto_method:
-        return _choose_method(request)
+        return choose_method(request, _plan)
     fixed = request.overrides.get("method") or (request.preset.recipe if request.preset else "qlora")
     return _plan(request, fixed, "the preset's recipe" if request.preset else "the house default: it fits most cards")
-
-
-def _choose_method(request: Request) -> Plan:
-    """The house rule: LoRA on 16-bit weights where it fits the card, QLoRA where it would not."""
-    plan = _plan(request, "lora", "it fits: 16-bit weights are faster than 4-bit ones and lose nothing")
-    estimate = estimate_plan_memory(plan, request)
-    if estimate.fits:
-        return plan
-    needed, budget = estimate.needed_gib, estimate.budget_gib
-    reason = f"16-bit LoRA would need {needed:.1f} GiB of {budget:.1f} GiB: 4-bit weights are what fits"
-    return _plan(request, "qlora", reason)
 
 
 def _plan(request: Request, method: str, method_reason: str) -> Plan:
     layers = Layers(request, method, method_reason)
     problems: list[Problem] = []
-    backend = layers.decide("backend", "axolotl", "the default trainer; --backend unsloth is the other")
+    backend = layers.decide("backend", "axolotl", "the default trainer; --backend auto takes the faster one that fits")
     trainer = get_trainer(backend)
     _decide_dtype(request, layers, problems)
     _decide_quantisation(layers)
     layers.decide(
         "lora_target_modules", request.model.linear_modules, "every linear layer: the recipe needs all of them"
     )
-    _decide_length(request, layers, problems)
+    lengths = lengths_to_try(request, layers, problems)
+    layers.decide(
+        "excess_length",
+        "truncate",
+        "a long row loses its end, which is said, rather than being dropped in silence",
+    )
     _decide_trainer_choices(request, layers, trainer)
     _decide_rest(request, layers)
     _decide_cpu(request, layers)
-    _decide_batch(request, layers, problems)
+    decide_shape(request, layers, trainer, lengths, problems)
     problems += trainer.refusals(layers.values, request.gpu)
     if problems:
         raise BadInput(problems)
@@ -92,32 +85,10 @@ def _decide_quantisation(layers: Layers) -> None:
         layers.force("double_quant", False, "lora keeps the base in 16 bit")
 
 
-def _decide_length(request: Request, layers: Layers, problems: list[Problem]) -> None:
-    limit = request.model.max_position_embeddings
-    data = request.data
-    if data and data.exact and data.tokens_max <= DEFAULT_SEQUENCE_LEN:
-        length = min(max(math.ceil(data.tokens_max / SEQUENCE_STEP) * SEQUENCE_STEP, SEQUENCE_STEP), limit)
-        reason = f"the longest row has {data.tokens_max} tokens: nothing is cut"
-    else:
-        length = min(DEFAULT_SEQUENCE_LEN, limit)
-        reason = "holds most instruction data; set it for longer rows" if length < limit else "the model's own limit"
-    length = layers.decide("sequence_len", length, reason)
-    if length > limit:
-        problems.append(
-            Problem(f"sequence_len {length} is over the {limit} tokens that {request.model.title} can read")
-        )
-    layers.decide(
-        "excess_length",
-        "truncate",
-        "a long row loses its end, which is said, rather than being dropped in silence",
-    )
-
-
 def _decide_trainer_choices(request: Request, layers: Layers, trainer: Trainer) -> None:
     gpu = request.gpu
-    packing, reason = trainer.packing(gpu)
-    layers.decide("packing", packing, reason)
-    attention, reason = trainer.attention(gpu, layers["packing"])
+    packing = layers.values.get("packing", False)  # what the solver may pack unasked needs no other attention
+    attention, reason = trainer.attention(gpu, packing, layers["compute_dtype"])
     layers.decide("attn_implementation", attention, reason)
     kernels, reason = trainer.kernels(gpu, layers["method"], layers["compute_dtype"], layers["lora_dropout"])
     layers.decide("kernels", kernels, reason)
@@ -142,58 +113,6 @@ def _decide_cpu(request: Request, layers: Layers) -> None:
     if request.gpu.kind == "cpu":
         layers.decide("gradient_checkpointing", False, "host memory holds the activations: recomputing would cost time")
         layers.decide("activation_offload", False, "they are in host memory already")
-
-
-def _decide_batch(request: Request, layers: Layers, problems: list[Problem]) -> None:
-    """Micro-batch and accumulation for the effective batch; checkpointing and offload where memory asks for them."""
-    effective = layers["effective_batch_size"]
-    micro, steps = layers.values.get("micro_batch_size"), layers.values.get("gradient_accumulation_steps")
-    if micro and steps and micro * steps != effective:
-        if layers.set_by_person("effective_batch_size"):
-            problems.append(
-                Problem(
-                    f"micro_batch_size {micro} times gradient_accumulation_steps {steps} is {micro * steps}, "
-                    f"not the effective_batch_size {effective}",
-                    hint="set two of the three",
-                )
-            )
-        effective = micro * steps
-        layers.force("effective_batch_size", effective, "micro_batch_size times gradient_accumulation_steps")
-    elif micro or steps:
-        given, name = (micro, "micro_batch_size") if micro else (steps, "gradient_accumulation_steps")
-        if effective % given:
-            problems.append(
-                Problem(
-                    f"{name} {given} does not divide the effective batch of {effective}",
-                    hint=f"divisors: {', '.join(str(n) for n in range(1, effective + 1) if effective % n == 0)}",
-                )
-            )
-            return
-        micro, steps = (given, effective // given) if name == "micro_batch_size" else (effective // given, given)
-
-    def estimate(size: int, checkpointing: bool, offload: bool) -> MemoryEstimate:
-        batch = {
-            "micro_batch_size": size,
-            "eval_batch_size": layers.values.get("eval_batch_size", size),
-            "gradient_checkpointing": checkpointing,
-            "activation_offload": offload,
-        }
-        return estimate_memory(memory_request(layers.values | batch, request))
-
-    solution = solve_batch(
-        effective,
-        estimate,
-        micro_batch=micro,
-        checkpointing=layers.values.get("gradient_checkpointing"),
-        offload=layers.values.get("activation_offload"),
-    )
-    size = layers.decide("micro_batch_size", solution.micro_batch_size, solution.reason)
-    layers.decide(
-        "gradient_accumulation_steps", effective // size, f"{effective // size} x {size} rows: the effective batch"
-    )
-    layers.decide("gradient_checkpointing", solution.gradient_checkpointing, solution.checkpointing_reason)
-    layers.decide("activation_offload", solution.activation_offload, solution.offload_reason)
-    layers.decide("eval_batch_size", solution.eval_batch_size, solution.eval_reason)
 
 
 def _assemble(request: Request, layers: Layers) -> Plan:

@@ -7,7 +7,18 @@ from typing import Any
 
 from launcher.planning.plan import Plan
 from launcher.planning.request import Request
-from launcher.sizing import TRAINERS, MemoryEstimate, MemoryRequest, estimate_memory
+from launcher.sizing import (
+    TRAINERS,
+    MemoryEstimate,
+    MemoryRequest,
+    RowLengths,
+    estimate_memory,
+    row_lengths,
+    useful_tokens_per_second,
+)
+from launcher.sizing.lengths import PACKED_FILL
+from launcher.sizing.request import Correction
+from launcher.sizing.throughput import batch_tokens
 
 
 def memory_request(values: Mapping[str, Any], request: Request) -> MemoryRequest:
@@ -30,9 +41,46 @@ def memory_request(values: Mapping[str, Any], request: Request) -> MemoryRequest
         compute_dtype=values["compute_dtype"],
         on_cpu=request.gpu.kind == "cpu",
         usable_gib=request.gpu.usable_gib,
+        packing=values.get("packing", False),
+        lora_dropout=values["lora_dropout"],
+        correction=_correction(request, values["backend"]),
     )
+
+
+def _correction(request: Request, backend: str) -> Correction:
+    found = request.corrections.get(backend)
+    return found.memory if found else Correction()
 
 
 def estimate_plan_memory(plan: Plan, request: Request) -> MemoryEstimate:
     """Peak memory of ``plan``, in GiB."""
     return estimate_memory(memory_request(plan.to_dict(), request))
+
+
+def plan_speed(plan: Plan, request: Request) -> float | None:
+    """Tokens of rows per second that ``plan`` trains, padding not counted; None: the card's rates are not known."""
+    found = useful_tokens_per_second(memory_request(plan.to_dict(), request), request.gpu, _lengths(request))
+    correction = request.corrections.get(plan.backend)
+    return found * correction.speed if found is not None and correction else found
+
+
+def padding_share(plan: Plan, request: Request) -> float | None:
+    """Share of the computed tokens that are padding; None without data."""
+    lengths = _lengths(request)
+    if lengths is None:
+        return None
+    computed, useful, _ = batch_tokens(memory_request(plan.to_dict(), request), lengths)
+    return 1 - useful / computed
+
+
+def rows_per_step(plan: Plan, request: Request) -> float:
+    """Rows of the data in one optimizer step: more than sequences, where rows are packed."""
+    lengths = _lengths(request)
+    sequences = float(plan.effective_batch_size)
+    if not plan.packing or lengths is None:
+        return sequences
+    return sequences * plan.sequence_len * PACKED_FILL / lengths.mean(plan.sequence_len)
+
+
+def _lengths(request: Request) -> RowLengths | None:
+    return row_lengths(request.data) if request.data and request.data.rows else None

@@ -8,27 +8,60 @@ from typing import Any
 
 from launcher.catalog import Gpu, Price
 from launcher.errors import BadInput
+from launcher.planning.advice import QUALITY_GAP, Change, Limits, both_methods, changes, limits
+from launcher.planning.corrections import corrections_for
 from launcher.planning.decide import make_plan
-from launcher.planning.estimate import estimate_plan_memory, memory_request
+from launcher.planning.estimate import estimate_plan_memory, memory_request, padding_share, plan_speed, rows_per_step
 from launcher.planning.plan import Plan
 from launcher.planning.request import Request
-from launcher.sizing import Cost, MemoryEstimate, Workload, estimate_cost, tokens_per_second
-from launcher.sizing.cost import padded_length
+from launcher.sizing import Cost, MemoryEstimate, Workload, estimate_cost, row_lengths
 from launcher.sizing.throughput import CHECKED_CARDS
-from launcher.trainers import TRAINERS
+
+
+@dataclass(frozen=True)
+class MethodSide:
+    """QLoRA or LoRA on this card, planned for itself: memory in GiB, time, money; or why it is refused."""
+
+    method: str
+    memory: MemoryEstimate | None
+    tokens_per_second: float | None
+    cost: Cost | None
+    refused: str | None
+
+    def to_dict(self) -> dict[str, Any]:
+        memory, cost = self.memory, self.cost
+        return {
+            "method": self.method,
+            "peak_gib": None if memory is None else round(memory.needed_gib, 2),
+            "fits": None if memory is None else memory.fits,
+            "tokens_per_second": None if self.tokens_per_second is None else round(self.tokens_per_second),
+            "hours": None if cost is None else round(cost.hours, 3),
+            "usd": None if cost is None or cost.usd is None else round(cost.usd, 2),
+            "refused": self.refused,
+        }
 
 
 @dataclass(frozen=True)
 class Forecast:
-    """A plan with what it needs. ``tokens_per_second`` and ``cost`` are None where nothing is known to reckon with."""
+    """A plan with what it needs.
+
+    ``tokens_per_second`` are tokens of rows; ``padding`` is the share of what is computed that is none, None without
+    data. ``tokens_per_second`` and ``cost`` are None where nothing is known to reckon with.
+    """
 
     plan: Plan
     gpu: Gpu
     memory: MemoryEstimate
     tokens_per_second: float | None
+    padding: float | None
     cost: Cost | None
     price: Price | None
     notes: tuple[str, ...]
+    limits: Limits | None = None
+    changes: tuple[Change, ...] = ()
+    methods: tuple[MethodSide, ...] = ()
+    recommendation: str = ""
+    quality_gap: str = QUALITY_GAP
 
     def to_dict(self) -> dict[str, Any]:
         """The forecast as JSON-ready data; memory in GiB, money in USD."""
@@ -45,6 +78,10 @@ class Forecast:
             "gradient_accumulation_steps": plan.gradient_accumulation_steps,
             "eval_batch_size": plan.eval_batch_size,
             "sequence_len": plan.sequence_len,
+            "packing": plan.packing,
+            "gradient_checkpointing": plan.gradient_checkpointing,
+            "activation_offload": plan.activation_offload,
+            "kernels": list(plan.kernels),
             "vram": {
                 "peak_gib": round(memory.peak_gib, 2),
                 "allocated_gib": round(memory.allocated_gib, 2),
@@ -55,8 +92,14 @@ class Forecast:
                 "breakdown_gib": {name: round(value, 3) for name, value in memory.breakdown_gib.items()},
             },
             "host_gib": round(memory.host_gib, 2),
+            "limits": None if self.limits is None else self.limits.to_dict(),
+            "changes": [change.to_dict() for change in self.changes],
+            "methods": [side.to_dict() for side in self.methods],
+            "recommendation": self.recommendation,
+            "quality_gap": self.quality_gap,
             "throughput": {
-                "tokens_per_second": None if self.tokens_per_second is None else round(self.tokens_per_second)
+                "tokens_per_second": None if self.tokens_per_second is None else round(self.tokens_per_second),
+                "padding": None if self.padding is None else round(self.padding, 3),
             },
             "hours": None if cost is None else round(cost.hours, 3),
             "usd": None if cost is None or cost.usd is None else round(cost.usd, 2),
@@ -72,82 +115,107 @@ class Forecast:
         }
 
 
-def forecast(request: Request, *, usd_per_hour: float | None = None, golden_rows: int = 0) -> Forecast:
+def forecast(
+    request: Request, *, usd_per_hour: float | None = None, golden_rows: int = 0, details: bool = False
+) -> Forecast:
     """Plan ``request`` and reckon what it takes. ``usd_per_hour`` wins over the card's own price.
+
+    With ``details`` also what would change it most, how far it could go, and both methods side by side.
 
     Without data there are no hours, since nobody knows how much there is to train on. Raises BadInput as `make_plan`.
     """
     gpu = request.gpu
     plan = make_plan(request)
     price = Price(usd_per_hour, "given", "") if usd_per_hour is not None else next(iter(gpu.prices), None)
-    job = memory_request(plan.to_dict(), request)
-    workload = _workload(plan, request, golden_rows)
-    if workload is not None:  # speed at the length that rows have, not at the longest that is allowed
-        length = padded_length(workload, plan.micro_batch_size, plan.sequence_len)
-        job = replace(job, sequence_len=plan.sequence_len if plan.packing else max(1, round(length)))
-    speed = tokens_per_second(job, gpu)
-    cost = None
-    if workload is not None:
-        cost = estimate_cost(
-            workload,
-            request.model,
-            tokens_per_second=speed,
-            micro_batch_size=plan.micro_batch_size,
-            effective_batch_size=plan.effective_batch_size,
-            sequence_len=plan.sequence_len,
-            gradient_checkpointing=plan.gradient_checkpointing,
-            usd_per_hour=None if price is None else price.usd_per_hour,
-            download=not plan.base_model.startswith(("/", ".", "~")),
-        )
-    return Forecast(
+    speed = plan_speed(plan, request)
+    cost = _cost(plan, request, speed, price, golden_rows)
+    found = Forecast(
         plan=plan,
         gpu=gpu,
         memory=estimate_plan_memory(plan, request),
         tokens_per_second=speed,
+        padding=padding_share(plan, request),
         cost=cost,
         price=price,
-        notes=_notes(request, speed, workload, price),
+        notes=_notes(plan, request, speed, price),
+    )
+    if not details:
+        return found
+    sides = []
+    for side in both_methods(request):
+        spent = None if side.plan is None else _cost(side.plan, request, side.tokens_per_second, price, golden_rows)
+        sides.append(MethodSide(side.method, side.memory, side.tokens_per_second, spent, side.refused))
+    return replace(
+        found,
+        limits=limits(plan, request),
+        changes=tuple(changes(plan, request)),
+        methods=tuple(sides),
+        recommendation=_recommend(sides),
     )
 
 
-def best_backend(request: Request, **options: Any) -> Forecast:
-    """The forecast of the trainer that fits and is fastest; where none fits, of the one that comes nearest.
-
-    Raises BadInput when no trainer can take the plan.
-    """
-    found: list[Forecast] = []
-    errors: list[BadInput] = []
-    for name in TRAINERS:
-        try:
-            found.append(forecast(replace(request, overrides={**request.overrides, "backend": name}), **options))
-        except BadInput as error:
-            errors.append(error)
-    if not found:
-        raise BadInput([problem for error in errors for problem in error.problems])
-    best = max(found, key=lambda one: (one.memory.fits, one.tokens_per_second or 0.0, -one.memory.needed_gib))
-    others = [one for one in found if one is not best]
-    told = "; ".join(f"{one.plan.backend}: {_summary(one)}" for one in others)
-    reason = f"auto: fits and is fastest ({_summary(best)}; {told})" if others else "auto: the only one that can"
-    reasons = {**best.plan.reasons, "backend": reason}
-    return replace(best, plan=replace(best.plan, reasons=reasons))
+def _recommend(sides: Sequence[MethodSide]) -> str:
+    """Which method, by the house rule: 16-bit LoRA where it fits, QLoRA where it would not."""
+    qlora, lora = sides
+    if lora.memory is not None and lora.memory.fits:
+        return "house rule: LoRA, since its 16-bit weights fit this card (`--method auto` decides so)"
+    if qlora.memory is not None and qlora.memory.fits:
+        return "house rule: QLoRA, since LoRA's 16-bit weights do not fit this card (`--method auto` decides so)"
+    return "neither fits this card"
 
 
-def compare(request: Request, cards: Sequence[Gpu], *, auto_backend: bool = False, **options: Any) -> list[Forecast]:
-    """The same job on each card, in their order; a card whose plan is refused is left out."""
-    found = []
+def _cost(plan: Plan, request: Request, speed: float | None, price: Price | None, golden_rows: int) -> Cost | None:
+    workload = _workload(plan, request, golden_rows)
+    if workload is None or speed is None:
+        return None
+    return estimate_cost(
+        workload,
+        memory_request(plan.to_dict(), request),
+        tokens_per_second=speed,
+        usd_per_hour=None if price is None else price.usd_per_hour,
+        download=not plan.base_model.startswith(("/", ".", "~")),
+    )
+
+
+def best_cards(found: Sequence[Forecast | Refused]) -> dict[str, list[str]]:
+    """By card: cheapest, fastest, does not fit."""
+    can = [one for one in found if isinstance(one, Forecast)]
+    fitting = [one for one in can if one.memory.fits]
+    cheapest = min((one.cost.usd for one in fitting if one.cost and one.cost.usd is not None), default=None)
+    fastest = max((one.tokens_per_second for one in fitting if one.tokens_per_second is not None), default=None)
+    marks: dict[str, list[str]] = {}
+    for one in can:
+        usd = one.cost.usd if one.cost else None
+        said = [("does not fit", not one.memory.fits)]
+        if one.memory.fits:
+            said.append(("cheapest", usd is not None and usd == cheapest))
+            said.append(("fastest", one.tokens_per_second is not None and one.tokens_per_second == fastest))
+        marks[one.gpu.name] = [name for name, is_it in said if is_it]
+    return marks
+
+
+@dataclass(frozen=True)
+class Refused:
+    """A card that cannot take the job, and why."""
+
+    gpu: Gpu
+    reasons: tuple[str, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        return {"gpu": self.gpu.name, "refused": list(self.reasons)}
+
+
+def compare(request: Request, cards: Sequence[Gpu], **options: Any) -> list[Forecast | Refused]:
+    """The same job on each card, in their order; a card on which the plan is refused says why."""
+    found: list[Forecast | Refused] = []
     for card in cards:
-        # A preset is written for its own card, so only what the person set goes along.
-        moved = replace(request, gpu=card, preset=None)
+        # A preset is written for its own card, so only what the person set goes along; a correction likewise.
+        moved = replace(request, gpu=card, preset=None, corrections=corrections_for(card))
         try:
-            found.append(best_backend(moved, **options) if auto_backend else forecast(moved, **options))
-        except BadInput:
-            continue
+            found.append(forecast(moved, **options))
+        except BadInput as error:
+            found.append(Refused(card, tuple(str(problem) for problem in error.problems)))
     return found
-
-
-def _summary(one: Forecast) -> str:
-    memory = f"{one.memory.needed_gib:.1f} GiB" + ("" if one.memory.fits else ", does not fit")
-    return memory if one.tokens_per_second is None else f"{memory}, {one.tokens_per_second:,.0f} tokens/s"
 
 
 def _workload(plan: Plan, request: Request, golden_rows: int) -> Workload | None:
@@ -157,23 +225,25 @@ def _workload(plan: Plan, request: Request, golden_rows: int) -> Workload | None
     return Workload(
         train_rows=data.rows - data.eval_rows,
         eval_rows=data.eval_rows,
-        tokens_mean=data.tokens_mean,
-        tokens_p95=data.tokens_p95,
+        lengths=row_lengths(data),
         num_epochs=plan.num_epochs,
         evals_per_epoch=plan.evals_per_epoch,
-        packing=plan.packing,
+        effective_rows=rows_per_step(plan, request),
         golden_rows=golden_rows,
         max_steps=plan.max_steps,
     )
 
 
-def _notes(request: Request, speed: float | None, workload: Workload | None, price: Price | None) -> tuple[str, ...]:
+def _notes(plan: Plan, request: Request, speed: float | None, price: Price | None) -> tuple[str, ...]:
     notes = [request.gpu.note] if request.gpu.note else []
+    correction = request.corrections.get(plan.backend)
+    if correction is not None:
+        notes.append(correction.describe())
     if speed is None:
         notes.append(f"the rate of {request.gpu.title} is not known: no speed, hours or cost")
-    elif request.gpu.name not in CHECKED_CARDS:
+    elif request.gpu.name not in CHECKED_CARDS and correction is None:
         notes.append(f"speed on {request.gpu.title} is arithmetic: it was not checked against a run on that card")
-    if speed is not None and workload is None:
+    if speed is not None and (request.data is None or not request.data.rows):
         notes.append("no data given: no hours or cost; speed is that of rows of full length")
     if price is None and speed is not None:
         notes.append(f"no price of {request.gpu.title} is known: give one with --price")

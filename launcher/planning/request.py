@@ -6,10 +6,22 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from launcher.catalog import Gpu, Model, Preset, Recipe, load_gpu, load_model, load_preset, load_recipe, resolve_base
+from launcher.catalog import (
+    Gpu,
+    Model,
+    Preset,
+    Recipe,
+    load_gpu,
+    load_model,
+    load_preset,
+    load_recipe,
+    model_by_hand,
+    resolve_base,
+)
 from launcher.catalog.check import check
 from launcher.data.facts import DataFacts
 from launcher.errors import Problem, Unreadable, did_you_mean
+from launcher.planning.corrections import MachineCorrection, corrections_for
 from launcher.planning.plan import SETTINGS
 
 AUTO = "auto"
@@ -27,7 +39,9 @@ class Request:
     overrides: Mapping[str, Any] = field(default_factory=dict)
     overflow_families: Mapping[str, str] = field(default_factory=dict)
     auto_method: bool = False
+    auto_backend: bool = False
     data: DataFacts | None = None
+    corrections: Mapping[str, MachineCorrection] = field(default_factory=dict)  # of this card, by trainer
 
 
 def parse_settings(pairs: Sequence[str]) -> dict[str, Any]:
@@ -79,14 +93,18 @@ def make_request(
     backend: str | None = None,
     settings: Mapping[str, Any] | None = None,
     data: DataFacts | None = None,
+    architecture: str | None = None,
 ) -> Request:
     """Look up names in the catalog. ``preset`` or both of ``gpu`` and ``model`` are needed; flags win over a preset.
+    ``architecture`` gives a model's numbers by hand, instead of ``model``.
 
     Raises Unreadable: a name that does not exist, or too little to plan with.
     """
     from launcher.catalog import load_fp16_overflow
 
-    if preset is None and (gpu is None or model is None):
+    if architecture is not None and model is not None:
+        raise Unreadable("--architecture and --model are two ways of saying the same: give one")
+    if preset is None and (gpu is None or (model is None and architecture is None)):
         raise Unreadable(
             "nothing to plan for",
             hint="give --preset NAME (`ql presets` lists them), or --gpu and --model",
@@ -95,15 +113,15 @@ def make_request(
     if named is not None:
         gpu, model = gpu or named.gpu, model or named.model
     assert gpu is not None
-    assert model is not None
     overrides = dict(settings or {})
-    if backend is not None:
+    if backend not in (None, AUTO):
         overrides["backend"] = backend
     if method not in (None, AUTO):
         overrides["method"] = method
-    found = load_model(model)
+    found = model_by_hand(architecture) if architecture is not None else load_model(model or "")
+    card = load_gpu(gpu)
     return Request(
-        gpu=load_gpu(gpu),
+        gpu=card,
         model=found,
         base_model=resolve_base(found),
         recipes={name: load_recipe(name) for name in ("qlora", "lora")},
@@ -111,5 +129,7 @@ def make_request(
         overrides=overrides,
         overflow_families=load_fp16_overflow(),
         auto_method=method == AUTO,
+        auto_backend=backend == AUTO,
         data=data,
+        corrections=corrections_for(card),
     )

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from launcher.sizing.batch import BatchSolution, solve_batch
+from launcher.sizing.batch import BatchSolution, Shape, Trial, divisors, solve_batch
 from launcher.sizing.cost import Cost, Workload, estimate_cost
 from launcher.sizing.host import DiskEstimate, disk_space, merge_host_memory
+from launcher.sizing.lengths import RowLengths, row_lengths
 from launcher.sizing.memory import estimate_memory
 from launcher.sizing.request import MARGIN, TRAINERS, Correction, MemoryEstimate, MemoryRequest, TrainerMemory, budget
-from launcher.sizing.throughput import flops_per_token, tokens_per_second
+from launcher.sizing.throughput import flops_per_token, tokens_per_second, useful_tokens_per_second
 
 __all__ = [
     "MARGIN",
@@ -18,14 +19,20 @@ __all__ = [
     "DiskEstimate",
     "MemoryEstimate",
     "MemoryRequest",
+    "RowLengths",
+    "Shape",
     "TrainerMemory",
+    "Trial",
     "Workload",
     "budget",
     "disk_space",
+    "divisors",
     "estimate_cost",
     "estimate_memory",
     "flops_per_token",
     "merge_host_memory",
+    "row_lengths",
     "solve_batch",
     "tokens_per_second",
+    "useful_tokens_per_second",
 ]

@@ -1,71 +1,128 @@
 """Training speed from arithmetic, bandwidth and the host's pace.
 
-The errors against measured and published figures are a test: tests/sizing/test_throughput.py.
+The constants are fitted by benchmarks/presets/fit_speed.py; docs/speed.md has the error against each measured and
+published figure, and tests/sizing/test_throughput.py holds it.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from launcher.catalog.architecture import expert_parameters, linear_parameters
 from launcher.catalog.types import Gpu
-from launcher.sizing.memory import BITS_DOUBLE_QUANT, LAYER_BYTES_PER_HIDDEN, LAYER_BYTES_PER_INTERMEDIATE
+from launcher.sizing.lengths import PACKED_FILL, RowLengths
 from launcher.sizing.request import MemoryRequest
 
-# Share of the dense 16-bit rate that matrix products reach: fitted to answer.ai's 3090 and 4090 runs and
-# LLaMA-Factory's A100 run at 16k tokens, where arithmetic is all that matters.
-MATMUL_EFFICIENCY = 0.75
-# Reads and writes of a layer's saved activations over forward, recomputation and backward. Same fit.
-ACTIVATION_TRAFFIC = 4.0
-# Share of the bandwidth that dequantisation kernels reach; torchtune's QLoRA against LoRA on a 4090 (1.28x) sets it.
-DEQUANT_EFFICIENCY = 0.35
-# LoRA without quantisation starts fewer kernels per layer: litgpt's and torchtune's ratios of 1.28 to 1.39.
-LAUNCH_LORA = 1 / 1.3
-# Copying checkpoints to the host and back is mostly hidden behind arithmetic.
-OFFLOAD_SLOWDOWN = 1.05
+# What a decoder layer reads and writes of a token besides its weights, in bytes: this many per element of the hidden
+# state and of the feed-forward width (16-bit activations of norms, projections, gates and adapters).
+LAYER_BYTES_PER_HIDDEN = 34
+LAYER_BYTES_PER_INTERMEDIATE = 8
+NF4_BYTES = 4.127 / 8  # read for each weight that is dequantised, beside the 2 bytes that are written
+PADDED_FAMILIES = frozenset({"gemma2", "gpt_oss"})  # of Unsloth 2026.10.9 (trainer.py, PADDING_FREE_BLOCKLIST)
 # Cards on which the prediction was held against a measured or published run; elsewhere it is arithmetic alone.
-CHECKED_CARDS = frozenset({"h200", "4090", "3090", "a100-40gb", "a10g"})
+CHECKED_CARDS = frozenset({"h200", "h100", "4090", "3090", "a100-40gb", "a10g"})
 
 
-def flops_per_token(request: MemoryRequest) -> float:
+@dataclass(frozen=True)
+class Speed:
+    """How well one trainer uses a card. The fit and its residuals: benchmarks/presets/fit_speed.py."""
+
+    matmul: float  # share of the dense 16-bit rate that matrix products reach
+    traffic: float  # times that a layer's activations are read and written over one pass
+    dequant: float  # share of the bandwidth that dequantisation reaches
+    logit_bytes: float  # read and written for each logit, where the loss is not fused
+    launch: float  # host seconds per decoder layer and pass, qlora: the floor under a micro-batch's time
+    launch_lora: float  # the same, times this, for lora, which starts fewer kernels
+    step: float  # host seconds per micro-batch whatever the model: collating, logging, the optimizer's share
+    offload: float  # times longer with activations kept in host memory
+    plain_kernels: float  # times longer without the trainer's own fused kernels
+
+
+SPEED: dict[str, Speed] = {
+    "axolotl": Speed(0.75, 4.0 / 3, 0.35, 40.0, 0.0070, 1 / 1.3, 0.0, 1.05, 1.05),
+    "unsloth": Speed(0.85, 3.5 / 3, 0.40, 20.0, 0.0060, 1 / 1.3, 0.0, 1.05, 1.0),
+}
+
+
+def flops_per_token(request: MemoryRequest, attended: float | None = None) -> float:
     """Floating-point operations to train on one token: 2 per weight and pass, over the weights that multiply it.
 
     Three passes with checkpointing (forward, recomputation, backward to the activations), two without: a frozen base
-    has no weight gradient. Causal attention adds
-    2 * layers * length * heads * head_dim per forward pass, and twice that backward.
+    has no weight gradient. Causal attention adds 2 * layers * length * heads * head_dim per forward pass, and twice
+    that backward; ``attended`` is the length that a token's attention reaches over (the sequence's own when None).
     """
     model = request.model
     active = 1.0
     if model.num_experts:
         active = model.num_experts_per_token / model.num_experts
     weights = linear_parameters(model) + active * expert_parameters(model) + model.vocab_size * model.hidden_size
-    attention = 2 * model.num_layers * request.sequence_len * model.num_attention_heads * model.head_dim
+    length = request.sequence_len if attended is None else attended
+    attention = 2 * model.num_layers * length * model.num_attention_heads * model.head_dim
     passes = _passes(request)
     return 2 * weights * passes + attention * (passes + 1)
 
 
-def tokens_per_second(request: MemoryRequest, gpu: Gpu) -> float | None:
-    """Tokens per second of training, padding counted; None where the card's rate or bandwidth is not known.
+def micro_batch_seconds(
+    request: MemoryRequest, gpu: Gpu, *, tokens: float | None = None, attended: float | None = None
+) -> float | None:
+    """Seconds to train on one micro-batch of ``tokens`` (padding included; full rows when None).
 
-    A micro-batch takes the longer of the GPU's time (arithmetic, activation traffic, dequantisation) and the time in
-    which the host starts its kernels, which a fast card waits for.
+    None where the card's rate or bandwidth is not known. It takes the longer of the GPU's time (arithmetic, activation
+    and logit traffic, dequantisation) and the time in which the host starts its kernels, which a fast card waits for.
     """
     if gpu.tflops_16bit is None or gpu.bandwidth_gbs is None:
         return None
-    model, tokens, passes = request.model, request.tokens, _passes(request)
+    speed = SPEED[request.trainer.name]
+    model, passes = request.model, _passes(request)
+    count = request.tokens if tokens is None else tokens
     bandwidth = gpu.bandwidth_gbs * 1e9
-    arithmetic = tokens * flops_per_token(request) / (gpu.tflops_16bit * 1e12 * MATMUL_EFFICIENCY)
+    arithmetic = count * flops_per_token(request, attended) / (gpu.tflops_16bit * 1e12 * speed.matmul)
     layer_bytes = LAYER_BYTES_PER_HIDDEN * model.hidden_size + LAYER_BYTES_PER_INTERMEDIATE * model.intermediate_size
-    traffic = tokens * model.num_layers * layer_bytes * ACTIVATION_TRAFFIC / bandwidth
-    dequant = 0.0
+    moved = count * model.num_layers * layer_bytes * speed.traffic * passes
+    if "liger" not in request.kernels:
+        moved += count * model.vocab_size * speed.logit_bytes
+    device = arithmetic + moved / bandwidth
     if request.method == "qlora":
-        dequant = passes * linear_parameters(model) * (BITS_DOUBLE_QUANT / 8 + 2) / (bandwidth * DEQUANT_EFFICIENCY)
-    device = (arithmetic + traffic + dequant) / request.trainer.rate
-    host = passes * model.num_layers * request.trainer.launch_seconds
+        device += passes * linear_parameters(model) * (NF4_BYTES + 2) / (bandwidth * speed.dequant)
+    if "lora" not in request.kernels:
+        device *= speed.plain_kernels
+    if request.activation_offload:
+        device *= speed.offload
+    host = passes * model.num_layers * speed.launch
     if request.method == "lora":
-        host *= LAUNCH_LORA
-    seconds = max(device, host)
-    if request.activation_offload and not request.trainer.offloads_checkpoints:
-        seconds *= OFFLOAD_SLOWDOWN
-    return tokens / seconds
+        host *= speed.launch_lora
+    return max(device, host) + speed.step
+
+
+def tokens_per_second(request: MemoryRequest, gpu: Gpu) -> float | None:
+    """Tokens per second of training on rows of full length; None where the card's rate or bandwidth is not known."""
+    seconds = micro_batch_seconds(request, gpu)
+    return None if seconds is None else request.tokens / seconds
+
+
+def useful_tokens_per_second(request: MemoryRequest, gpu: Gpu, lengths: RowLengths | None) -> float | None:
+    """Tokens of rows per second, padding not counted; without ``lengths`` every row is full. None: not known."""
+    tokens, useful, attended = batch_tokens(request, lengths)
+    seconds = micro_batch_seconds(request, gpu, tokens=tokens, attended=attended)
+    return None if seconds is None else useful / seconds
+
+
+def batch_tokens(request: MemoryRequest, lengths: RowLengths | None) -> tuple[float, float, float]:
+    """One micro-batch: tokens computed, tokens of rows among them, and the length that attention reaches over.
+
+    Unpacked rows are padded to the longest of their micro-batch; Unsloth lays them end to end instead ("padding-free"),
+    except for `PADDED_FAMILIES`. Packed sequences are full but for the last gap.
+    """
+    rows, limit = request.micro_batch_size, request.sequence_len
+    if lengths is None:
+        return float(request.tokens), float(request.tokens), float(limit)
+    if request.packing:
+        return float(request.tokens), request.tokens * PACKED_FILL, lengths.attended(limit)
+    mean = lengths.mean(limit)
+    if request.trainer.name == "unsloth" and request.model.model_type not in PADDED_FAMILIES:
+        return rows * mean, rows * mean, lengths.attended(limit)
+    padded = lengths.padded(rows, limit)
+    return rows * padded, rows * mean, padded
 
 
 def _passes(request: MemoryRequest) -> int:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from launcher.catalog.types import Gpu
-from launcher.trainers.base import TRITON, Trainer, supports_on_any
+from launcher.trainers.base import FLASH_ATTENTION_2, TRITON, Trainer, supports_on_any
 
 HOPPER = 9.0
 
@@ -26,16 +26,19 @@ class Axolotl(Trainer):
             return ("liger",), "Liger's fused cross entropy keeps no logits; the LoRA kernels gain little with dropout"
         return ("lora", "liger"), "fused LoRA saves activations, Liger's fused cross entropy keeps no fp32 logits"
 
-    def attention(self, gpu: Gpu, packing: bool) -> tuple[str, str]:
-        if packing and gpu.kind == "cuda" and gpu.compute_capability < HOPPER:
+    def attention(self, gpu: Gpu, packing: bool, dtype: str) -> tuple[str, str]:
+        if packing and gpu.kind == "cuda" and dtype == "bfloat16" and gpu.compute_capability < HOPPER:
             return "flash_attention_2", "packed rows: bf16 SDPA below compute capability 9.0 may give a loss of 0"
         return "sdpa", "part of PyTorch, with FlashAttention inside where the card has it; nothing to install"
 
-    def packing(self, gpu: Gpu) -> tuple[bool, str]:
-        return (
-            False,
-            "one row per sequence: every row weighs the same for both trainers, and evaluation sets may be small",
-        )
+    def packing(self, gpu: Gpu, dtype: str) -> tuple[bool, str]:
+        if gpu.kind == "cpu":
+            return False, "one row per sequence: rows are kept apart by a kernel of the GPU"
+        if gpu.compute_capability < FLASH_ATTENTION_2 or dtype == "float32":
+            return False, "one row per sequence: what keeps packed rows apart needs 16 bit and Ampere or newer"
+        if gpu.compute_capability < HOPPER and dtype == "bfloat16":
+            return False, "one row per sequence: Axolotl warns of a loss of 0 for packed SDPA in bf16 before Hopper"
+        return True, "PyTorch's varlen attention keeps packed rows apart"
 
     def optimizer(self, gpu: Gpu, wanted: str) -> tuple[str, str]:
         if gpu.kind == "cpu" and wanted.startswith("paged_"):

@@ -44,12 +44,12 @@ class Trainer(ABC):
         """The fused kernels to switch on by default, and why."""
 
     @abstractmethod
-    def attention(self, gpu: Gpu, packing: bool) -> tuple[str, str]:
+    def attention(self, gpu: Gpu, packing: bool, dtype: str) -> tuple[str, str]:
         """The attention implementation to use by default, and why."""
 
     @abstractmethod
-    def packing(self, gpu: Gpu) -> tuple[bool, str]:
-        """Whether to pack rows by default, and why."""
+    def packing(self, gpu: Gpu, dtype: str) -> tuple[bool, str]:
+        """Whether rows can be packed soundly on that card, so that the planner may choose to; and why (not)."""
 
     @abstractmethod
     def optimizer(self, gpu: Gpu, wanted: str) -> tuple[str, str]:

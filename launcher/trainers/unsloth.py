@@ -18,16 +18,13 @@ class Unsloth(Trainer):
     def kernels(self, gpu: Gpu, method: str, dtype: str, lora_dropout: float) -> tuple[tuple[str, ...], str]:
         return (), "Unsloth's own kernels are always on"
 
-    def attention(self, gpu: Gpu, packing: bool) -> tuple[str, str]:
+    def attention(self, gpu: Gpu, packing: bool, dtype: str) -> tuple[str, str]:
         return "sdpa", CHOOSES_ATTENTION
 
-    def packing(self, gpu: Gpu) -> tuple[bool, str]:
+    def packing(self, gpu: Gpu, dtype: str) -> tuple[bool, str]:
         if gpu.kind == "cpu":
             return False, "Unsloth does not pack on a CPU"
-        return (
-            False,
-            "one row per sequence: every row weighs the same for both trainers, and evaluation sets may be small",
-        )
+        return False, "Unsloth lays the rows of a batch end to end anyway: there is no padding to save"
 
     def optimizer(self, gpu: Gpu, wanted: str) -> tuple[str, str]:
         if gpu.kind == "cpu" and wanted in BITSANDBYTES_OPTIMIZERS:

@@ -1,0 +1,51 @@
+"""A model whose numbers a person gives: ``hidden_size=4096,num_layers=32,…``."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from launcher.catalog.local import model_from_config
+from launcher.catalog.types import Model
+from launcher.errors import Problem, Unreadable, did_you_mean
+
+# Our name of a number -> the name in a config.json.
+NUMBERS = {
+    "hidden_size": "hidden_size",
+    "intermediate_size": "intermediate_size",
+    "num_layers": "num_hidden_layers",
+    "num_attention_heads": "num_attention_heads",
+    "num_key_value_heads": "num_key_value_heads",
+    "head_dim": "head_dim",
+    "vocab_size": "vocab_size",
+    "max_position_embeddings": "max_position_embeddings",
+}
+NEEDED = ("hidden_size", "intermediate_size", "num_layers", "num_attention_heads", "vocab_size")
+
+
+def model_by_hand(text: str, name: str = "by-hand") -> Model:
+    """The model of ``key=value`` pairs with commas between; ``model_type`` is llama unless given.
+
+    Raises Unreadable with every bad or missing number.
+    """
+    config: dict[str, Any] = {"model_type": "llama"}
+    problems: list[Problem] = []
+    for pair in filter(None, (part.strip() for part in text.split(","))):
+        key, _, value = (part.strip() for part in pair.partition("="))
+        if key == "model_type":
+            config[key] = value
+        elif key == "tie_word_embeddings" and value in ("true", "false"):
+            config[key] = value == "true"
+        elif key not in NUMBERS:
+            hint = did_you_mean(key, [*NUMBERS, "model_type", "tie_word_embeddings"])
+            problems.append(Problem(f"--architecture: unknown number {key!r}", hint=hint))
+        elif not value.isdecimal() or int(value) < 1:
+            problems.append(Problem(f"--architecture: {key} must be a positive whole number, not {value!r}"))
+        else:
+            config[NUMBERS[key]] = int(value)
+    missing = [key for key in NEEDED if NUMBERS[key] not in config and not any(key in str(p) for p in problems)]
+    problems += [
+        Problem(f"--architecture: {key} is missing", hint="it is in the model's config.json") for key in missing
+    ]
+    if problems:
+        raise Unreadable(problems)
+    return model_from_config(config, file="--architecture", base_model=name, chat_template="chatml")

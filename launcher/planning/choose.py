@@ -1,0 +1,76 @@
+"""`auto`: the trainer that fits and is fastest, and the method by the house rule; each with what the other would be."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+from launcher.errors import BadInput
+from launcher.planning.estimate import estimate_plan_memory, plan_speed
+from launcher.planning.plan import Plan
+from launcher.planning.request import Request
+from launcher.sizing import MemoryEstimate
+from launcher.trainers import TRAINERS, get_trainer
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A plan with its peak memory and speed (tokens of rows per second)."""
+
+    plan: Plan
+    memory: MemoryEstimate
+    speed: float | None
+
+    def describe(self) -> str:
+        memory = f"{self.memory.needed_gib:.1f} GiB" + ("" if self.memory.fits else ", does not fit")
+        return memory if self.speed is None else f"{memory}, {self.speed:,.0f} tokens/s"
+
+
+def choose_backend(request: Request, make: Callable[[Request], Plan]) -> Plan:
+    """The plan of the trainer that fits and is fastest; where none fits, of the one that comes nearest.
+
+    Raises BadInput, with every trainer's reasons, when none can take the job.
+    """
+    found: list[Candidate] = []
+    refused: dict[str, BadInput] = {}
+    for name in TRAINERS:
+        asked = replace(request, auto_backend=False, overrides={**request.overrides, "backend": name})
+        try:
+            plan = make(asked)
+        except BadInput as error:
+            refused[name] = error
+            continue
+        found.append(Candidate(plan, estimate_plan_memory(plan, asked), plan_speed(plan, asked)))
+    if not found:
+        problems = [problem for error in refused.values() for problem in error.problems]
+        raise BadInput(list(dict.fromkeys(problems)))
+    best = max(found, key=lambda one: (one.memory.fits, one.speed or 0.0, -one.memory.needed_gib))
+    told = [f"{get_trainer(one.plan.backend).title} {one.describe()}" for one in found if one is not best]
+    told += [f"{get_trainer(name).title} cannot: {error.problems[0].message}" for name, error in refused.items()]
+    why = "the faster one that fits" if best.memory.fits else "none fits; it comes nearest"
+    if best.speed is None and best.memory.fits:
+        why = "it fits in less memory; no speed is known for this card"
+    if len(found) == 1:
+        why = "the only one that can"
+    elif best.memory.fits and not all(one.memory.fits for one in found):
+        why = "the only one that fits"
+    reason = f"auto: {why} ({best.describe()}; {'; '.join(told)})"
+    return replace(best.plan, reasons={**best.plan.reasons, "backend": reason})
+
+
+def choose_method(request: Request, make: Callable[[Request, str, str], Plan]) -> Plan:
+    """The house rule: LoRA on 16-bit weights where it fits the card, QLoRA where it would not."""
+    qlora = make(request, "qlora", "")
+    other = Candidate(qlora, estimate_plan_memory(qlora, request), plan_speed(qlora, request))
+    try:
+        lora = make(request, "lora", "")
+    except BadInput as error:
+        reason = f"16-bit LoRA is refused: {error.problems[0].message}"
+        return make(request, "qlora", reason)
+    asked = Candidate(lora, estimate_plan_memory(lora, request), plan_speed(lora, request))
+    if asked.memory.fits:
+        reason = f"house rule: 16-bit LoRA fits ({asked.describe()}; QLoRA {other.describe()})"
+        return make(request, "lora", reason)
+    needed, budget = asked.memory.needed_gib, asked.memory.budget_gib
+    reason = f"house rule: 16-bit LoRA would need {needed:.1f} GiB of {budget:.1f} GiB; QLoRA {other.describe()}"
+    return make(request, "qlora", reason)

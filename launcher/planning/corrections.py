@@ -1,0 +1,118 @@
+"""What `ql calibrate` found on this machine, kept in one small file and used by every estimate for that card."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from launcher.catalog import Gpu
+from launcher.errors import Problem, Unreadable
+from launcher.files import write_json
+from launcher.sizing import Correction
+
+VERSION = 1
+# A correction outside of this is no correction: something else was measured (another process, a throttled card).
+PLAUSIBLE = (0.2, 5.0)
+
+
+@dataclass(frozen=True)
+class MachineCorrection:
+    """One card and trainer: measured over predicted, and when and on what that was measured."""
+
+    memory: Correction
+    speed: float  # measured over predicted tokens per second; 1 where no speed is predicted
+    device: str  # as the driver names it; "cpu"
+    model: str
+    date: str  # ISO day
+    versions: dict[str, str]
+
+    def describe(self) -> str:
+        """One line for people: that an estimate uses this, and what it is."""
+        parts = [f"activations x {self.memory.activations:.2f}"]
+        if self.memory.context_gib is not None:
+            parts.append(f"context {self.memory.context_gib:.2f} GiB")
+        if self.speed != 1:
+            parts.append(f"speed x {self.speed:.2f}")
+        return f"corrected by a calibration on {self.device}, {self.date}, {self.model}: {', '.join(parts)}"
+
+
+def calibration_file() -> Path:
+    """Where corrections are kept: $QL_CALIBRATION, or calibration.json in ql's folder of the person's settings."""
+    named = os.environ.get("QL_CALIBRATION")
+    if named:
+        return Path(named)
+    home = os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config"
+    return Path(home) / "ql" / "calibration.json"
+
+
+def corrections_for(gpu: Gpu) -> dict[str, MachineCorrection]:
+    """The corrections of this machine for ``gpu``, by trainer; none where `ql calibrate` has not run.
+
+    Raises Unreadable when the file is there and cannot be used: an estimate must not ignore it in silence.
+    """
+    return {key.split("/", 1)[1]: found for key, found in _load().items() if key.split("/", 1)[0] == gpu.name}
+
+
+def store_correction(gpu: Gpu, trainer: str, correction: MachineCorrection) -> Path:
+    """Keep ``correction``, replacing an earlier one of that card and trainer; the file comes back.
+
+    Raises Unreadable when it cannot be written.
+    """
+    path = calibration_file()
+    entries = {key: asdict(found) for key, found in _load().items()}
+    entries[f"{gpu.name}/{trainer}"] = asdict(correction)
+    _write(path, entries)
+    return path
+
+
+def forget_corrections(gpu: Gpu | None = None) -> int:
+    """Drop the corrections of ``gpu``, or all; how many there were. Raises Unreadable when it cannot be written."""
+    entries = {key: asdict(found) for key, found in _load().items()}
+    kept = {key: entry for key, entry in entries.items() if gpu is not None and key.split("/", 1)[0] != gpu.name}
+    if len(kept) != len(entries):
+        _write(calibration_file(), kept)
+    return len(entries) - len(kept)
+
+
+def _write(path: Path, entries: dict[str, Any]) -> None:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_json(path, {"version": VERSION, "corrections": entries})
+    except OSError as error:
+        hint = "QL_CALIBRATION=FILE names another place"
+        raise Unreadable(Problem(f"cannot be written: {error.strerror or error}", file=str(path), hint=hint)) from None
+
+
+def _load() -> dict[str, MachineCorrection]:
+    path = calibration_file()
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError, RecursionError) as error:
+        raise _unusable(path, str(error)) from None
+    if not isinstance(data, dict) or data.get("version") != VERSION or not isinstance(data.get("corrections"), dict):
+        raise _unusable(path, f"it is not a calibration of version {VERSION}")
+    return {key: _entry(path, key, entry) for key, entry in data["corrections"].items()}
+
+
+def _entry(path: Path, key: str, entry: Any) -> MachineCorrection:
+    try:
+        memory = Correction(**entry["memory"])
+        found = MachineCorrection(**{**entry, "memory": memory})
+        numbers = [memory.activations, found.speed]
+        if "/" not in key or not all(PLAUSIBLE[0] <= float(number) <= PLAUSIBLE[1] for number in numbers):
+            raise ValueError(f"{key}: {numbers}")
+        if memory.context_gib is not None and not 0 <= float(memory.context_gib) <= 16:
+            raise ValueError(f"{key}: context of {memory.context_gib} GiB")
+    except (TypeError, KeyError, ValueError) as error:
+        raise _unusable(path, str(error)) from None
+    return found
+
+
+def _unusable(path: Path, why: str) -> Unreadable:
+    hint = "delete it, and run `ql calibrate` again"
+    return Unreadable(Problem(f"cannot be used: {why}", file=str(path), hint=hint))

@@ -1,0 +1,72 @@
+"""The sequence length: what the rows need, less where that does not fit the card."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from launcher.errors import Problem
+from launcher.planning.request import Request
+from launcher.planning.settings import Layers
+from launcher.sizing import row_lengths
+
+DEFAULT_SEQUENCE_LEN = 2048
+SEQUENCE_STEP = 64  # lengths are rounded up to this: tensor cores want multiples of 8, and odd lengths save nothing
+SHORTER = (8192, 4096, 3072, 2048, 1536, 1024, 768, 512)  # tried in turn where the rows' own length does not fit
+TAIL = 2.0  # a longest row of more than this many times the 95th percentile is an outlier: it does not set the length
+
+
+@dataclass(frozen=True)
+class Length:
+    """One sequence length to try, with why it would be taken."""
+
+    tokens: int
+    reason: str
+
+
+def lengths_to_try(request: Request, layers: Layers, problems: list[Problem]) -> list[Length]:
+    """Sequence lengths in the order in which they are tried: the first one that fits the card is taken.
+
+    One that is fixed is the only one. Adds a problem where it is more than the model can read.
+    """
+    limit = request.model.max_position_embeddings
+    if layers.fixed("sequence_len"):
+        length = layers["sequence_len"]
+        if length > limit:
+            said = f"sequence_len {length} is over the {limit} tokens that {request.model.title} can read"
+            problems.append(Problem(said))
+        return [Length(length, layers.reasons["sequence_len"])]
+    data = request.data
+    if data is None or not data.exact or not data.rows:
+        length = min(DEFAULT_SEQUENCE_LEN, limit)
+        reason = "holds most instruction data; set it for longer rows" if length < limit else "the model's own limit"
+        return [Length(length, reason)]
+    first = _for_rows(request, limit)
+    rows = row_lengths(data)
+    found = [first]
+    for length in SHORTER:
+        if length < first.tokens:
+            cut = f"{rows.share_over(length):.0%} of the rows are cut: {first.tokens} tokens do not fit"
+            found.append(Length(length, cut))
+    return found
+
+
+def _for_rows(request: Request, limit: int) -> Length:
+    """The length that the rows themselves ask for, whatever the card."""
+    data = request.data
+    assert data is not None
+    longest, usual = _rounded(data.tokens_max), _rounded(data.tokens_p95)
+    if longest > limit:
+        share = f"; {row_lengths(data).share_over(limit):.0%} of the rows are cut"
+        if usual >= limit or longest <= TAIL * usual:
+            return Length(limit, f"the longest row has {data.tokens_max} tokens, the model reads {limit}{share}")
+    if longest <= DEFAULT_SEQUENCE_LEN or longest <= TAIL * usual:
+        return Length(longest, f"the longest row has {data.tokens_max} tokens: nothing is cut")
+    length = min(max(usual, DEFAULT_SEQUENCE_LEN), limit)
+    over = row_lengths(data).share_over(length)
+    told = f"{over:.1%} of the rows are cut: the longest has {data.tokens_max} tokens, 95 % have at most"
+    return Length(length, f"{told} {data.tokens_p95}; set it to keep them whole")
+
+
+def _rounded(tokens: int) -> int:
+    return max(math.ceil(tokens / SEQUENCE_STEP) * SEQUENCE_STEP, SEQUENCE_STEP)
