@@ -34,7 +34,8 @@ def describe(found: Forecast) -> tuple[str, list[str]]:
     )
     lines += _limits(found)
     lines += ["", *_changes(found)] if found.changes else []
-    lines += ["", *_speed_and_cost(found)]
+    spent = _speed_and_cost(found)
+    lines += ["", *spent] if spent else []
     lines += ["", *_methods(found)] if found.methods else []
     asides = [f"assumed: {', '.join(found.cost.assumptions)}"] if found.cost else []
     return "\n".join(lines), asides + [f"note: {note}" for note in found.notes]

@@ -31,6 +31,7 @@ VERBS: dict[str, str] = {
     "chat": "Ask base and adapter the same questions, side by side.",
     "serve": "The vLLM commands that serve a run.",
     "push": "Upload a run's model to the Hugging Face hub, with its card.",
+    "calibrate": "Run a few steps here, and correct the estimates for this machine by them.",
     "doctor": "What this machine has, and what a run would miss.",
     "completion": "Print the shell completion script.",
 }

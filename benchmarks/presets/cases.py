@@ -1,0 +1,249 @@
+"""What prove.py measures: every named preset's planned shape under its card's cap, and what it is held against.
+
+Presets of one trainer, model, dtype and mode share a loaded model. Presets with the same shape share one measurement,
+made under the tightest of their caps: what fits there fits under the others.
+"""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+sys.path.insert(0, str(ROOT))
+
+from launcher.catalog import list_presets  # noqa: E402
+from launcher.planning.decide import make_plan  # noqa: E402
+from launcher.planning.estimate import estimate_plan_memory, memory_request  # noqa: E402
+from launcher.planning.plan import Plan  # noqa: E402
+from launcher.planning.request import Request, make_request  # noqa: E402
+from launcher.sizing import MemoryEstimate  # noqa: E402
+from launcher.sizing.memory import OPTIMIZER_BYTES  # noqa: E402
+from launcher.sizing.throughput import tokens_per_second  # noqa: E402
+
+PROVING_CARD = "h200"
+EXAMPLE_ROWS = 2  # micro-batch of both trainers' own example settings
+EXAMPLE_KERNELS = {"axolotl": ("lora",), "unsloth": ()}  # Axolotl switches its LoRA kernels on by itself, Liger not
+NF4_ABOVE = 10e9  # weights: larger models are loaded from checkpoints written in 4 bit, to spare disk and minutes
+# Order in which models are measured, the most promised first.
+MODELS = ("mistral-7b", "llama-2-70b", "llama-3.1-8b", "llama-2-13b", "qwen2.5-14b", "qwen2.5-32b")
+MODEL_KEYS = ("trainer", "model", "method", "compute_dtype", "gradient_checkpointing", "activation_offload", "kernels")
+
+
+@dataclass(frozen=True)
+class Proof:
+    """One preset: its plan, its prediction, and the cap that stands for its card."""
+
+    preset: str
+    plan: Plan
+    request: Request
+    memory: MemoryEstimate
+
+    @property
+    def cap_gib(self) -> float:
+        """What the allocator may reserve: the card's usable memory less context and paged optimizer state.
+
+        The whole usable memory, not the budget: the margin is what a preset leaves free, and the table says how much.
+        """
+        job = memory_request(self.plan.to_dict(), self.request)
+        outside = self.memory.breakdown_gib["cuda_context"]
+        if OPTIMIZER_BYTES[job.optimizer][1]:
+            outside += self.memory.breakdown_gib["optimizer_state"]
+        return self.request.gpu.usable_gib - outside
+
+    @property
+    def group(self) -> dict[str, Any]:
+        """What a loaded trainer is made for."""
+        plan = self.plan
+        return {
+            "trainer": plan.backend,
+            "model": plan.model,
+            "method": plan.method,
+            "compute_dtype": plan.compute_dtype,
+            "gradient_checkpointing": plan.gradient_checkpointing,
+            "activation_offload": plan.activation_offload,
+            "kernels": list(plan.kernels),
+        }
+
+    @property
+    def shape(self) -> dict[str, Any]:
+        return {
+            "sequence_len": self.plan.sequence_len,
+            "micro_batch_size": self.plan.micro_batch_size,
+            "eval_rows": self.plan.eval_batch_size,
+            "rows": "full",
+        }
+
+
+def proofs() -> list[Proof]:
+    """Every named preset of a GPU, in the order of `MODELS`; what a calibration says of this machine is left out."""
+    found = []
+    for name in list_presets():
+        request = make_request(preset=name)
+        if request.gpu.kind != "cuda":
+            continue
+        request = replace(request, corrections={})
+        plan = make_plan(request)
+        found.append(Proof(name, plan, request, estimate_plan_memory(plan, request)))
+    return sorted(found, key=lambda proof: (MODELS.index(proof.plan.model), proof.request.gpu.usable_gib))
+
+
+def seconds_of(group: dict[str, Any], shape: dict[str, Any], template: Proof) -> float:
+    """About how long a shape takes on the proving card: two micro-batches, and an evaluation of a third of one."""
+    request = make_request(gpu=PROVING_CARD, model=template.request.model.name)
+    job = memory_request(template.plan.to_dict(), template.request)
+    job = replace(
+        job,
+        sequence_len=shape["sequence_len"],
+        micro_batch_size=shape["micro_batch_size"],
+        kernels=tuple(group["kernels"]),
+        gradient_checkpointing=group["gradient_checkpointing"],
+    )
+    rate = tokens_per_second(job, request.gpu) or 1000.0
+    return 2.4 * shape["sequence_len"] * shape["micro_batch_size"] / rate + 1.0
+
+
+def jobs() -> list[dict[str, Any]]:
+    """The jobs of benchmarks/sizing/measure.py, in the order of their importance."""
+    grouped: dict[str, tuple[dict[str, Any], dict[str, dict[str, Any]], Proof]] = {}
+    for proof in proofs():
+        key = _name(proof.group)
+        _, shapes, _ = grouped.setdefault(key, (proof.group, {}, proof))
+        known = shapes.setdefault(_name(proof.shape), {**proof.shape, "cap_gib": proof.cap_gib, "presets": []})
+        known["presets"].append(proof.preset)
+        known["cap_gib"] = min(known["cap_gib"], round(proof.cap_gib, 4))
+    found = [_job(group, list(shapes.values()), proof) for group, shapes, proof in grouped.values()]
+    found += [_example(proof) for proof in _one_each()]
+    order = {model: place for place, model in enumerate(MODELS)}
+    return sorted(found, key=lambda job: order[job["model"]])
+
+
+def _one_each() -> list[Proof]:
+    """One preset of each trainer, model and dtype: its example settings are measured once for all its cards."""
+    kept: dict[tuple[str, str], Proof] = {}
+    for proof in proofs():
+        kept.setdefault((proof.plan.backend, proof.plan.model), proof)
+    return list(kept.values())
+
+
+def _job(group: dict[str, Any], shapes: list[dict[str, Any]], proof: Proof) -> dict[str, Any]:
+    shapes.sort(key=lambda shape: (shape["cap_gib"], shape["micro_batch_size"]))
+    seconds = sum(seconds_of(group, shape, proof) for shape in shapes)
+    weights = sum(proof.memory.breakdown_gib.get(part, 0.0) for part in WEIGHTS) + 1.0
+    peak = max(shape["cap_gib"] for shape in shapes)
+    return {
+        "id": _name(group),
+        "kind": "preset",
+        **group,
+        "checkpoint": "nf4" if proof.request.model.parameters > NF4_ABOVE else "bf16",
+        "seed": 1,
+        "shapes": shapes,
+        "seconds": round(seconds, 1),
+        "gib": [round(weights, 1), round(min(peak, 125.0), 1)],
+    }
+
+
+WEIGHTS = ("quantized_weights", "base_weights", "embeddings_norms", "adapter_gradients")
+
+
+def _example(proof: Proof) -> dict[str, Any]:
+    """The trainer's own example settings on the same model: micro-batch 2, checkpointing, its own kernels."""
+    group = {
+        **proof.group,
+        "gradient_checkpointing": True,
+        "activation_offload": proof.plan.backend == "unsloth",
+        "kernels": list(EXAMPLE_KERNELS[proof.plan.backend]),
+    }
+    shape = {**proof.shape, "micro_batch_size": EXAMPLE_ROWS, "eval_rows": EXAMPLE_ROWS}
+    job = _job(group, [{**shape, "cap_gib": 125.0, "presets": []}], proof)
+    return {**job, "id": "example-" + job["id"], "kind": "example"}
+
+
+def extra_jobs() -> list[dict[str, Any]]:
+    """QLoRA against LoRA, fp16 against bf16, and packing against padding: on the 7B, or on its first eight layers."""
+    common = {
+        "trainer": "axolotl",
+        "model": "mistral-7b",
+        "activation_offload": False,
+        "kernels": ["lora", "liger"],
+        "checkpoint": "bf16",
+        "seed": 1,
+    }
+    full = {"sequence_len": 2048, "rows": "full", "eval_rows": 1, "presets": []}
+    found = []
+    for method in ("lora", "qlora"):
+        for trainer in ("axolotl", "unsloth"):
+            job = {
+                **common,
+                "trainer": trainer,
+                "kind": "method",
+                "method": method,
+                "compute_dtype": "bfloat16",
+                "kernels": ["lora", "liger"] if trainer == "axolotl" else [],
+                "gradient_checkpointing": True,
+                "shapes": [{**full, "micro_batch_size": rows} for rows in (2, 8)],
+                "gib": [16.0 if method == "lora" else 6.0, 40.0],
+                "seconds": 14.0,
+            }
+            found.append({**job, "id": f"method-{trainer}-{method}"})
+    for dtype in ("float16", "bfloat16"):
+        job = {
+            **common,
+            "kind": "dtype",
+            "method": "qlora",
+            "layers": 8,
+            "compute_dtype": dtype,
+            "gradient_checkpointing": False,
+            "own_rows": {"rows": 1000, "words": 200, "sigma": 0.5, "longest": 900},
+            "shapes": [
+                {"sequence_len": 1024, "micro_batch_size": 8, "rows": "own", "steps": 60, "presets": [], "eval_rows": 0}
+            ],
+            "gib": [3.0, 24.0],
+            "seconds": 25.0,
+        }
+        found.append({**job, "id": f"dtype-{dtype}"})
+    for packing in (False, True):
+        job = {
+            **common,
+            "kind": "packing",
+            "method": "qlora",
+            "compute_dtype": "bfloat16",
+            "gradient_checkpointing": True,
+            "packing": packing,
+            "own_rows": {"rows": 600, "words": 200, "sigma": 0.7, "longest": 1800},
+            "shapes": [
+                {
+                    "sequence_len": 2048,
+                    "micro_batch_size": 2 if packing else 16,
+                    "rows": "own",
+                    "steps": 6,
+                    "presets": [],
+                    "eval_rows": 0,
+                }
+            ],
+            "gib": [6.0, 40.0],
+            "seconds": 20.0,
+        }
+        found.append({**job, "id": f"packing-{'on' if packing else 'off'}"})
+    return found
+
+
+def _name(facts: dict[str, Any]) -> str:
+    """A file name that says what is in ``facts``."""
+    parts = []
+    for key, value in facts.items():
+        if key in ("trainer", "model", "method"):
+            parts.append(str(value))
+        elif key == "compute_dtype":
+            parts.append({"float16": "fp16", "bfloat16": "bf16"}[value])
+        elif key == "gradient_checkpointing":
+            parts.append("recompute" if value else "keep")
+        elif key == "activation_offload" and value:
+            parts.append("offload")
+        elif key == "kernels":
+            parts.append("+".join(value) or "own")
+        elif key in ("sequence_len", "micro_batch_size", "eval_rows"):
+            parts.append(f"{key[:1]}{value}")
+    return "-".join(parts)

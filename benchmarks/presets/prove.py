@@ -1,0 +1,162 @@
+"""Prove the named presets on one large GPU, each under a cap that stands for its own card.
+
+    python benchmarks/presets/prove.py --out OUT --seconds 560      (--list: what would run, and about how long)
+
+Writes OUT/results.jsonl as results come, OUT/presets.json (each preset's plan and prediction) and OUT/calibrate.json,
+and stops by itself in time. Both trainers must be importable. `table.py` makes the tables from what it wrote.
+"""
+
+from __future__ import annotations
+
+import argparse
+import fcntl
+import importlib.util
+import json
+import os
+import shutil
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+HERE = Path(__file__).resolve().parent
+ROOT = HERE.parent.parent
+sys.path[:0] = [str(HERE), str(ROOT / "benchmarks" / "sizing"), str(ROOT / "benchmarks"), str(ROOT)]
+
+import cases  # noqa: E402
+
+CALIBRATED = "mistral-7b:bf16:0"
+CALIBRATE_SECONDS = 150.0
+DISK_GIB, MEMORY_STORE_GIB = 44.0, 40.0  # checkpoints held at once on the disk; in memory
+
+
+def measure_module() -> Any:
+    """benchmarks/sizing/measure.py, told to start this folder's probe."""
+    spec = importlib.util.spec_from_file_location("sizing_measure", ROOT / "benchmarks" / "sizing" / "measure.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules["sizing_measure"] = module  # its pool's processes look the function up by this name
+    spec.loader.exec_module(module)
+    module.HERE = HERE
+    module.STORE_GIB = DISK_GIB
+    return module
+
+
+def calibrate(python: str, base: Path, out: Path) -> None:
+    """`ql estimate`, `ql calibrate`, `ql estimate` again: what a calibration changes on this machine."""
+    environment = {**os.environ, "QL_CALIBRATION": str(out / "calibration.json"), "PYTHONPATH": _python_path()}
+    named = ["--gpu", cases.PROVING_CARD, "--model", str(base), "--set", "chat_template=inst"]
+    named += ["--set", "micro_batch_size=4", "--set", "gradient_checkpointing=true"]
+    found: dict[str, Any] = {}
+    for step, verb in (("before", "estimate"), ("calibration", "calibrate"), ("after", "estimate")):
+        began = time.monotonic()
+        argv = [python, "-m", "launcher", verb, *named, "--json"]
+        try:
+            done = subprocess.run(
+                argv, capture_output=True, text=True, check=False, env=environment, cwd=ROOT, timeout=CALIBRATE_SECONDS
+            )
+        except subprocess.TimeoutExpired as error:
+            found[step] = {"error": f"not done after {error.timeout:.0f} s"}
+            break
+        found[step] = {"seconds": round(time.monotonic() - began, 2), "exit_code": done.returncode}
+        try:
+            found[step]["facts"] = json.loads(done.stdout)
+        except ValueError:
+            found[step]["said"] = done.stderr.splitlines()[-20:]
+        (out / "calibrate.json").write_text(json.dumps(found, indent=1))
+
+
+def _python_path() -> str:
+    return os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
+
+
+def run(options: argparse.Namespace, jobs: list[dict[str, Any]]) -> None:
+    module = measure_module()
+    wants_calibration = not options.no_calibrate
+
+    class Proving(module.Measure):  # type: ignore[name-defined,misc]
+        """Measure, with the calibration first: it looks at a card that nobody else uses."""
+
+        calibrating = wants_calibration
+        thread: threading.Thread | None = None
+
+        def users(self, key: str) -> list[dict[str, Any]]:
+            held = [{"key": key}] if self.calibrating and key == CALIBRATED else []
+            return held + super().users(key)
+
+        def start(self) -> None:
+            if self.calibrating:
+                made = self.stored.get(CALIBRATED)
+                if made is not None and made.done() and self.thread is None:
+                    self.thread = threading.Thread(target=self._calibrate, daemon=True)
+                    self.thread.start()
+                return
+            super().start()
+
+        def _calibrate(self) -> None:
+            with (self.scratch / "lock").open("w") as held:
+                fcntl.flock(held, fcntl.LOCK_EX)
+                self.say("calibrating")
+                try:
+                    calibrate(sys.executable, self.store / CALIBRATED, self.out)
+                finally:
+                    self.calibrating = False
+                    self.say("calibrated")
+
+    (options.scratch / "cases.json").write_text(json.dumps(jobs))
+    options.cases = options.scratch / "cases.json"
+    Proving(options).run()
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--seconds", type=float, default=560.0)
+    parser.add_argument("--scratch", type=Path, default=Path("/tmp/presets"))
+    parser.add_argument("--store", type=Path, default=Path("/tmp/presets-store"))
+    parser.add_argument("--processes", type=int, default=7)
+    parser.add_argument("--only", default="", help="run only jobs whose id holds this")
+    parser.add_argument("--no-calibrate", action="store_true")
+    parser.add_argument("--list", action="store_true", help="say what would run, and leave")
+    options = parser.parse_args()
+    proofs = cases.proofs()
+    jobs = cases.jobs()
+    first = [job for job in jobs if job["model"] in cases.MODELS[:3]]
+    jobs = first + cases.extra_jobs() + [job for job in jobs if job not in first]
+    jobs = [job for job in jobs if options.only in job["id"]]
+    if options.list:
+        for job in jobs:
+            shapes = [(s["micro_batch_size"], s.get("cap_gib"), len(s["presets"])) for s in job["shapes"]]
+            print(f"{job['seconds']:6.1f} s  {job['id']}  {shapes}")
+        print(f"{len(jobs)} jobs, about {sum(job['seconds'] for job in jobs):.0f} s of the device")
+        return
+    for folder in (options.scratch, options.store):
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(parents=True)
+    options.out.mkdir(parents=True, exist_ok=True)
+    planned = {
+        proof.preset: {
+            "gpu": proof.request.gpu.name,
+            "job": cases._name(proof.group),
+            "shape": proof.shape,
+            "plan": proof.plan.to_dict(),
+            "usable_gib": proof.request.gpu.usable_gib,
+            "cap_gib": round(proof.cap_gib, 4),
+            "budget_gib": proof.memory.budget_gib,
+            "peak_gib": proof.memory.peak_gib,
+            "allocated_gib": proof.memory.allocated_gib,
+            "reserved_gib": proof.memory.reserved_gib,
+            "evaluation_gib": proof.memory.evaluation_gib,
+            "breakdown_gib": proof.memory.breakdown_gib,
+        }
+        for proof in proofs
+    }
+    (options.out / "presets.json").write_text(json.dumps(planned, indent=1))
+    run(options, jobs)
+
+
+if __name__ == "__main__":
+    main()

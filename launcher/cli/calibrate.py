@@ -1,0 +1,110 @@
+"""``ql calibrate``: hold the estimate to this machine."""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from launcher.cli.options import json_option, person_settings, plan_options
+
+if TYPE_CHECKING:
+    from launcher.runs.calibrate import Calibration
+
+DEFAULT_MODEL = "mistral-7b"
+
+
+@click.command()
+@plan_options
+@click.option("--trainer-python", metavar="PATH", help="Python of the environment that has the trainers.")
+@click.option("--forget", is_flag=True, help="Drop what was measured here before; with --gpu, of that card alone.")
+@json_option
+def command(
+    preset: str | None,
+    gpu: str | None,
+    model: str | None,
+    method: str | None,
+    backend: str | None,
+    compute_dtype: str | None,
+    settings: tuple[str, ...],
+    max_steps: int | None,
+    trainer_python: str | None,
+    forget: bool,
+    as_json: bool,
+) -> None:
+    """Train a few steps of a plan on this machine's card, and correct every later estimate for it by what is measured.
+
+    The card is this machine's own, and the trainer the real one: minutes for a 7B. Without --preset and --model the
+    plan is for a 7B, or on a CPU for the built-in tiny model. The correction is of one card and one trainer.
+    """
+    from launcher.errors import Unreadable
+    from launcher.planning.request import make_request
+    from launcher.runs.calibrate import calibrate, card_of_this_machine
+    from launcher.runs.preflight import examine
+
+    if forget:
+        from launcher.catalog import load_gpu
+        from launcher.planning.corrections import calibration_file, forget_corrections
+
+        count = forget_corrections(load_gpu(gpu) if gpu else None)
+        facts = {"forgotten": count, "stored_in": str(calibration_file())}
+        click.echo(json.dumps(facts, indent=2) if as_json else f"forgotten: {count}")
+        return
+    if max_steps is not None:
+        raise Unreadable("a calibration has its own number of steps: leave --max-steps out")
+    python = trainer_python or sys.executable
+    environment = examine(python)
+    if preset is None and gpu is None:
+        card = card_of_this_machine(environment)
+        gpu = card.name
+        model = model or ("cpu-tiny" if card.kind == "cpu" else DEFAULT_MODEL)
+        if card.kind == "cpu" and model == "cpu-tiny":
+            preset = "cpu-tiny"
+    request = make_request(
+        preset=preset,
+        gpu=gpu,
+        model=model,
+        method=method,
+        backend=backend,
+        settings=person_settings(settings, compute_dtype, None),
+    )
+    found = calibrate(request, environment, python, _say)
+    click.echo(json.dumps(found.to_dict(), indent=2) if as_json else _describe(found))
+    for note in found.notes:
+        click.echo(f"note: {note}", err=True)
+
+
+def _say(event: dict[str, Any]) -> None:
+    if event.get("event") == "log":
+        rate = event.get("tokens_per_second")
+        click.echo(f"  step {event['step']}" + (f": {rate:,.0f} tokens/s" if rate else ""), err=True)
+
+
+def _describe(found: Calibration) -> str:
+    from launcher.cli.text import table
+
+    plan = found.plan
+    head = (
+        f"{plan.model}, {plan.method} with {plan.backend} on {found.correction.device}: "
+        f"{plan.micro_batch_size} rows of {plan.sequence_len} tokens, {plan.compute_dtype}"
+    )
+    names = {"reserved_gib": "reserved, GiB", "device_gib": "device, GiB", "tokens_per_second": "tokens/s"}
+    rows = []
+    for key, name in names.items():
+        before, measured, after = (side[key] for side in (found.before, found.measured, found.after))
+        if measured is not None:
+            rows.append((name, _number(before), _number(measured), _error(before, measured), _number(after)))
+    lines = [head, "", table(("", "predicted", "measured", "error", "predicted from now on"), rows), ""]
+    lines.append(f"estimates for {found.gpu.name} with {plan.backend} are {found.correction.describe()}")
+    lines.append(f"kept in {found.path}; `ql calibrate --forget` drops it")
+    return "\n".join(lines)
+
+
+def _number(value: float | None) -> str:
+    return "not predicted" if value is None else f"{value:,.2f}" if value < 1000 else f"{value:,.0f}"
+
+
+def _error(predicted: float | None, measured: float) -> str:
+    return "" if predicted is None else f"{predicted / measured - 1:+.1%}"
