@@ -1,102 +1,77 @@
-from __future__ import annotations
+"""The solver: the fastest shape that fits is taken, whatever the numbers; nothing that fits is faster."""
 
-from dataclasses import replace
+from __future__ import annotations
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from launcher.catalog import load_model
-from launcher.sizing import (
-    MARGIN,
-    TRAINERS,
-    BatchSolution,
-    MemoryEstimate,
-    MemoryRequest,
-    budget,
-    estimate_memory,
-    solve_batch,
+from launcher.sizing import MemoryEstimate, Shape, Trial, divisors, solve_batch
+from launcher.sizing.batch import SAME_SPEED
+
+SHAPES = [
+    Shape(size, recompute, offload, False, (), 512)
+    for recompute, offload in ((False, False), (True, False), (True, True))
+    for size in (1, 2, 4, 8)
+]
+
+
+def trial(shape: Shape, gib: float, speed: float | None, budget: float | None = 10.0) -> Trial:
+    memory = MemoryEstimate(gib, gib, gib, gib, 1.0, {}, budget)
+    return Trial(shape, memory, speed)
+
+
+measured = st.lists(
+    st.tuples(st.floats(min_value=1, max_value=20), st.floats(min_value=1, max_value=1e4)),
+    min_size=len(SHAPES),
+    max_size=len(SHAPES),
 )
 
 
-def solve(
-    model: str,
-    usable_gib: float,
-    *,
-    effective: int = 16,
-    trainer: str = "axolotl",
-    kernels: tuple[str, ...] = ("liger",),
-    micro_batch: int | None = None,
-    checkpointing: bool | None = None,
-    offload: bool | None = None,
-) -> BatchSolution:
-    job = MemoryRequest(load_model(model), TRAINERS[trainer], "qlora", 2048, 1, kernels=kernels, usable_gib=usable_gib)
-
-    def estimate(size: int, recompute: bool, where: bool) -> MemoryEstimate:
-        return estimate_memory(
-            replace(
-                job,
-                micro_batch_size=size,
-                eval_batch_size=size,
-                gradient_checkpointing=recompute,
-                activation_offload=where,
-            )
-        )
-
-    return solve_batch(effective, estimate, micro_batch=micro_batch, checkpointing=checkpointing, offload=offload)
-
-
-@given(st.floats(min_value=6.0, max_value=140.0), st.integers(min_value=1, max_value=100))
-def test_what_is_chosen_fits_and_twice_as_much_does_not(usable: float, effective: int) -> None:
-    solution = solve("llama-2-7b", usable, effective=effective)
-    assert solution.micro_batch_size * solution.gradient_accumulation_steps == effective
-    assert solution.eval_batch_size <= solution.micro_batch_size
-    if not solution.fits:
-        assert solution.estimate.needed_gib > budget(usable)
+@given(measured)
+def test_no_fitting_shape_is_faster_than_the_chosen_one(figures: list[tuple[float, float]]) -> None:
+    table = {shape: trial(shape, *figure) for shape, figure in zip(SHAPES, figures, strict=True)}
+    solution = solve_batch(SHAPES, table.__getitem__)
+    assert len(solution.trials) == len(SHAPES)
+    fitting = [one for one in table.values() if one.fits]
+    assert solution.fits == bool(fitting)
+    if not fitting:
+        assert solution.best.memory.peak_gib <= min(one.memory.peak_gib for one in table.values()) + 0.01
         return
-    assert solution.estimate.peak_gib <= usable * (1 - MARGIN)
-    assert solution.estimate.evaluation_gib <= usable * (1 - MARGIN)
-    larger = [n for n in range(solution.micro_batch_size + 1, min(effective, 64) + 1) if effective % n == 0]
-    if larger:
-        forced = solve("llama-2-7b", usable, effective=effective, micro_batch=larger[0], offload=False)
-        assert forced.estimate.peak_gib > budget(usable)
+    assert solution.best.speed is not None
+    assert all(one.speed is None or one.speed <= solution.best.speed / (1 - SAME_SPEED) + 1e-9 for one in fitting)
 
 
-def test_a_larger_card_takes_a_larger_micro_batch() -> None:
-    sizes = [solve("mistral-7b", usable).micro_batch_size for usable in (8, 14.5, 22.0, 79.1)]
-    assert sizes == sorted(set(sizes))
+def test_of_equally_fast_shapes_the_smaller_wins() -> None:
+    solution = solve_batch(SHAPES, lambda shape: trial(shape, float(shape.micro_batch_size), 100.0))
+    assert solution.best.shape.micro_batch_size == 1
+    assert not solution.best.shape.activation_offload
 
 
-def test_checkpoints_go_to_the_host_only_where_not_one_row_fits_without() -> None:
-    assert not solve("llama-2-7b", 22.0).activation_offload
-    tight = solve("llama-3.1-70b", 45.0)
-    assert tight.activation_offload
-    assert "not one row fits" in tight.offload_reason
-    assert not solve("llama-3.1-70b", 45.0, offload=False).fits
+def test_without_a_speed_the_largest_checkpointed_batch_that_fits_on_the_device_wins() -> None:
+    def measure(shape: Shape) -> Trial:
+        return trial(shape, shape.micro_batch_size * (1.5 if shape.activation_offload else 2.0), None)
+
+    best = solve_batch(SHAPES, measure).best.shape
+    assert (best.micro_batch_size, best.gradient_checkpointing, best.activation_offload) == (4, True, False)
 
 
-def test_evaluation_gets_a_smaller_batch_where_it_keeps_whole_logits() -> None:
-    solution = solve("llama-3.1-8b", 22.0)
-    assert solution.eval_batch_size < solution.micro_batch_size
-    assert "whole logits" in solution.eval_reason
-    assert solution.fits
+def test_a_peak_while_loading_counts() -> None:
+    memory = MemoryEstimate(1.0, 1.0, 1.0, 1.0, 1.0, {}, 10.0, load_gib=11.0)
+    assert not Trial(SHAPES[0], memory, 1.0).fits
 
 
-def test_what_cannot_fit_says_what_it_needs() -> None:
-    solution = solve("llama-2-70b", 22.0)
-    assert not solution.fits
-    assert "does not fit: 1 row needs" in solution.reason
-    assert solution.micro_batch_size == 1
+def test_a_rival_is_the_fastest_that_fits_else_the_smallest() -> None:
+    solution = solve_batch(SHAPES, lambda shape: trial(shape, 3.0 * shape.micro_batch_size, shape.micro_batch_size * 1.0))
+    rival = solution.rival(activation_offload=True)
+    assert rival is not None
+    assert rival.shape.micro_batch_size == 2
+    nothing = solve_batch(SHAPES, lambda shape: trial(shape, 20.0 + shape.micro_batch_size, 1.0)).rival(packing=False)
+    assert nothing is not None
+    assert nothing.shape.micro_batch_size == 1
+    assert solution.rival(packing=True) is None
 
 
-def test_fixed_values_are_kept() -> None:
-    solution = solve("llama-2-7b", 79.1, micro_batch=2, checkpointing=False)
-    assert (solution.micro_batch_size, solution.gradient_accumulation_steps) == (2, 8)
-    assert not solution.gradient_checkpointing
-    assert solution.checkpointing_reason == "given"
-    assert not solution.activation_offload
-
-
-@pytest.mark.parametrize("usable", [22.0, 44.3])
-def test_unsloth_never_needs_offload_since_it_always_offloads(usable: float) -> None:
-    assert not solve("llama-2-13b", usable, trainer="unsloth", kernels=()).activation_offload
+@pytest.mark.parametrize(("number", "largest", "expected"), [(12, 64, [1, 2, 3, 4, 6, 12]), (16, 4, [1, 2, 4]), (1, 64, [1])])
+def test_divisors(number: int, largest: int, expected: list[int]) -> None:
+    assert divisors(number, largest) == expected

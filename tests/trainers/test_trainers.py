@@ -19,9 +19,10 @@ PAIRS = [(trainer, gpu) for trainer in TRAINERS for gpu in list_gpus()]
 @pytest.mark.parametrize("packing", [True, False])
 def test_no_trainer_refuses_its_own_defaults(name: str, card: str, packing: bool) -> None:
     trainer, gpu = get_trainer(name), load_gpu(card)
+    sound, why = trainer.packing(gpu, gpu.compute_dtype)
     choices: dict[str, tuple[Any, str]] = {
-        "packing": trainer.packing(gpu),
-        "attn_implementation": trainer.attention(gpu, packing=False),
+        "packing": (packing and sound, why),
+        "attn_implementation": trainer.attention(gpu, packing and sound, gpu.compute_dtype),
         "optimizer": trainer.optimizer(gpu, "paged_adamw_8bit"),
         "kernels": trainer.kernels(gpu, "qlora", gpu.compute_dtype, 0.0),
     }
@@ -80,8 +81,8 @@ def test_offload_needs_checkpointing(name: str) -> None:
 
 def test_packed_rows_get_an_attention_that_keeps_them_apart() -> None:
     axolotl = get_trainer("axolotl")
-    assert axolotl.attention(load_gpu("a10g"), packing=True)[0] == "flash_attention_2"
-    assert axolotl.attention(load_gpu("h100"), packing=True)[0] == "sdpa"
+    assert axolotl.attention(load_gpu("a10g"), True, "bfloat16")[0] == "flash_attention_2"
+    assert axolotl.attention(load_gpu("h100"), True, "bfloat16")[0] == "sdpa"
 
 
 def test_fused_lora_is_for_16_bit_without_dropout() -> None:

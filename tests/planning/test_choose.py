@@ -1,0 +1,56 @@
+"""`auto`: the trainer and the method are chosen by what the plans need, and the loser is named with its figures."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from launcher.errors import BadInput
+from launcher.planning.decide import make_plan
+from launcher.planning.estimate import estimate_plan_memory, plan_speed
+from launcher.planning.request import make_request
+
+
+@pytest.mark.parametrize("preset", ["a10g-7b", "4090-13b", "h100-70b", "a100-48gb-70b", "t4-8b"])
+def test_the_faster_trainer_that_fits_is_taken(preset: str) -> None:
+    chosen = make_plan(make_request(preset=preset, backend="auto"))
+    speeds = {}
+    for name in ("axolotl", "unsloth"):
+        request = make_request(preset=preset, backend=name)
+        plan = make_plan(request)
+        if estimate_plan_memory(plan, request).fits:
+            speeds[name] = plan_speed(plan, request) or 0.0
+    assert chosen.backend == max(speeds, key=lambda name: speeds[name])
+    other = {"axolotl": "Unsloth", "unsloth": "Axolotl"}[chosen.backend]
+    assert chosen.reasons["backend"].startswith("auto: the ")
+    assert other in chosen.reasons["backend"]
+
+
+def test_a_trainer_that_cannot_is_named_with_its_reason() -> None:
+    chosen = make_plan(make_request(preset="h100-7b", backend="auto", settings={"kernels": ["liger"]}))
+    assert chosen.backend == "axolotl"
+    assert "Unsloth cannot" in chosen.reasons["backend"]
+
+
+def test_auto_raises_what_every_trainer_says_once() -> None:
+    with pytest.raises(BadInput) as caught:
+        make_plan(make_request(preset="h100-7b", backend="auto", settings={"sequence_len": 1_000_000}))
+    assert len(caught.value.problems) == 1
+
+
+def test_the_house_rule_takes_lora_where_it_fits_and_qlora_where_it_would_not() -> None:
+    large = make_plan(make_request(preset="h100-7b", method="auto"))
+    assert large.method == "lora"
+    assert "QLoRA" in large.reasons["method"]
+    small = make_plan(make_request(preset="a10g-13b", method="auto"))
+    assert small.method == "qlora"
+    assert "16-bit LoRA would need" in small.reasons["method"]
+
+
+def test_method_and_trainer_can_both_be_chosen() -> None:
+    request = make_request(preset="a10g-13b", method="auto", backend="auto")
+    plan = make_plan(request)
+    assert plan.reasons["method"].startswith("house rule")
+    assert plan.reasons["backend"].startswith("auto")
+    assert estimate_plan_memory(plan, replace(request, auto_method=False)).fits

@@ -1,0 +1,84 @@
+"""What a calibration stores, estimates use and say; a broken file is an error, never ignored."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from launcher.catalog import load_gpu
+from launcher.errors import Unreadable
+from launcher.planning.corrections import MachineCorrection, corrections_for, forget_corrections, store_correction
+from launcher.planning.decide import make_plan
+from launcher.planning.estimate import estimate_plan_memory, plan_speed
+from launcher.planning.forecast import forecast
+from launcher.planning.request import make_request
+from launcher.sizing import Correction
+
+FOUND = MachineCorrection(Correction(1.5, 1.25), 0.5, "NVIDIA A10G", "mistral-7b", "2026-11-24", {"torch": "2.11"})
+
+
+@pytest.fixture
+def calibration(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    path = tmp_path / "deep" / "calibration.json"
+    monkeypatch.setenv("QL_CALIBRATION", str(path))
+    return path
+
+
+def test_a_correction_comes_back_for_its_card_and_trainer_alone(calibration: Path) -> None:
+    card = load_gpu("a10g")
+    assert corrections_for(card) == {}
+    assert store_correction(card, "axolotl", FOUND) == calibration
+    assert corrections_for(card) == {"axolotl": FOUND}
+    assert corrections_for(load_gpu("l4")) == {}
+    assert forget_corrections(load_gpu("l4")) == 0
+    assert forget_corrections(card) == 1
+    assert corrections_for(card) == {}
+
+
+def test_estimates_use_it_and_say_so(calibration: Path) -> None:
+    fixed = {"micro_batch_size": 2, "gradient_checkpointing": True, "activation_offload": False}
+    plain = make_request(preset="a10g-7b", settings=fixed)
+    store_correction(load_gpu("a10g"), "axolotl", FOUND)
+    corrected = make_request(preset="a10g-7b", settings=fixed)
+    plan = make_plan(plain)
+    before, after = plan_speed(plan, plain), plan_speed(plan, corrected)
+    assert before is not None
+    assert after == pytest.approx(before * 0.5)
+    assert estimate_plan_memory(plan, corrected).peak_gib > estimate_plan_memory(plan, plain).peak_gib
+    assert any("corrected by a calibration on NVIDIA A10G" in note for note in forecast(corrected).notes)
+    assert not any("calibration" in note for note in forecast(plain).notes)
+    other = make_request(preset="a10g-7b", backend="unsloth")
+    assert not any("calibration" in note for note in forecast(other).notes)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "{",
+        "[]",
+        '{"version": 2, "corrections": {}}',
+        json.dumps({"version": 1, "corrections": {"a10g/axolotl": {"speed": 1}}}),
+        json.dumps(
+            {
+                "version": 1,
+                "corrections": {
+                    "a10g/axolotl": {
+                        "memory": {"activations": 900, "context_gib": 1},
+                        "speed": 1,
+                        "device": "x",
+                        "model": "y",
+                        "date": "z",
+                        "versions": {},
+                    }
+                },
+            }
+        ),
+    ],
+)
+def test_a_file_that_cannot_be_used_is_named(calibration: Path, text: str) -> None:
+    calibration.parent.mkdir()
+    calibration.write_text(text)
+    with pytest.raises(Unreadable, match=r"calibration\.json"):
+        make_request(preset="a10g-7b")

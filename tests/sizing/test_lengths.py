@@ -1,0 +1,63 @@
+"""Padding by arithmetic against padding by drawing: the expected longest row of a micro-batch."""
+
+from __future__ import annotations
+
+import random
+import statistics
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from launcher.data.facts import DataFacts
+from launcher.sizing import RowLengths, row_lengths
+from launcher.sizing.lengths import assumed_lengths
+
+lengths = st.lists(st.integers(min_value=1, max_value=4000), min_size=1, max_size=60).map(
+    lambda values: RowLengths(tuple(float(value) for value in sorted(values)))
+)
+
+
+def test_the_expected_longest_is_what_drawing_gives() -> None:
+    draw = random.Random(0)
+    rows = RowLengths(tuple(sorted(draw.lognormvariate(5, 0.7) for _ in range(500))))
+    for count in (1, 4, 16):
+        longest = [max(draw.choices(rows.quantiles, k=count)) for _ in range(4000)]
+        # 3.5: batches are padded to a multiple of 8
+        assert rows.padded(count, 100_000) == pytest.approx(statistics.mean(longest) + 3.5, rel=0.03)
+
+
+@given(lengths, st.integers(min_value=16, max_value=4096))
+def test_padding_grows_with_the_micro_batch_and_never_passes_the_limit(rows: RowLengths, limit: int) -> None:
+    padded = [rows.padded(count, limit) for count in (1, 2, 4, 8, 64)]
+    assert all(a <= b + 1e-9 for a, b in zip(padded, padded[1:], strict=False))
+    assert rows.mean(limit) <= padded[0] + 1e-9
+    assert padded[-1] <= limit
+    assert rows.mean(limit) - 1e-9 <= rows.attended(limit) <= limit
+
+
+def test_the_share_that_a_length_cuts() -> None:
+    rows = RowLengths((10.0, 20.0, 30.0, 40.0))
+    assert rows.share_over(25) == 0.5
+    assert rows.share_over(40) == 0.0
+
+
+def facts(**changes: Any) -> DataFacts:
+    values: dict[str, Any] = {
+        "rows": 10, "eval_rows": 1, "conversational": True, "tokens_total": 3000, "tokens_mean": 300.0,
+        "tokens_p95": 600, "tokens_max": 1200, "exact": True,
+    }  # fmt: skip
+    return DataFacts(**values | changes)
+
+
+def test_measured_lengths_win_over_assumed_ones() -> None:
+    assert row_lengths(facts(quantiles=(5, 7))).quantiles == (5.0, 7.0)
+    assumed = row_lengths(facts())
+    assert assumed.mean(10_000) == pytest.approx(300, rel=0.02)
+    assert max(assumed.quantiles) <= 1200
+
+
+def test_assumed_rows_are_as_wide_as_stated() -> None:
+    rows = assumed_lengths(300, 100_000)
+    assert rows.quantiles[int(0.95 * len(rows.quantiles))] == pytest.approx(600, rel=0.05)
