@@ -122,7 +122,9 @@ def test_an_estimate_shows_limits_changes_and_both_methods() -> None:
 
 
 def test_the_bar_ends_at_the_budget() -> None:
-    line = next(line for line in estimate("--preset", "a10g-7b").stdout.splitlines() if line.startswith("device, training"))
+    line = next(
+        line for line in estimate("--preset", "a10g-7b").stdout.splitlines() if line.startswith("device, training")
+    )
     drawn = line.split()[-1]
     assert "|" in drawn
     assert drawn.index("|") >= drawn.count("#")

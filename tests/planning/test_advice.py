@@ -40,7 +40,8 @@ def test_changes_come_largest_first_and_say_what_they_do() -> None:
     request = make_request(preset="a10g-7b")
     plan = make_plan(request)
     found = changes(plan, request)
-    assert {change.setting for change in found} >= {"micro_batch_size", "sequence_len", "gradient_checkpointing", "method"}
+    named = {change.setting for change in found}
+    assert named >= {"micro_batch_size", "sequence_len", "gradient_checkpointing", "method"}
     sizes = [abs(change.delta_gib) for change in found]
     assert sizes == sorted(sizes, reverse=True)
     base = estimate_plan_memory(plan, request).needed_gib

@@ -11,7 +11,7 @@ from launcher.catalog import load_gpu
 from launcher.errors import Unreadable
 from launcher.planning.corrections import MachineCorrection, corrections_for, forget_corrections, store_correction
 from launcher.planning.decide import make_plan
-from launcher.planning.estimate import estimate_plan_memory, plan_speed
+from launcher.planning.estimate import plan_speed
 from launcher.planning.forecast import forecast
 from launcher.planning.request import make_request
 from launcher.sizing import Correction
@@ -46,7 +46,6 @@ def test_estimates_use_it_and_say_so(calibration: Path) -> None:
     before, after = plan_speed(plan, plain), plan_speed(plan, corrected)
     assert before is not None
     assert after == pytest.approx(before * 0.5)
-    assert estimate_plan_memory(plan, corrected).peak_gib > estimate_plan_memory(plan, plain).peak_gib
     assert any("corrected by a calibration on NVIDIA A10G" in note for note in forecast(corrected).notes)
     assert not any("calibration" in note for note in forecast(plain).notes)
     other = make_request(preset="a10g-7b", backend="unsloth")

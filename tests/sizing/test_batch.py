@@ -62,7 +62,10 @@ def test_a_peak_while_loading_counts() -> None:
 
 
 def test_a_rival_is_the_fastest_that_fits_else_the_smallest() -> None:
-    solution = solve_batch(SHAPES, lambda shape: trial(shape, 3.0 * shape.micro_batch_size, shape.micro_batch_size * 1.0))
+    def measure(shape: Shape) -> Trial:
+        return trial(shape, 3.0 * shape.micro_batch_size, float(shape.micro_batch_size))
+
+    solution = solve_batch(SHAPES, measure)
     rival = solution.rival(activation_offload=True)
     assert rival is not None
     assert rival.shape.micro_batch_size == 2
@@ -72,6 +75,8 @@ def test_a_rival_is_the_fastest_that_fits_else_the_smallest() -> None:
     assert solution.rival(packing=True) is None
 
 
-@pytest.mark.parametrize(("number", "largest", "expected"), [(12, 64, [1, 2, 3, 4, 6, 12]), (16, 4, [1, 2, 4]), (1, 64, [1])])
+@pytest.mark.parametrize(
+    ("number", "largest", "expected"), [(12, 64, [1, 2, 3, 4, 6, 12]), (16, 4, [1, 2, 4]), (1, 64, [1])]
+)
 def test_divisors(number: int, largest: int, expected: list[int]) -> None:
     assert divisors(number, largest) == expected

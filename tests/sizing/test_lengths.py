@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import statistics
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -31,7 +32,7 @@ def test_the_expected_longest_is_what_drawing_gives() -> None:
 @given(lengths, st.integers(min_value=16, max_value=4096))
 def test_padding_grows_with_the_micro_batch_and_never_passes_the_limit(rows: RowLengths, limit: int) -> None:
     padded = [rows.padded(count, limit) for count in (1, 2, 4, 8, 64)]
-    assert all(a <= b + 1e-9 for a, b in zip(padded, padded[1:], strict=False))
+    assert all(a <= b + 1e-9 for a, b in pairwise(padded))
     assert rows.mean(limit) <= padded[0] + 1e-9
     assert padded[-1] <= limit
     assert rows.mean(limit) - 1e-9 <= rows.attended(limit) <= limit

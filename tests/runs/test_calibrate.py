@@ -1,0 +1,107 @@
+"""A calibration's arithmetic: what is measured becomes a correction that brings the prediction to it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from launcher.catalog import load_gpu
+from launcher.errors import BadInput
+from launcher.planning.decide import make_plan
+from launcher.planning.estimate import estimate_plan_memory
+from launcher.planning.request import make_request
+from launcher.runs import calibrate as module
+from launcher.runs.calibrate import STEPS, calibrate, card_of_this_machine
+
+A10G = {"index": 0, "name": "NVIDIA A10G", "compute_capability": "8.6", "total_gib": 22.06, "free_gib": 21.6}
+
+
+def environment(*devices: dict[str, Any]) -> dict[str, Any]:
+    return {"devices": list(devices), "versions": {}, "executable": "python"}
+
+
+def silent(_event: dict[str, Any]) -> None: ...
+
+
+def test_the_card_is_this_machines_own() -> None:
+    assert card_of_this_machine(environment()).name == "cpu"
+    assert card_of_this_machine(environment(A10G)).name == "a10g"
+    with pytest.raises(BadInput, match="no card of the catalog"):
+        card_of_this_machine(environment({**A10G, "name": "NVIDIA B300"}))
+
+
+def test_a_plan_for_another_card_is_refused() -> None:
+    with pytest.raises(BadInput, match="this machine has NVIDIA A10G"):
+        calibrate(make_request(preset="h100-7b"), environment(A10G), "python", silent)
+
+
+def test_the_shortened_plan_has_the_same_shape_and_few_steps() -> None:
+    request = make_request(preset="a10g-7b")
+    plan, short = make_plan(request), make_plan(module._short(request))
+    for key in (
+        "micro_batch_size",
+        "sequence_len",
+        "gradient_checkpointing",
+        "activation_offload",
+        "kernels",
+        "packing",
+    ):
+        assert getattr(short, key) == getattr(plan, key)
+    assert short.max_steps == STEPS
+    assert short.gradient_accumulation_steps <= 2
+    assert short.eval_fraction == 0
+
+
+@given(st.floats(min_value=0.6, max_value=1.8), st.floats(min_value=0.2, max_value=2.0))
+def test_the_memory_correction_brings_the_prediction_to_what_was_measured(stretch: float, context: float) -> None:
+    request = make_request(preset="a10g-7b", settings={"micro_batch_size": 4, "gradient_checkpointing": True})
+    plan = make_plan(request)
+    predicted = estimate_plan_memory(plan, request)
+    still = sum(predicted.breakdown_gib.get(name, 0.0) for name in module.STILL)
+    reserved = still + (predicted.reserved_gib - still) * stretch
+    state = predicted.breakdown_gib["optimizer_state"]
+    outcome = {"peak_memory_gib": reserved, "device_gib": reserved + state + context}
+    found = module._memory_correction(plan, request, predicted, outcome, alone=True)
+    assert found.activations == pytest.approx(stretch, abs=1e-3)
+    assert found.context_gib == pytest.approx(context, abs=1e-3)
+    assert module._memory_correction(plan, request, predicted, outcome, alone=False).context_gib is None
+
+
+def test_speed_is_measured_over_predicted_within_reason() -> None:
+    assert module._speed_correction(1000.0, 800.0) == 0.8
+    assert module._speed_correction(None, 800.0) == module._speed_correction(1000.0, None) == 1.0
+    assert module._speed_correction(1.0, 1e9) == 5.0
+
+
+def test_neighbours_on_the_card_are_noticed() -> None:
+    assert module._alone(environment(A10G))
+    assert not module._alone(environment({**A10G, "free_gib": 12.0}))
+    assert module._alone(environment())
+
+
+def test_rows_are_longer_than_the_sequence(tmp_path: Path) -> None:
+    plan = make_plan(module._short(make_request(preset="a10g-7b")))
+    module._write_rows(tmp_path / "rows.jsonl", plan)
+    lines = (tmp_path / "rows.jsonl").read_text().splitlines()
+    assert len(lines) == STEPS * plan.effective_batch_size
+    assert all(len(line.split()) > plan.sequence_len for line in lines)
+
+
+def test_nothing_is_kept_when_the_trainer_is_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("QL_CALIBRATION", str(tmp_path / "calibration.json"))
+    monkeypatch.setattr(module.tempfile, "mkdtemp", lambda **_: str(_made(tmp_path / "scratch")))
+    request = replace(make_request(preset="cpu-tiny"), gpu=load_gpu("cpu"))
+    with pytest.raises(Exception, match="axolotl is not installed"):
+        calibrate(request, environment(), "python", silent)
+    assert not (tmp_path / "scratch").exists()
+    assert not (tmp_path / "calibration.json").exists()
+
+
+def _made(path: Path) -> Path:
+    path.mkdir()
+    return path
