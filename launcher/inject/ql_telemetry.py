@@ -240,9 +240,11 @@ def relearn(rate: float, before: float, optimizer: Any, scheduler: Any) -> None:
 
     Each group keeps its share of it; a checkpoint that was written with the new rate is left alone.
     """
+    scheduler = getattr(scheduler, "scheduler", scheduler)  # accelerate may have wrapped it
     if not any(math.isclose(base, before, rel_tol=1e-6) for base in scheduler.base_lrs):
         return
     scheduler.base_lrs = [base * rate / before for base in scheduler.base_lrs]
+    scheduler._last_lr = [last * rate / before for last in scheduler._last_lr]  # what the trainer logs
     for group in optimizer.param_groups:
         for key in ("lr", "initial_lr"):
             if key in group:
