@@ -81,7 +81,7 @@ def _faults() -> Iterator[str]:
 
     yield "## Failures of a training"
     yield ""
-    yield "As run.json names them, each with what it is and the option by which ql neither ends a run for it nor mends it."
+    yield "As run.json names them, with the option by which ql neither ends a run for it nor mends it."
     yield ""
     switch = {kind: f"`--no-repair {name}`" for name, kinds in REPAIRS.items() for kind in kinds}
     said = CAUSES | KINDS
