@@ -66,7 +66,7 @@ def command(
     card = f"{gpu or preset}, as asked for"
     others: list[Forecast] = []
     if preset is None and not (gpu and model):
-        card, preset, others = _propose(ask, data, gpu, model, backend, price)
+        card, preset, others = _propose(ask, data, golden, gpu, model, backend, price)
         gpu = None if preset else gpu
     request = make_request(preset=preset, gpu=gpu, model=model, method=method, backend=backend, settings=chosen)
     prepared = prepare(request, data, golden=golden, gates=gates or ((GATE,) if golden else ()))
@@ -101,11 +101,18 @@ def _ask_out(ask: bool) -> Path:
 
 
 def _propose(
-    ask: bool, data: Path, gpu: str | None, model: str | None, backend: str | None, price: float | None
+    ask: bool,
+    data: Path,
+    golden: Path | None,
+    gpu: str | None,
+    model: str | None,
+    backend: str | None,
+    price: float | None,
 ) -> tuple[str, str | None, list[Forecast]]:
     """(why this card, the chosen preset or None where a model was named, the presets that were not chosen)."""
     from launcher.catalog import load_gpu
     from launcher.data.inspect import inspect_data
+    from launcher.golden.rows import read_golden
     from launcher.runs.propose import Card, candidates, choose, find_card
 
     card = find_card() if gpu is None else Card(load_gpu(gpu), f"{load_gpu(gpu).title}, as asked for")
@@ -113,7 +120,8 @@ def _propose(
     assert card.gpu is not None
     report = inspect_data(data)
     report.require_rows()
-    found = candidates(card.gpu, report.facts(), backend=backend, usd_per_hour=price)
+    prompts = len(read_golden(golden, conversational=report.conversational)) if golden else 0
+    found = candidates(card.gpu, report.facts(), backend=backend, usd_per_hour=price, golden_rows=prompts)
     proposed = choose(found)
     others = [one for one in found if one is not proposed]
     if not ask or model is not None:
@@ -142,7 +150,7 @@ def _ask_card(ask: bool, card: Card) -> Card:
 def _ask_preset(card: Card, found: Sequence[Forecast], proposed: Forecast) -> str:
     from launcher.cli.text import table
 
-    rows = [(str(one.plan.preset), one.plan.base_model, describe(one)) for one in found]
+    rows = [(str(one.plan.preset), one.plan.base_model, describe(one, short=True)) for one in found]
     click.echo(table(("preset", "base model", "estimate"), rows), err=True)
     names = [str(one.plan.preset) for one in found]
     chosen: str = click.prompt(
@@ -151,8 +159,8 @@ def _ask_preset(card: Card, found: Sequence[Forecast], proposed: Forecast) -> st
     return chosen
 
 
-def describe(found: Forecast) -> str:
-    """A forecast on one line: memory, time, money."""
+def describe(found: Forecast, *, short: bool = False) -> str:
+    """A forecast on one line: memory, time, money; ``short`` leaves out where the price is from."""
     from launcher.cli.text import duration
 
     memory = found.memory
@@ -164,7 +172,8 @@ def describe(found: Forecast) -> str:
         parts.append(f"about {duration(found.cost.hours * 3600)}")
         if found.cost.usd is not None and found.price is not None:
             source = ", ".join(part for part in (found.price.source, found.price.date) if part)
-            parts.append(f"about {found.cost.usd:.2f} USD at {found.price.usd_per_hour:g} USD/h ({source})")
+            rate = "" if short else f" at {found.price.usd_per_hour:g} USD/h ({source})"
+            parts.append(f"about {found.cost.usd:.2f} USD{rate}")
     return ", ".join(parts)
 
 
@@ -191,7 +200,7 @@ def job_text(
         file=path.name,
         estimate=f"Estimate: {describe(estimate)}.",
         card=f"{card}. {model.title} ({licence}).",
-        others=[f"instead {one.plan.preset}: {describe(one)}" for one in others],
+        others=[f"instead {one.plan.preset}: {describe(one, short=True)}" for one in others],
         preset=plan.preset,
         request={key: value for key, value in asked.items() if value is not None},
         data=_relative(report.path, path),

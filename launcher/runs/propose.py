@@ -42,13 +42,17 @@ def find_card() -> Card:
     return Card(find_gpu(names[0]), f"{names[0]}, found by nvidia-smi{more}")
 
 
-def candidates(gpu: Gpu, data: DataFacts, *, backend: str | None, usd_per_hour: float | None) -> list[Forecast]:
+def candidates(
+    gpu: Gpu, data: DataFacts, *, backend: str | None, usd_per_hour: float | None, golden_rows: int = 0
+) -> list[Forecast]:
     """What each preset of a card would need for this data, the smallest model first."""
     found = []
     for name in list_presets():
         if load_preset(name).gpu == gpu.name:
             request = make_request(preset=name, backend=backend, data=data)
-            found.append((request.model.parameters, forecast(request, usd_per_hour=usd_per_hour)))
+            found.append(
+                (request.model.parameters, forecast(request, usd_per_hour=usd_per_hour, golden_rows=golden_rows))
+            )
     return [one for _, one in sorted(found, key=lambda pair: pair[0])]
 
 
