@@ -21,7 +21,7 @@ WIDTHS = (1200, 768, 390)
 THEMES = ("light", "dark")
 
 
-def shoot(page: Page, path: Path, quality: int = 60) -> None:
+def shoot(page: Page, path: Path, quality: int = 45) -> None:
     """The whole page; JPEG where it is long, since a PNG of it would be a megabyte."""
     page.wait_for_timeout(300)
     page.screenshot(path=path, full_page=True, type="jpeg", quality=quality)

@@ -110,7 +110,7 @@ def _figure(
         "id": name,
         "title": title,
         "unit": unit,
-        "about": "; ".join(about) + ".",
+        "about": "; ".join([about[0][:1].upper() + about[0][1:], *about[1:]]) + ".",
         "series": list(drawn),
         "lines": list(lines),
         "zero": zero,

@@ -10,6 +10,7 @@ from launcher.report.comparison import FIGURES, RunFacts
 from launcher.report.difference import segments
 from launcher.report.html import render
 from launcher.report.page import show
+from launcher.report.prompts import prompt_text, shared_start
 from launcher.report.words import duration, usd
 
 COLORS = "abcef"  # of the curves of each run, in turn
@@ -32,7 +33,7 @@ def render_comparison(facts: Mapping[str, Any], runs: Sequence[RunFacts]) -> str
         "rows": _rows(facts),
         "scores": _scores(facts),
         "plan": [{"key": row["key"], "values": [show(value) for value in row["values"]]} for row in facts["plan"]],
-        "golden": [{**pair, "flipped": [_flip(flip) for flip in pair["flipped"]]} for pair in facts["golden"]],
+        "golden": [{**pair, "flipped": _flips(pair["flipped"])} for pair in facts["golden"]],
     }
     return render("report_compare.html.j2", page["title"], data if figures else None, page=page)
 
@@ -100,13 +101,17 @@ def _scores(facts: Mapping[str, Any]) -> list[dict[str, Any]]:
     ]
 
 
-def _flip(flip: Mapping[str, Any]) -> dict[str, Any]:
-    asked = flip["input"]
-    text = asked if isinstance(asked, str) else "\n".join(f"{m.get('role')}: {m.get('content')}" for m in asked)
-    better = flip["second_score"] > flip["first_score"]
-    return {
-        **flip,
-        "input": text,
-        "change": "better" if better else "worse",
-        "segments": segments(flip["second"], flip["first"]),
-    }
+def _flips(flipped: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """The prompts that flipped, for the page; ``short`` leaves out what all of them begin with."""
+    texts = [prompt_text(flip["input"]) for flip in flipped]
+    shared = shared_start(texts)
+    return [
+        {
+            **flip,
+            "input": text,
+            "short": text[shared:],
+            "change": "better" if flip["second_score"] > flip["first_score"] else "worse",
+            "segments": segments(flip["second"], flip["first"]),
+        }
+        for flip, text in zip(flipped, texts, strict=True)
+    ]

@@ -30,7 +30,7 @@ def compare_prompts(answers: Answers, metric: str) -> list[dict[str, Any]]:
     if not by_subject:
         return []
     shipped = "merged" if "merged" in by_subject else "adapter" if "adapter" in by_subject else "base"
-    shared = _shared_start([_text(row["input"]) for row in by_subject[shipped].values()])
+    shared = shared_start([prompt_text(row["input"]) for row in by_subject[shipped].values()])
     found = []
     for identity, row in by_subject[shipped].items():
         given = {subject: rows[identity] for subject, rows in by_subject.items() if identity in rows}
@@ -50,7 +50,7 @@ def _prompt(row: Mapping[str, Any], given: Mapping[str, Mapping[str, Any]], shar
     score, before = row.get(metric, 0.0), given.get("base", row).get(metric, 0.0)
     adapter, merged = given.get("adapter"), given.get("merged")
     differs = adapter is not None and merged is not None and adapter["output"] != merged["output"]
-    text = _text(row["input"])
+    text = prompt_text(row["input"])
     return {
         "id": row["id"],
         "input": text,
@@ -64,7 +64,7 @@ def _prompt(row: Mapping[str, Any], given: Mapping[str, Mapping[str, Any]], shar
     }
 
 
-def _shared_start(texts: Sequence[str]) -> int:
+def shared_start(texts: Sequence[str]) -> int:
     """How many characters every prompt begins with alike, to the end of a line or a word: they tell none apart."""
     if len(texts) < 2:
         return 0
@@ -76,7 +76,7 @@ def _shared_start(texts: Sequence[str]) -> int:
     return max(texts[0].rfind(" ", 0, common), texts[0].rfind("\n", 0, common)) + 1
 
 
-def _text(asked: Any) -> str:
+def prompt_text(asked: Any) -> str:
     """A prompt as text; of a conversation, each message behind its role."""
     if isinstance(asked, str):
         return asked

@@ -15,7 +15,7 @@ def duration(seconds: float) -> str:
 
 
 def usd(amount: float) -> str:
-    """Money with as many digits as it takes to see any: ``$12.30``, ``$0.042``."""
-    if amount >= 0.995 or amount == 0:
+    """Money with as many digits as it takes to see any: ``$12.30``, ``$0.50``, ``$0.042``."""
+    if amount >= 0.0995 or amount == 0:
         return f"${amount:,.2f}"
     return f"${amount:.2g}" if amount >= 0.0001 else "<$0.0001"

@@ -52,7 +52,7 @@ def test_time_and_money_follow_from_the_pace(watch: Watch, clock: Clock) -> None
     watch.telemetry(step(10))
     assert watch.left() == pytest.approx(300.0)  # 10 of 40 steps took 100 s
     assert watch.describe_time() == "1 min 50 s spent, 5 min 00 s left of train, then about 1 min 48 s"
-    assert watch.describe_money() == "$0.055 spent, about $0.2 left, at $1.80 an hour"
+    assert watch.describe_money() == "$0.055 spent, about $0.20 left, at $1.80 an hour"
 
 
 def test_a_resumed_training_keeps_its_own_pace(clock: Clock) -> None:

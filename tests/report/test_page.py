@@ -62,7 +62,7 @@ def test_figures_are_held_against_what_was_predicted() -> None:
     assert rows["exact match, merged"] == ("0.900", "")
     assert rows["best eval loss"] == ("0.5000", "1.5000 at first")
     assert rows["time"] == ("3.0 s", "1 h 00 min predicted")
-    assert rows["cost"] == ("$0.5", "at $1.00 an hour, $1.00 predicted")
+    assert rows["cost"] == ("$0.50", "at $1.00 an hour, $1.00 predicted")
     assert rows["peak memory"] == ("7.50 GiB", "7.20 predicted, 21.00 budget")
     assert rows["tokens per second"] == ("1,200", "1,300 predicted")
 
@@ -130,7 +130,7 @@ def test_charts_have_prediction_and_budget_as_lines() -> None:
     assert figures[2]["lines"] == [
         {"label": "predicted", "value": 7.0, "color": "b"}, {"label": "budget", "value": 21.0, "color": "d"},
     ]  # fmt: skip
-    assert figures[0]["about"] == "train loss 1 at step 1, 0.5 at step 2, lowest 0.5 at 2, highest 1 at 1."
+    assert figures[0]["about"] == "Train loss 1 at step 1, 0.5 at step 2, lowest 0.5 at 2, highest 1 at 1."
     assert data["sets"]["logs"]["loss"] == [1.0, 0.5]
     assert data["marks"] == [{"kind": "repair", "step": 1, "time": 1.0}]
 

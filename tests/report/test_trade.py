@@ -39,7 +39,7 @@ def test_the_numbers_are_lora_minus_qlora_whatever_the_order(order: int) -> None
     assert (trade["points_low"], trade["points_high"]) == pytest.approx((-8.3, 11.7))
     assert (trade["gib"], trade["seconds"], trade["usd"]) == (18.0, -300.0, pytest.approx(-0.3))
     assert trade["words"] == (
-        "LoRA against QLoRA: +1.7 points of exact match (95 % -8.3 to +11.7), +18.00 GiB, 5 min 00 s less, $0.3 less"
+        "LoRA against QLoRA: +1.7 points of exact match (95 % -8.3 to +11.7), +18.00 GiB, 5 min 00 s less, $0.30 less"
     )
 
 
