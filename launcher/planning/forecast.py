@@ -205,12 +205,17 @@ class Refused:
         return {"gpu": self.gpu.name, "refused": list(self.reasons)}
 
 
-def compare(request: Request, cards: Sequence[Gpu], **options: Any) -> list[Forecast | Refused]:
-    """The same job on each card, in their order; a card on which the plan is refused says why."""
+def compare(
+    request: Request, cards: Sequence[Gpu], *, corrected: bool = True, **options: Any
+) -> list[Forecast | Refused]:
+    """The same job on each card, in their order; a card on which the plan is refused says why.
+
+    ``corrected`` False leaves out what this machine's calibration says.
+    """
     found: list[Forecast | Refused] = []
     for card in cards:
         # A preset is written for its own card, so only what the person set goes along; a correction likewise.
-        moved = replace(request, gpu=card, preset=None, corrections=corrections_for(card))
+        moved = replace(request, gpu=card, preset=None, corrections=corrections_for(card) if corrected else {})
         try:
             found.append(forecast(moved, **options))
         except BadInput as error:

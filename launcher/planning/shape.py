@@ -200,7 +200,8 @@ def _decide_packing(
         rows = (other if best.shape.packing else best).shape.micro_batch_size
         waste = 1 - lengths.mean(limit) / lengths.padded(rows, limit)
         gain = best.speed / other.speed if best.shape.packing else other.speed / best.speed
-        told = f"alone, {rows} rows at a time are {waste:.0%} padding; packed they train {gain:.2f} times as fast"
+        alone = "one row at a time is" if rows == 1 else f"{rows} rows at a time are"
+        told = f"alone, {alone} {waste:.0%} padding; packed they train {gain:.2f} times as fast"
         reason = told if best.shape.packing else f"{told}: not worth sharing a step between rows"
     layers.decide("packing", best.shape.packing, reason)
 
