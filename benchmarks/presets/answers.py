@@ -222,8 +222,8 @@ def choices_page() -> str:
         parts.append(head)
     return (
         "# What the solver chooses, for three data sets\n\n"
-        "Made by `benchmarks/presets/answers.py` from the program; do not edit. Nothing is fixed by hand: the sequence "
-        "length, the batch, recomputation, offload and packing follow from the rows' lengths, the card's memory and the "
+        "Made by `benchmarks/presets/answers.py` from the program; do not edit. Nothing is fixed by hand: the length, "
+        "the batch, recomputation, offload and packing follow from the rows' lengths, the card's memory and the "
         "predicted speed.\n\n" + "\n\n".join(parts) + "\n"
     )
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import sys
 from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -77,7 +78,8 @@ class Proof:
         }
 
 
-def proofs() -> list[Proof]:
+@cache
+def proofs() -> tuple[Proof, ...]:
     """Every named preset of a GPU, in the order of `MODELS`; what a calibration says of this machine is left out."""
     found = []
     for name in list_presets():
@@ -87,7 +89,7 @@ def proofs() -> list[Proof]:
         request = replace(request, corrections={})
         plan = make_plan(request)
         found.append(Proof(name, plan, request, estimate_plan_memory(plan, request)))
-    return sorted(found, key=lambda proof: (MODELS.index(proof.plan.model), proof.request.gpu.usable_gib))
+    return tuple(sorted(found, key=lambda proof: (MODELS.index(proof.plan.model), proof.request.gpu.usable_gib)))
 
 
 def seconds_of(group: dict[str, Any], shape: dict[str, Any], template: Proof) -> float:

@@ -1,0 +1,172 @@
+"""The proof of the presets: what it would run, and what its tables make of what came back. No GPU, no torch."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import sys
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+from launcher.catalog import list_presets, load_preset
+
+FOLDER = Path(__file__).resolve().parents[2] / "benchmarks" / "presets"
+
+
+def load(name: str) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(f"presets_{name}", FOLDER / f"{name}.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+cases, table = load("cases"), load("table")
+
+
+def test_every_preset_of_a_gpu_is_measured_once_under_no_more_than_its_own_cap() -> None:
+    caps = {proof.preset: proof.cap_gib for proof in cases.proofs()}
+    assert set(caps) == {name for name in list_presets() if load_preset(name).gpu != "cpu"}
+    found: dict[str, dict[str, Any]] = {}
+    for job in cases.jobs():
+        for shape in job["shapes"]:
+            for preset in shape["presets"]:
+                assert preset not in found
+                found[preset] = shape
+                assert shape["cap_gib"] <= caps[preset] + 1e-3
+    assert set(found) == set(caps)
+
+
+def test_a_cap_is_what_the_card_gives_less_context_and_paged_state() -> None:
+    for proof in cases.proofs():
+        outside = proof.request.gpu.usable_gib - proof.cap_gib
+        parts = proof.memory.breakdown_gib
+        paged = parts["optimizer_state"] if proof.plan.optimizer.startswith("paged") else 0.0
+        assert outside == pytest.approx(parts["cuda_context"] + paged)
+        assert proof.memory.reserved_gib < proof.cap_gib
+
+
+def test_a_jobs_shapes_share_what_a_loaded_trainer_is_made_for() -> None:
+    plans = {proof.preset: proof.plan for proof in cases.proofs()}
+    for job in cases.jobs():
+        for shape in job["shapes"]:
+            for preset in shape["presets"]:
+                plan = plans[preset]
+                assert all(
+                    job[key] == _listed(getattr(plan, key)) for key in cases.MODEL_KEYS if key not in ("trainer",)
+                )
+                assert job["trainer"] == plan.backend
+                assert shape["micro_batch_size"] == plan.micro_batch_size
+                assert shape["eval_rows"] == plan.eval_batch_size
+
+
+def _listed(value: Any) -> Any:
+    return list(value) if isinstance(value, tuple) else value
+
+
+def test_each_trainer_and_model_has_its_example_settings_measured() -> None:
+    examples = {(job["trainer"], job["model"]) for job in cases.jobs() if job["kind"] == "example"}
+    assert examples == {(proof.plan.backend, proof.plan.model) for proof in cases.proofs()}
+    for job in cases.jobs():
+        if job["kind"] == "example":
+            assert [shape["micro_batch_size"] for shape in job["shapes"]] == [cases.EXAMPLE_ROWS]
+            assert "liger" not in job["kernels"]
+
+
+def test_large_models_come_pre_quantised() -> None:
+    kinds = {job["model"]: job["checkpoint"] for job in cases.jobs()}
+    assert kinds["llama-2-70b"] == "nf4"
+    assert kinds["mistral-7b"] == "bf16"
+
+
+def test_names_of_jobs_are_file_names_and_differ() -> None:
+    names = [job["id"] for job in [*cases.jobs(), *cases.extra_jobs()]]
+    assert len(set(names)) == len(names)
+    assert all(set(name) <= set("abcdefghijklmnopqrstuvwxyz0123456789-.+") for name in names)
+
+
+# --- the tables ---
+
+
+def planned(**changes: Any) -> dict[str, Any]:
+    plan = {
+        "backend": "axolotl", "model": "mistral-7b", "micro_batch_size": 4, "sequence_len": 2048,
+        "gradient_checkpointing": True, "activation_offload": False, "reasons": {"micro_batch_size": "8 would not fit"},
+    }  # fmt: skip
+    return {
+        "plan": plan, "usable_gib": 22.0, "cap_gib": 21.0, "budget_gib": 21.1, "peak_gib": 20.0, "evaluation_gib": 15.0,
+    } | changes  # fmt: skip
+
+
+def record(**changes: Any) -> dict[str, Any]:
+    return {
+        "kind": "preset", "trainer": "axolotl", "model": "mistral-7b", "device": {"name": "NVIDIA H200"},
+        "shape": {"presets": ["a10g-7b"], "cap_gib": 21.0, "micro_batch_size": 4, "sequence_len": 2048},
+        "training": {"allocated_gib": 17.0, "reserved_gib": 18.5},
+        "evaluation": {"allocated_gib": 10.0, "reserved_gib": 12.0}, "tokens_per_second": 9000.0, "versions": {},
+    } | changes  # fmt: skip
+
+
+EXAMPLE = record(kind="example", tokens_per_second=5000.0, shape={"presets": []}, evaluation=None)
+
+
+def test_a_proven_preset_has_its_share_of_the_budget_and_its_speed_against_the_example() -> None:
+    row = table.preset_row("a10g-7b", planned(), [record(), EXAMPLE])
+    assert row["proven"]
+    assert row["measured"] == pytest.approx(19.5)  # reserved, and 1 GiB outside the allocator
+    assert row["used"] == pytest.approx(19.5 / 21.1)
+    assert row["ratio"] == pytest.approx(1.8)
+    assert row["why"] == []
+
+
+@pytest.mark.parametrize(
+    ("changes", "why"),
+    [
+        ({"out_of_memory": "CUDA out of memory"}, "ran out of memory"),
+        ({"error": "RuntimeError: x"}, "RuntimeError"),
+        ({"shape": {"presets": []}}, "not run"),
+        ({"training": {"allocated_gib": 9.0, "reserved_gib": 9.0}, "evaluation": None}, "8 would not fit"),
+        ({"tokens_per_second": 5500.0}, "two rows already keep"),
+    ],
+)
+def test_what_falls_short_says_why(changes: dict[str, Any], why: str) -> None:
+    row = table.preset_row("a10g-7b", planned(), [record(**changes), EXAMPLE])
+    assert any(why in reason for reason in row["why"])
+
+
+def test_a_cap_looser_than_the_presets_proves_nothing() -> None:
+    wide = record(shape={"presets": ["a10g-7b"], "cap_gib": 30.0})
+    assert not table.preset_row("a10g-7b", planned(), [wide])["proven"]
+
+
+def test_an_example_that_does_not_fit_the_card_is_said() -> None:
+    large = {**EXAMPLE, "training": {"allocated_gib": 30.0, "reserved_gib": 30.0}}
+    row = table.preset_row("a10g-7b", planned(), [record(), large])
+    assert any("does not fit this card" in reason for reason in row["why"])
+
+
+def test_the_page_holds_every_part(tmp_path: Path) -> None:
+    dtype = [
+        record(
+            kind="dtype",
+            compute_dtype=name,
+            curve=[{"step": 1, "loss": 2.0, "grad_norm": 0.5, "skipped_steps": 1}],
+            shape={"presets": []},
+        )
+        for name in ("float16", "bfloat16")
+    ]
+    methods = [
+        record(kind="method", method=name, shape={"presets": [], "micro_batch_size": 2, "sequence_len": 2048})
+        for name in ("lora", "qlora")
+    ]
+    lines = "".join(json.dumps(one) + "\n" for one in [record(), EXAMPLE, *dtype, *methods])
+    (tmp_path / "results.jsonl").write_text(lines)
+    (tmp_path / "presets.json").write_text(json.dumps({"a10g-7b": planned()}))
+    page = table.page(tmp_path)
+    for said in ("1 of 1 presets are proven", "| a10g-7b |", "QLoRA against LoRA", "+0%", "skipped in", "Not run."):
+        assert said in page
