@@ -150,7 +150,7 @@ class _Inspection:
             self.findings.add("format", "error", number, message)
             return
         if form != self.form:
-            self.findings.add("mixed", "error", number, f"a {form} row in a file of {self.form} rows")
+            self.findings.add("mixed", "error", number, f"a row of {form} in a file of {self.form} rows")
             return
         try:
             normal, ignored = normalise(row, form)
