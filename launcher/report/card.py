@@ -50,6 +50,7 @@ def render_card(manifest: Mapping[str, Any], subject: Subject) -> str:
         else "Trained on what the assistant says, each turn with the token that ends it; the rest is context.",
         recipe={key: _value(plan[key]) for key in RECIPE if plan.get(key) is not None},
         training=_training(manifest),
+        repairs=[_repair(record) for record in manifest.get("repairs") or []],
         scores=scores,
         metrics=list(dict.fromkeys(metric for values in scores.values() for metric in values)),
         golden=golden and {**golden, "file": PurePath(golden["path"]).name},
@@ -177,6 +178,12 @@ def _training(manifest: Mapping[str, Any]) -> str:
     if found.get("best_eval_loss") is not None:
         parts.append(f"best evaluation loss {found['best_eval_loss']:.4f}")
     return ", ".join(parts) + "."
+
+
+def _repair(record: Mapping[str, Any]) -> str:
+    """A measure that the launcher took by itself: it may have changed what the recipe says."""
+    step = f" at step {record['step']}" if record.get("step") is not None else ""
+    return f"{record['cause']}{step}: {record['action']}"
 
 
 def _fidelity(manifest: Mapping[str, Any]) -> str:

@@ -58,6 +58,7 @@ def train(run: Run, observer: Observer) -> None:
             "chat_template": _template(run),
         },
     )
+    write_cards(run)
 
 
 def evaluate(run: Run, observer: Observer) -> None:

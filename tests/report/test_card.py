@@ -90,6 +90,17 @@ def test_what_went_wrong_is_a_limit(tmp_path: Path) -> None:
         assert said in text, said
 
 
+def test_what_was_mended_is_said_beside_the_recipe(tmp_path: Path) -> None:
+    run = finished_run(tmp_path)
+    assert "Mended" not in render_card(run.data, "merged")
+    run.record_repair(
+        stage="train", kind="fp16_overflow", cause="float16 overflowed", action="on in bfloat16", step=7,
+        before={"compute_dtype": "float16"}, after={"compute_dtype": "bfloat16"},
+    )  # fmt: skip
+    recipe = render_card(run.data, "merged").partition("## Recipe")[2].partition("## Scores")[0]
+    assert "- float16 overflowed at step 7: on in bfloat16" in recipe
+
+
 def test_an_unscored_run_says_so(tmp_path: Path) -> None:
     run = finished_run(tmp_path, golden=None, golden_scores={}, gates=[])
     write_cards(run)
