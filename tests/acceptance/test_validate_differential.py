@@ -85,7 +85,7 @@ def test_the_schema_is_that_of_the_installed_axolotl(tmp_path: Path) -> None:
 
 
 def validators(root: Path) -> set[str]:
-    """Every validator in Axolotl's source, as Class.method: also those of nested models, and of classes nothing uses."""
+    """Every validator in Axolotl's source, as Class.method: nested models and unused classes too."""
     found = set()
     for path in sorted(path for pattern in SCHEMAS for path in root.glob(pattern)):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
