@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable
+from collections.abc import Hashable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -35,16 +35,22 @@ def _place(node: yaml.Node) -> Place:
     return Place(start.line + 1, start.column + 1, stop.column + 1 if stop.line == start.line else 0)
 
 
+def _order(node: yaml.Node) -> tuple[int, int]:
+    return node.start_mark.line, node.start_mark.column
+
+
 @dataclass
 class Positions:
     """Where each key and each value of a YAML document stands.
 
     A path is a tuple of mapping keys and list indices, ``("datasets", 0, "path")``; ``()`` is the whole document.
-    A value taken from an anchor stands where the anchor is.
+    A value taken from an anchor stands where the anchor is. ``shared`` are the top-level keys whose value is used again
+    by an alias: it is there to be referred to.
     """
 
     keys: dict[KeyPath, Place] = field(default_factory=dict)
     values: dict[KeyPath, Place] = field(default_factory=dict)
+    shared: set[KeyPath] = field(default_factory=set)
 
     def key(self, path: KeyPath) -> Place:
         """The place of the key (or of the list item) at ``path``, or of its nearest parent that is in the file."""
@@ -164,13 +170,25 @@ class _Walk:
         self.positions = Positions()
         self.problems: dict[Problem, None] = {}  # a dict keeps the order; an anchor's duplicates are met once per alias
         self.open: set[int] = set()
+        self.owners: dict[int, dict[int, tuple[yaml.Node, KeyPath]]] = {}  # of each value: its keys, and their paths
+        self.merged: set[int] = set()
         self.count = 0
 
     def run(self, node: yaml.Node) -> Positions:
         self.visit(node, ())
         if self.problems:
             raise Unreadable(list(self.problems))
+        self.positions.shared = set(self.anchored(node))
         return self.positions
+
+    def anchored(self, root: yaml.Node) -> Iterator[KeyPath]:
+        """The top-level keys in whose place an anchor stands that is used elsewhere."""
+        for key_node, value_node in root.value if isinstance(root, yaml.MappingNode) else ():
+            owners = self.owners.get(id(value_node), {})
+            if id(key_node) in owners and (len(owners) > 1 or id(value_node) in self.merged):
+                before = [owner for owner in owners.values() if _order(owner[0]) < _order(value_node)]
+                if max(before, key=lambda owner: _order(owner[0]))[0] is key_node:
+                    yield owners[id(key_node)][1]
 
     def visit(self, node: yaml.Node, path: KeyPath) -> None:
         self.count += 1
@@ -194,6 +212,7 @@ class _Walk:
             if key_node.tag == MERGE_TAG:
                 sources = value_node.value if isinstance(value_node, yaml.SequenceNode) else [value_node]
                 for source in reversed(sources):
+                    self.merged.add(id(source))
                     self.visit(source, path)
         seen: dict[Hashable, int] = {}
         for key_node, value_node in node.value:
@@ -211,6 +230,7 @@ class _Walk:
             seen[key] = key_node.start_mark.line + 1
             here = (*path, key)
             self.positions.keys[here] = _place(key_node)
+            self.owners.setdefault(id(value_node), {}).setdefault(id(key_node), (key_node, here))
             self.visit(value_node, here)
         self.positions.values[path] = _place(node)
 

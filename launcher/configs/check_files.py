@@ -12,7 +12,7 @@ from launcher.configs.findings import Finding
 from launcher.configs.kinds import parse_version
 from launcher.configs.rules.base import Kind
 from launcher.configs.validate import UNREADABLE, Options, check_source, known_versions, unreadable_file
-from launcher.errors import Unreadable
+from launcher.errors import Problem, Unreadable, did_you_mean
 
 Source = tuple[str, bytes | None, bool]  # name, text or None to read the file, whether the person named it
 ROUNDS = 5  # of repairs: one may uncover the next
@@ -20,18 +20,35 @@ ROUNDS = 5  # of repairs: one may uncover the next
 
 @dataclass(frozen=True)
 class Selection:
-    """Which findings are wanted, by code or the beginning of a code."""
+    """Which findings are wanted, by code or the beginning of a code.
+
+    That a file cannot be read is always wanted: nothing else about it was looked at.
+    """
 
     select: tuple[str, ...] = ()
     ignore: tuple[str, ...] = ()
     without_notes: bool = False
 
     def wants(self, finding: Finding) -> bool:
+        if finding.code in UNREADABLE:
+            return True
         if self.without_notes and finding.severity == "note":
             return False
         if self.ignore and finding.code.startswith(_codes(self.ignore)):
             return False
         return not self.select or finding.code.startswith(_codes(self.select))
+
+    def check(self) -> None:
+        """Raises Unreadable for what no code begins with: a misspelled --select would let everything pass."""
+        asked = _codes(self.select) + _codes(self.ignore)
+        if not asked:
+            return
+        from launcher.configs.catalogue import codes
+
+        known = codes()
+        unknown = [item for item in asked if not any(code.startswith(item) for code in known)]
+        if unknown:
+            raise Unreadable([Problem(f"no such code: {item}", hint=did_you_mean(item, known)) for item in unknown])
 
 
 def _codes(items: tuple[str, ...]) -> tuple[str, ...]:
@@ -73,6 +90,7 @@ def check_files(
     Raises Unreadable for a card or an Axolotl version that is not known.
     """
     selection = selection or Selection()
+    selection.check()
     version = parse_version(axolotl_version) if axolotl_version else None
     if axolotl_version and not version:
         raise Unreadable(f"no schema for Axolotl {axolotl_version}", hint="known: " + known_versions())
@@ -128,5 +146,8 @@ def _repair(
     elif raw != original:
         from launcher.files import write_atomic
 
-        write_atomic(Path(name), raw.decode("utf-8"))
+        target = Path(name).resolve()  # a link stays a link
+        mode = target.stat().st_mode
+        write_atomic(target, raw.decode("utf-8"))
+        target.chmod(mode)
     return raw, findings

@@ -125,6 +125,12 @@ def _check_mapping(
     foreign = kind == "axolotl" and _lists_foreign_plugin(checked.data)
     hidden = set()
     for mismatch in checked.errors:
+        if (
+            kind == "axolotl"
+            and mismatch.keyword == "additionalProperties"
+            and mismatch.path in report.positions.shared
+        ):
+            continue  # a key that holds an anchor is meant to be read by nobody, and Axolotl drops it
         if mismatch.keyword not in ("additionalProperties", "required") and mismatch.path:
             hidden.add(mismatch.path[0])
         if not explained_elsewhere(mismatch):
@@ -278,8 +284,11 @@ class _Report:
             "value": (value.column, value.end),
             "pair": (key.column, value.end),
         }[what]
-        if self.line(key.line)[key.column - 1 : key.end - 1].strip("'\"") != str(hit.path[-1]):
+        name = self.line(key.line)[key.column - 1 : key.end - 1]
+        if name.strip("'\"") != str(hit.path[-1]):
             return ()  # YAML counts lines by more than line feeds; never edit what is not the key
+        if what == "key" and name[:1] in ("'", '"'):
+            text = name[0] + text + name[0]  # the file may be JSON
         return (Edit(key.line, start, end, text),)
 
     def finish(self) -> Iterator[Finding]:

@@ -112,6 +112,37 @@ def test_fix_writes_the_file(folder: Path) -> None:
     assert "fixed 1" in result.stderr
 
 
+def test_fix_writes_through_a_link_and_keeps_the_mode(folder: Path) -> None:
+    path, link = folder / "bad.yml", folder / "link.yml"
+    path.write_text(BAD.replace("lora_r: 16\n", ""))
+    path.chmod(0o640)
+    link.symlink_to("bad.yml")
+    assert ql("--fix", link).exit_code == 0
+    assert link.is_symlink()
+    assert "lora_rank" not in path.read_text()
+    assert path.stat().st_mode & 0o777 == 0o640
+
+
+def test_fix_leaves_json_json(folder: Path) -> None:
+    path = folder / "flow.yaml"
+    path.write_text('{"base_model": "a/b", "adapter": "lora", "lora_rank": 8}\n')
+    ql("--fix", path)
+    assert json.loads(path.read_text())["lora_r"] == 8
+
+
+@pytest.mark.parametrize("option", ["--select", "--ignore"])
+def test_a_code_that_does_not_exist_is_refused(folder: Path, option: str) -> None:
+    result = ql(folder / "bad.yml", option, "QL1,QL10l")
+    assert result.exit_code == 2
+    assert "QL10L" in result.stderr
+
+
+@pytest.mark.parametrize("options", [["--select", "QL1"], ["--ignore", "QL0"]])
+def test_an_unreadable_file_never_passes(folder: Path, options: list[str]) -> None:
+    (folder / "broken.yaml").write_text("a: [\n")
+    assert ql(folder / "broken.yaml", *options).exit_code == 2
+
+
 def test_fix_of_standard_input_is_printed() -> None:
     text = BAD.replace("lora_r: 16\n", "")
     assert ql("--fix", "-", stdin=text).stdout == text.replace("lora_rank", "lora_r")

@@ -100,7 +100,11 @@ def test_what_is_no_config(text: str | bytes, code: str, line: int) -> None:
 
 def test_anchors_and_merge_keys() -> None:
     text = "lora: &lora\n  lora_r: 16\n  lora_alpha: 32\n<<: *lora\n" + GOOD.replace("lora_r: 16\nlora_alpha: 32\n", "")
-    assert codes(text) == ["QL101"], "only the key that holds the anchor is unknown"
+    assert codes(text) == [], "a key that holds an anchor is no mistake"
+    assert codes(text.replace("<<: *lora\n", "lora_r: 16\nlora_alpha: 32\n")) == ["QL101"], "one that nothing uses is"
+    assert codes("rank: &r 16\n" + GOOD.replace("lora_r: 16", "lora_r: *r")) == []
+    assert codes(GOOD.replace("lora_r: 16", "lora_r: &r 16") + "lora_rr: *r\n") == ["QL101"], "nor does it hide others"
+    assert codes("lora: &lora {lora_rr: 16}\nother:\n  <<: *lora\n" + GOOD) == ["QL101"]
     text = "lora: &lora\n  lora_rr: 16\n<<: *lora\n" + GOOD
     lines = [(finding.code, finding.line) for finding in found(text)]
     assert ("QL101", 2) in lines, "a merged key stands where the anchor is"
