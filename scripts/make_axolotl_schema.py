@@ -173,6 +173,7 @@ def patch_values(properties: Json, definitions: Json) -> None:
     for name, branches in values.items():
         if name in properties and branches:
             properties[name] = {"anyOf": [*branches, {"type": "null"}]}
+    properties["learning_rate"] = {"type": "number"}  # typed as text too, which its validator makes a number of
     dtype = {"enum": ["int4", "int8", "float8_e4m3fn", "fp8", "float8", "nvfp4", "mxfp4", "ternary"]}
     if "TorchAOQuantDType" in definitions:
         definitions["TorchAOQuantDType"] = dtype

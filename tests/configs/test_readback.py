@@ -7,13 +7,16 @@ from typing import Any
 import pytest
 
 from launcher.catalog import list_presets, load_gpu, load_model
+from launcher.configs.facts import card_of
 from launcher.configs.readback import ReadBack, Rows, read_back
 from launcher.configs.render import render_config
 from launcher.configs.rules.base import Config
+from launcher.configs.rules.memory import estimate_request
 from launcher.configs.validate import schema_name
 from launcher.data.facts import DataFacts
 from launcher.json_schema import check, load_schema
 from launcher.planning.decide import make_plan
+from launcher.planning.estimate import memory_request
 from launcher.planning.plan import SETTINGS, Plan
 from launcher.planning.request import make_request
 from launcher.yaml_source import parse_yaml
@@ -75,6 +78,18 @@ def test_what_a_person_set_comes_back(settings: dict[str, Any], backend: str) ->
     for key, value in settings.items():
         if key in found.places:
             assert found.line(key), (key, value)
+
+
+@pytest.mark.parametrize("backend", ["axolotl", "unsloth"])
+@pytest.mark.parametrize("name", [name for name in list_presets() if name != "cpu-tiny"])
+def test_the_validator_estimates_what_ql_estimate_does(name: str, backend: str) -> None:
+    request = make_request(preset=name, backend=backend, data=DATA)
+    plan = make_plan(request)
+    data, _ = parse_yaml(rendered(plan), file="config.yaml")
+    schema = load_schema(schema_name(plan.backend))
+    checked = check(data, schema, mode="lax" if backend == "axolotl" else "strict")
+    config = Config(checked.data, plan.backend, (0, 19), schema, card=card_of(plan.gpu))
+    assert estimate_request(config) == memory_request(plan.to_dict(), request)
 
 
 MINIMAL = """\

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pytest
@@ -108,6 +109,12 @@ def test_anchors_and_merge_keys() -> None:
     text = "lora: &lora\n  lora_rr: 16\n<<: *lora\n" + GOOD
     lines = [(finding.code, finding.line) for finding in found(text)]
     assert ("QL101", 2) in lines, "a merged key stands where the anchor is"
+
+
+@pytest.mark.parametrize(("written", "code"), [("1e-1", "QL706"), ("'0.1'", "QL706"), ("fast", "QL102"), ("2e-4", "")])
+def test_a_learning_rate_that_yaml_reads_as_text_is_a_number(written: str, code: str) -> None:
+    """YAML 1.1 takes 2e-4 for text; Axolotl makes a number of it, or refuses it."""
+    assert codes(re.sub("learning_rate: .*", f"learning_rate: {written}", GOOD)) == ([code] if code else [])
 
 
 def test_a_byte_order_mark_is_no_fault() -> None:

@@ -34,19 +34,23 @@ def overflowing_family_in_fp16(c: Config) -> Iterator[Hit]:
     fp16 ends at 65504; these models pass it, and the gradients become NaN while the loss still looks finite.
     """
     reason = c.fp16_overflow
-    if reason and c.get("fp16") is True and c.get("bf16") is not True:
-        yield c.at("fp16", f"{c.architecture.model_type} overflows fp16: {reason}", "bf16: true")
+    half = c.any_of("fp16", "float16")
+    if reason and half and not c.any_of("bfloat16") and c.get("bf16") is not True:
+        yield c.at(half[0], f"{c.architecture.model_type} overflows fp16: {reason}", "bf16: true")
 
 
 @rule("QL702", "warning")
 def bf16_auto_falls_back(c: Config) -> Iterator[Hit]:
-    """`bf16: auto` with a family that overflows fp16, for a card without bf16.
+    """`bf16: auto`, which is the default, with a family that overflows fp16, for a card without bf16.
 
     auto becomes fp16 there, without a question.
     """
-    if c.get("bf16") == "auto" and c.fp16_overflow and c.card and not c.card.has_bf16:
+    auto = c.get("bf16", "auto") == "auto" and not c.any_of("fp16", "float16")
+    if auto and c.fp16_overflow and c.card and not c.card.has_bf16:
         yield c.at(
-            "bf16", f"auto is fp16 on {c.card.name}, which {c.architecture.model_type} overflows", "another card"
+            "bf16" if c.has("bf16") else "base_model",
+            f"bf16: auto is fp16 on {c.card.name}, which {c.architecture.model_type} overflows",
+            "another card",
         )
 
 

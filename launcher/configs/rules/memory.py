@@ -18,7 +18,7 @@ def does_not_fit(c: Config) -> Iterator[Hit]:
 
     It would stop with CUDA out of memory, often not in the first step but in the longest batch or the evaluation.
     """
-    request = _request(c)
+    request = estimate_request(c)
     if request is None or c.card is None:
         return
     from dataclasses import replace
@@ -40,42 +40,28 @@ def does_not_fit(c: Config) -> Iterator[Hit]:
     yield c.at("micro_batch_size" if c.has("micro_batch_size") else (), message, hint)
 
 
-def _request(c: Config) -> MemoryRequest | None:
-    """The job as sizing sees it; None where it cannot be known: an unknown model, full fine-tuning, 8 bit, rl."""
+def estimate_request(c: Config) -> MemoryRequest | None:
+    """The job as `ql estimate` would ask for it, read back from the config.
+
+    None where it cannot be known: an unknown model or optimizer, full fine-tuning, 8 bit, preference training.
+    """
     if c.card is None or c.card.is_cpu or c.get("rl"):
         return None
-    from launcher.catalog import load_model
-    from launcher.sizing import TRAINERS, MemoryRequest
+    from launcher.catalog import load_gpu, load_model
+    from launcher.configs.readback import Rows, read_back
+    from launcher.planning.estimate import memory_request
+    from launcher.planning.request import Request
     from launcher.sizing.memory import OPTIMIZER_BYTES
+    from launcher.yaml_source import Positions
 
-    unsloth = c.kind == "unsloth"
-    if not unsloth and (c.get("load_in_8bit") or not c.is_lora):
+    if c.kind == "axolotl" and (c.get("load_in_8bit") or not c.is_lora):
         return None
     try:
         model = load_model(c.base_model)
     except QlError:
         return None
-    targets = c.get("lora_target_modules")
-    targeted = tuple(targets) if isinstance(targets, list) and not c.get("lora_target_linear") else model.linear_modules
-    optimizer = c.get("optimizer", "adamw_torch_fused")
-    if optimizer not in OPTIMIZER_BYTES:
+    gpu = load_gpu(c.card.name)
+    values = read_back(c, "", Positions(), gpu, model, Rows()).values
+    if values["optimizer"] not in OPTIMIZER_BYTES or None in (values["lora_r"], values["learning_rate"]):
         return None
-    micro = c.get("micro_batch_size", 1)
-    liger = not unsloth and c.get("liger_fused_linear_cross_entropy") and c.get("plugins")
-    return MemoryRequest(
-        model=model,
-        trainer=TRAINERS["unsloth" if unsloth else "axolotl"],
-        method="qlora" if c.get("load_in_4bit") else "lora",
-        sequence_len=c.get("sequence_len", 512),
-        micro_batch_size=micro,
-        eval_batch_size=c.get("eval_batch_size", micro),
-        lora_r=c.get("lora_r", 16),
-        lora_target_modules=targeted,
-        double_quant=c.get("double_quant", c.mapping("bnb_config_kwargs").get("bnb_4bit_use_double_quant", True)),
-        optimizer=optimizer,
-        gradient_checkpointing=bool(c.get("gradient_checkpointing")),
-        activation_offload=bool(c.get("activation_offload") or c.get("activation_offloading")),
-        attn_implementation=c.attention or "sdpa",
-        kernels=("liger",) if liger else (),
-        usable_gib=c.card.usable_gib,
-    )
+    return memory_request(values, Request(gpu=gpu, model=model, base_model=c.base_model, recipes={}))
