@@ -86,7 +86,7 @@ def micro_batch_clock(device: Any) -> Any:
     return Clock()
 
 
-def run_shape(trainer: Any, shape: dict[str, Any], device: Any) -> dict[str, Any]:
+def run_shape(trainer: Any, shape: dict[str, Any], rows: Any, device: Any) -> dict[str, Any]:
     """One shape, under its cap."""
     total = device.torch.cuda.get_device_properties(0).total_memory if device.cuda else GIB
     share = min(1.0, shape["cap_gib"] * GIB / total) if shape.get("cap_gib") else 1.0
@@ -97,7 +97,7 @@ def run_shape(trainer: Any, shape: dict[str, Any], device: Any) -> dict[str, Any
             return run_own(trainer, shape, device)
         clock = micro_batch_clock(device)
         trainer.add_callback(clock)
-        found: dict[str, Any] = sizing_run_shape(trainer, shape, device)
+        found: dict[str, Any] = sizing_run_shape(trainer, shape, rows, device)
         trainer.remove_callback(clock)
         found["micro_batch_seconds"] = [round(second, 4) for second in clock.seconds]
         if clock.seconds and "out_of_memory" not in found:

@@ -1,0 +1,235 @@
+"""Fit the speed model's constants to the runs measured on the H200, and write docs/speed.md with every error.
+
+    python benchmarks/presets/fit_speed.py          prints the constants to put into launcher/sizing/throughput.py
+    python benchmarks/presets/fit_speed.py --page   writes docs/speed.md from the constants as they are there
+
+Fitted to the step times in the records of benchmarks/sizing and benchmarks/presets, all of one H200; checked against
+the figures that others published for other cards (published.json), which are not fitted.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import statistics
+import sys
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass, fields, replace
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+sys.path.insert(0, str(ROOT))
+
+from launcher.catalog import Gpu, find_gpu, load_gpu, load_model  # noqa: E402
+from launcher.catalog.architecture import count_parameters  # noqa: E402
+from launcher.sizing import TRAINERS, MemoryRequest, throughput  # noqa: E402
+from launcher.sizing.throughput import SPEED, Speed, tokens_per_second  # noqa: E402
+
+SOURCES = ("benchmarks/sizing", "benchmarks/presets/results")
+HELD_OUT = ("qwen2.5-7b", "llama-2-13b")  # architectures that the fit does not see
+# How far a constant may be from where it starts, and how strongly it is held there: in units of its logarithm.
+HOLD = 0.05
+
+
+@dataclass(frozen=True)
+class Run:
+    """One measured shape: what was asked, on which card, and its tokens per second."""
+
+    request: MemoryRequest
+    gpu: Gpu
+    tokens_per_second: float
+    held_out: bool
+
+    def error(self) -> float:
+        """Predicted over measured, less 1."""
+        predicted = tokens_per_second(self.request, self.gpu)
+        assert predicted is not None
+        return predicted / self.tokens_per_second - 1
+
+
+def measured_runs() -> list[Run]:
+    """Every timed shape of the committed records; only those of full rows, whose tokens are known."""
+    found = []
+    for folder in SOURCES:
+        for path in sorted((ROOT / folder).rglob("*.jsonl")):
+            for line in path.read_text(encoding="utf-8").splitlines():
+                run = _run(json.loads(line)) if line.strip() else None
+                if run is not None:
+                    found.append(run)
+    return found
+
+
+def _run(record: dict[str, Any]) -> Run | None:
+    shape = record.get("shape", {})
+    speed = record.get("tokens_per_second")
+    if not speed or "out_of_memory" in record or shape.get("rows") == "own" or "curve" in record:
+        return None
+    if record["device"]["name"] == "cpu" or shape["sequence_len"] * shape["micro_batch_size"] < 1024:
+        return None
+    gpu = find_gpu(record["device"]["name"])
+    model = load_model(record["model"])
+    if record.get("layers"):
+        model = replace(model, num_layers=record["layers"])
+        model = replace(model, parameters=count_parameters(model))
+    plan = record["plan"]
+    request = MemoryRequest(
+        model=model,
+        trainer=TRAINERS[record["trainer"]],
+        method=plan["method"],
+        sequence_len=shape["sequence_len"],
+        micro_batch_size=shape["micro_batch_size"],
+        lora_r=plan["lora_r"],
+        gradient_checkpointing=plan["gradient_checkpointing"],
+        activation_offload=plan["activation_offload"],
+        attn_implementation=plan["attn_implementation"],
+        kernels=tuple(plan["kernels"]),
+        compute_dtype=plan["compute_dtype"],
+        packing=plan["packing"],
+    )
+    return None if gpu is None else Run(request, gpu, speed, record["model"] in HELD_OUT)
+
+
+def fit(runs: Sequence[Run], trainer: str) -> Speed:
+    """The constants of one trainer: least squares of the logarithm of predicted over measured, outliers damped."""
+    from scipy.optimize import least_squares
+
+    names = [field.name for field in fields(Speed)]
+    start = replace(SPEED[trainer], logit_bytes=SPEED[trainer].logit_bytes or 8.0, step=SPEED[trainer].step or 0.01)
+    free = [name for name in names if getattr(start, name) > 0]
+    used = [run for run in runs if run.request.trainer.name == trainer and not run.held_out]
+
+    def speed(logs: Sequence[float]) -> Speed:
+        return replace(start, **{name: math.exp(log) for name, log in zip(free, logs, strict=True)})
+
+    origin = [math.log(getattr(start, name)) for name in free]
+
+    def residuals(logs: Sequence[float]) -> list[float]:
+        SPEED[trainer] = speed(logs)
+        errors = [math.log1p(run.error()) for run in used]
+        held = [HOLD * (log - begun) for log, begun in zip(logs, origin, strict=True)]
+        return errors + held
+
+    found = least_squares(residuals, origin, loss="soft_l1", f_scale=0.1)
+    SPEED[trainer] = speed(found.x)
+    return SPEED[trainer]
+
+
+# --- the page ---
+
+
+def published() -> list[dict[str, Any]]:
+    figures: list[dict[str, Any]] = json.loads((ROOT / "benchmarks/presets/published.json").read_text(encoding="utf-8"))
+    return figures
+
+
+def published_request(figure: dict[str, Any]) -> tuple[MemoryRequest, Gpu]:
+    request = MemoryRequest(
+        model=load_model(figure["model"]),
+        trainer=TRAINERS[figure.get("trainer", "axolotl")],
+        method=figure["method"],
+        sequence_len=figure["sequence_len"],
+        micro_batch_size=figure["micro_batch_size"],
+        gradient_checkpointing=figure.get("checkpointing", True),
+        kernels=tuple(figure["kernels"]),
+    )
+    return request, load_gpu(figure["gpu"])
+
+
+def markdown(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    lines = ["| " + " | ".join(header) + " |", "|" + "---|" * len(header)]
+    return "\n".join([*lines, *("| " + " | ".join(row) + " |" for row in rows)])
+
+
+def published_rows() -> list[list[str]]:
+    rows = []
+    for figure in published():
+        request, gpu = published_request(figure)
+        predicted = tokens_per_second(request, gpu)
+        assert predicted is not None
+        shape = f"{figure['method']}, {figure['micro_batch_size']} x {figure['sequence_len']}"
+        if "tokens_per_second" in figure:
+            said, error = f"{figure['tokens_per_second']:,}", f"{predicted / figure['tokens_per_second'] - 1:+.0%}"
+        else:  # only rows of unknown length: full ones give a bound
+            bound = figure["rows_per_second"] * figure["sequence_len"]
+            said, error = f"at most {bound:,.0f}", f"{predicted / bound - 1:+.0%} of the bound"
+        rows.append([figure["gpu"], figure["model"], shape, figure["source"], said, f"{predicted:,.0f}", error])
+    return rows
+
+
+def _summary(runs: Sequence[Run]) -> str:
+    errors = [run.error() for run in runs]
+    if not errors:
+        return "none"
+    mean = statistics.mean(abs(error) for error in errors)
+    return f"mean absolute error {mean:.1%}, worst {max(errors, key=abs):+.0%}, over {len(errors)} shapes"
+
+
+def page() -> str:
+    runs = measured_runs()
+    by_trainer = []
+    for trainer in TRAINERS:
+        for held in (False, True):
+            chosen = [run for run in runs if run.request.trainer.name == trainer and run.held_out == held]
+            by_trainer.append([trainer, "held out" if held else "fitted", _summary(chosen)])
+    details = []
+    for run in sorted(runs, key=lambda run: (run.request.trainer.name, run.request.model.name, run.request.tokens)):
+        job = run.request
+        mode = "offload" if job.activation_offload else "recompute" if job.gradient_checkpointing else "keep"
+        shape = f"{job.micro_batch_size} x {job.sequence_len}"
+        predicted = tokens_per_second(job, run.gpu)
+        details.append(
+            [
+                job.trainer.name,
+                job.model.name + (" (held out)" if run.held_out else ""),
+                f"{job.method}, {shape}, {mode}, {'+'.join(job.kernels) or 'no kernels'}, {job.compute_dtype}",
+                f"{run.tokens_per_second:,.0f}",
+                f"{predicted:,.0f}",
+                f"{run.error():+.0%}",
+            ]
+        )
+    return f"""# How well the speed is predicted
+
+Made by `benchmarks/presets/fit_speed.py --page` from the committed JSON; do not edit. Tokens per second of training
+on full rows: the model's arithmetic over the card's dense 16-bit rate, the traffic of activations, logits and
+dequantised weights over its bandwidth, and the host's time to start the kernels, whichever is longer. The shares of rate and
+bandwidth that each trainer reaches are fitted to one H200; other cards get the same shares of their own rates.
+
+## Against what others published
+
+None of these was fitted. They come from other trainers, older libraries, and other kernels.
+
+{markdown(("card", "model", "shape", "source", "published", "predicted", "error"), published_rows())}
+
+litgpt gives the time of rows of up to 512 tokens, not their lengths: with full rows it is a bound.
+
+## On the H200
+
+{markdown(("trainer", "", "error"), by_trainer)}
+
+Held out: {", ".join(HELD_OUT)}.
+
+{markdown(("trainer", "model", "shape", "measured", "predicted", "error"), details)}
+"""
+
+
+def main() -> None:
+    if "--page" in sys.argv:
+        (ROOT / "docs" / "speed.md").write_text(page(), encoding="utf-8")
+        return
+    runs = measured_runs()
+    for trainer in TRAINERS:
+        before = [run for run in runs if run.request.trainer.name == trainer]
+        print(f"{trainer}: before {_summary(before)}")
+        found = fit(runs, trainer)
+        for held in (False, True):
+            chosen = [run for run in before if run.held_out == held]
+            print(f"  {'held out' if held else 'fitted'}: {_summary(chosen)}")
+        print(f'  "{trainer}": Speed({", ".join(f"{key}={value:.4g}" for key, value in asdict(found).items())}),')
+    for row in published_rows():
+        print(row)
+    assert throughput.SPEED is SPEED
+
+
+if __name__ == "__main__":
+    main()
