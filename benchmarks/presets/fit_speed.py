@@ -190,10 +190,10 @@ def page() -> str:
         )
     return f"""# How well the speed is predicted
 
-Made by `benchmarks/presets/fit_speed.py --page` from the committed JSON; do not edit. Tokens per second of training
-on full rows: the model's arithmetic over the card's dense 16-bit rate, the traffic of activations, logits and
-dequantised weights over its bandwidth, and the host's time to start the kernels, whichever is longer. The shares of rate and
-bandwidth that each trainer reaches are fitted to one H200; other cards get the same shares of their own rates.
+Made by `benchmarks/presets/fit_speed.py --page` from the committed JSON; do not edit. Tokens per second of training on
+full rows: the model's arithmetic over the card's dense 16-bit rate, the traffic of activations, logits and weights over
+its bandwidth, and the host's time to start the kernels, whichever is longer. The shares of rate and bandwidth that each
+trainer reaches are fitted to one H200; other cards get the same shares of their own rates.
 
 ## Against what others published
 
