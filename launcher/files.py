@@ -9,6 +9,8 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+from launcher.errors import Problem, Unreadable
+
 
 def sync_folder(folder: Path) -> None:
     """Make a rename in ``folder`` survive a power cut."""
@@ -57,6 +59,23 @@ def clear_temporary(folder: Path) -> None:
 def write_json(path: Path, data: Any) -> None:
     """``data`` as indented JSON, atomically. Non-finite numbers are refused (ValueError): they are not JSON."""
     write_atomic(path, json.dumps(data, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+READABLE = 64 * 2**20  # bytes; no manifest, config or index comes near
+
+
+def read_bounded(path: Path, limit: int = READABLE) -> str:
+    """The text of a file that is read whole. Raises Unreadable for one of more than ``limit`` bytes, or no UTF-8."""
+    with path.open("rb") as stream:
+        data = stream.read(limit + 1)
+    if len(data) > limit:
+        raise Unreadable(
+            Problem(f"is larger than {limit / 2**20:.0f} MiB: that is no file of its kind", file=str(path))
+        )
+    try:
+        return data.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise Unreadable(Problem(f"is not UTF-8: byte {error.start + 1}", file=str(path))) from None
 
 
 def sha256_file(path: Path) -> str:

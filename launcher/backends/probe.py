@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.metadata
 import platform
+import subprocess
 import sys
 from collections.abc import Callable
 from typing import Any
@@ -16,13 +17,72 @@ PACKAGES = (
 
 
 def run(request: dict[str, Any], emit: Callable[[dict[str, Any]], None]) -> dict[str, Any]:
-    """``{}`` → python, executable, versions (None where not installed), devices with memory in GiB."""
+    """``{"requires"?}`` → python, executable, versions (None where not installed), devices with memory in GiB.
+
+    ``requires`` are requirement specifiers; ``unsupported`` says which are not met. ``seen`` and ``processes`` are
+    nvidia-smi's: cards with their driver, and who holds how much of their memory.
+    """
     return {
         "python": platform.python_version(),
         "executable": sys.executable,
         "versions": {name: _version(name) for name in PACKAGES},
         "devices": _devices(),
+        "cuda": _cuda(),
+        "arch_list": _architectures(),
+        "seen": [{"name": name, "driver": driver} for name, driver in _smi("--query-gpu=name,driver_version")],
+        "processes": [
+            {"pid": int(pid), "name": name, "gib": round(float(mib) / 1024, 3) if mib.isdigit() else None}
+            for pid, name, mib in _smi("--query-compute-apps=pid,process_name,used_memory")
+            if pid.isdigit()
+        ],
+        "unsupported": _unsupported(request.get("requires") or []),
     }
+
+
+def _cuda() -> str | None:
+    """The CUDA version that torch is built for."""
+    try:
+        import torch
+    except ImportError:
+        return None
+    version: str | None = torch.version.cuda
+    return version
+
+
+def _architectures() -> list[str]:
+    """What torch has code for, such as sm_86; empty without CUDA."""
+    try:
+        import torch
+    except ImportError:
+        return []
+    return list(torch.cuda.get_arch_list())
+
+
+def _smi(query: str) -> list[list[str]]:
+    """Rows of nvidia-smi's answer; none where it is missing or fails. https://docs.nvidia.com/deploy/nvidia-smi/"""
+    command = ["nvidia-smi", query, "--format=csv,noheader,nounits"]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=20, check=True)
+    except (OSError, subprocess.SubprocessError):
+        return []
+    width = query.count(",") + 1
+    rows = [[cell.strip() for cell in line.split(",")] for line in done.stdout.splitlines()]
+    return [row for row in rows if len(row) == width]
+
+
+def _unsupported(requires: list[str]) -> list[str]:
+    """Which requirements the installed versions do not meet, in words; one that is not installed is not among them."""
+    try:
+        from packaging.requirements import Requirement
+    except ImportError:  # only where no trainer is installed either: all of them depend on it
+        return []
+    found = []
+    for text in requires:
+        requirement = Requirement(text)
+        version = _version(requirement.name)
+        if version is not None and not requirement.specifier.contains(version, prereleases=True):
+            found.append(f"{requirement.name} {version} is not a version that ql supports: {text}")
+    return found
 
 
 def _version(name: str) -> str | None:

@@ -18,6 +18,7 @@ from launcher.runs.execute import execute
 from launcher.runs.expected import expected, overridden
 from launcher.runs.lock import locked
 from launcher.runs.observer import Observer
+from launcher.runs.place import require_writable
 from launcher.runs.prepare import Prepared
 from launcher.runs.repairs import Policy
 from launcher.runs.run import Run, create_run, new_manifest
@@ -50,6 +51,7 @@ def launch(prepared: Prepared, options: LaunchOptions, observer: Observer) -> Ru
     been stopped and the manifest says so.
     """
     folder = options.out or options.runs_dir
+    require_writable(folder)
     environment = preflight.examine(options.trainer_python, prepared.plan.backend)
     fraction, notes = preflight.check_start(prepared, environment, folder, merge=options.merge)
     preflight.check_trackers(options.track, environment)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import tempfile
@@ -13,9 +12,15 @@ from typing import Any
 from launcher.backends.tracking import TRACKERS
 from launcher.backends.workers import call_worker
 from launcher.catalog import Gpu
+from launcher.catalog.local import snapshot_in_cache
 from launcher.errors import Problem, RunFailed
 from launcher.planning.plan import Plan
+from launcher.runs.base_model import base_problems, reach_problems
+from launcher.runs.base_model import check_base as check_base
+from launcher.runs.card import check_card, no_device
+from launcher.runs.place import place_problems
 from launcher.runs.prepare import Prepared
+from launcher.trainers import get_trainer
 
 GIB = 2**30
 INSTALL = {
@@ -33,7 +38,8 @@ def examine(python: str, backend: str | None = None) -> dict[str, Any]:
     Raises RunFailed when that python cannot be run.
     """
     with tempfile.TemporaryDirectory(prefix="ql-probe-") as folder:
-        facts = call_worker(python, "probe", {}, Path(folder) / "probe.log")
+        requires = list(get_trainer(backend).requires) if backend else []
+        facts = call_worker(python, "probe", {"requires": requires}, Path(folder) / "probe.log")
     versions = facts["versions"]
     facts["trainers"] = [name for name in INSTALL if versions.get(name)]
     facts["host_memory_gib"] = round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / GIB, 2)
@@ -45,10 +51,25 @@ def examine(python: str, backend: str | None = None) -> dict[str, Any]:
 def check_start(
     prepared: Prepared, facts: Mapping[str, Any], folder: Path, *, merge: bool
 ) -> tuple[float | None, list[str]]:
-    """All that must hold before a run writes anything; what `check_environment` returns."""
-    found = check_environment(prepared.plan, prepared.gpu, prepared.memory.needed_gib, facts)
-    check_base(prepared.plan.base_model)
-    check_disk(prepared, folder, merge=merge)
+    """All that must hold before a run writes anything; what `check_environment` returns.
+
+    Raises RunFailed with everything that does not hold, each with its fix.
+    """
+    problems: list[Problem] = []
+    found: tuple[float | None, list[str]] = None, []
+    try:
+        found = check_environment(prepared.plan, prepared.gpu, prepared.memory.needed_gib, facts)
+    except RunFailed as error:
+        problems += error.problems
+    base = prepared.plan.base_model
+    if Path(base).is_dir():
+        problems += base_problems(Path(base))
+    else:
+        problems += reach_problems(base, prepared.request.model)
+    download = not Path(base).is_dir() and snapshot_in_cache(base) is None
+    problems += place_problems(prepared, folder, download=download, merge=merge)
+    if problems:
+        raise RunFailed(problems)
     return found
 
 
@@ -65,6 +86,7 @@ def check_environment(
         problems.append(
             Problem(f"{plan.backend} is not installed in {facts['executable']}", hint=INSTALL[plan.backend])
         )
+    problems += [Problem(text, hint=INSTALL[plan.backend]) for text in facts.get("unsupported", ())]
     missing = [name for name in NEEDED if not facts["versions"].get(name)]
     if missing and not problems:
         problems.append(Problem(f"missing in {facts['executable']}: {', '.join(missing)}", hint=INSTALL[plan.backend]))
@@ -75,45 +97,13 @@ def check_environment(
     fraction: float | None = None
     notes: list[str] = []
     if not facts["devices"]:
-        hint = "--dry-run plans without a card; the preset cpu-tiny trains without one"
-        problems.append(Problem(f"this run is planned for {gpu.title}, and torch finds no CUDA device here", hint=hint))
+        problems.append(no_device(gpu, facts))
     else:
-        device = facts["devices"][0]
-        fraction, notes, card_problems = _check_card(gpu, needed_gib, device, plan.compute_dtype)
+        fraction, notes, card_problems = check_card(gpu, plan, needed_gib, facts)
         problems += card_problems
     if problems:
         raise RunFailed(problems)
     return fraction, notes
-
-
-def _check_card(
-    gpu: Gpu, needed_gib: float, device: Mapping[str, Any], compute_dtype: str
-) -> tuple[float | None, list[str], list[Problem]]:
-    name, total, free = device["name"], device["total_gib"], device["free_gib"]
-    capability = float(device["compute_capability"])
-    problems = []
-    if compute_dtype == "bfloat16" and capability < 8.0:
-        problems.append(Problem(f"{name} has no bfloat16", hint="--compute-dtype float16"))
-    if needed_gib > total:
-        problems.append(
-            Problem(
-                f"the run needs {needed_gib:.1f} GiB and {name} has {total:.1f} GiB",
-                hint=f"this plan is for {gpu.title}: choose a preset for your card (`ql presets`)",
-            )
-        )
-    elif needed_gib > free:
-        problems.append(
-            Problem(
-                f"the run needs {needed_gib:.1f} GiB, and of {name}'s {total:.1f} GiB only {free:.1f} GiB are free",
-                hint="nvidia-smi shows which process holds the rest",
-            )
-        )
-    notes = [] if gpu.matches(name) else [f"planned for {gpu.title}, running on {name}"]
-    if total <= gpu.usable_gib * 1.02:
-        return None, notes, problems
-    # A larger card stands in for the planned one: hold the trainer to the plan, so that the run proves it.
-    notes.append(f"the trainer is capped at {gpu.usable_gib:.1f} GiB of {total:.1f} GiB; --no-cap lifts that")
-    return round(gpu.usable_gib / total, 4), notes, problems
 
 
 def check_trackers(names: Sequence[str], facts: Mapping[str, Any]) -> None:
@@ -129,47 +119,6 @@ def check_trackers(names: Sequence[str], facts: Mapping[str, Any]) -> None:
             problems.append(Problem(message, hint="pip install --no-deps trackio==0.21.2"))
     if problems:
         raise RunFailed(problems)
-
-
-def check_disk(prepared: Prepared, folder: Path, *, merge: bool) -> None:
-    """Raises RunFailed when the disk of ``folder`` cannot hold what the run writes.
-
-    That is merged/ at 2 bytes a weight, and up to three checkpoints at once (the best, the last, and the one being
-    written) of fp32 weights (4 bytes) and two moments of up to 4 bytes.
-    """
-    from launcher.catalog.architecture import lora_parameters
-
-    model, plan = prepared.request.model, prepared.plan
-    adapter = lora_parameters(model, plan.lora_r, plan.lora_target_modules)
-    needed = (3 * 12 * adapter + (2 * model.parameters if merge else 0)) / GIB
-    existing = next(parent for parent in (folder, *folder.absolute().parents) if parent.exists())
-    free = shutil.disk_usage(existing).free / GIB
-    if free < needed:
-        hint = "--runs-dir puts runs on another disk; --no-merge writes the adapter alone"
-        raise RunFailed(f"the run writes {needed:.1f} GiB and {existing} has {free:.1f} GiB free", hint=hint)
-
-
-def check_base(base_model: str) -> None:
-    """A base given as a folder must be complete: every shard of its index there.
-
-    Raises RunFailed naming each missing file. Hub names are looked up by the trainer's python (see `fetch_base`).
-    """
-    folder = Path(base_model)
-    if not folder.is_dir():
-        return
-    index = folder / "model.safetensors.index.json"
-    if index.is_file():
-        try:
-            shards = sorted(set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()))
-        except (OSError, ValueError, KeyError, TypeError, AttributeError):
-            raise RunFailed(Problem("not an index of safetensors shards", file=str(index))) from None
-    else:
-        shards = ["model.safetensors"]
-    missing = [name for name in shards if not (folder / name).is_file()]
-    if missing:
-        pickled = sorted(path.name for path in folder.glob("*.bin"))
-        hint = "pickled weights are not read: convert them to safetensors" if pickled else "download the model again"
-        raise RunFailed([Problem(f"{folder} has no {name}", hint=hint) for name in missing])
 
 
 def fetch_base(python: str, base_model: str, log: Path) -> str:

@@ -1,0 +1,88 @@
+"""The machine around the card: disk, host memory, and whether the run can be written where it is to go."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from pathlib import Path
+
+from launcher.errors import Problem, Unreadable
+from launcher.planning.estimate import memory_request
+from launcher.runs.prepare import Prepared
+from launcher.sizing import disk_space, merge_host_memory
+
+GIB = 2**30
+
+
+def place_problems(prepared: Prepared, folder: Path, *, download: bool, merge: bool) -> list[Problem]:
+    """What would stop the run on this machine: all of it. ``folder`` is where runs go."""
+    problems = []
+    existing = _existing(folder)
+    needed = disk_space(memory_request(prepared.plan.to_dict(), prepared.request), download=False, merge=merge)
+    free = shutil.disk_usage(existing).free / GIB
+    if free < needed.total_gib:
+        parts = f"checkpoints {needed.checkpoints_gib:.1f}, adapter {needed.adapter_gib:.1f}"
+        parts += f", merged model {needed.merged_gib:.1f}" if merge else ""
+        hint = "--runs-dir puts runs on another disk; --no-merge writes the adapter alone"
+        message = f"the run writes {needed.total_gib:.1f} GiB ({parts}) and {existing} has {free:.1f} GiB free"
+        problems.append(Problem(message, hint=hint))
+    if download:
+        base = disk_space(memory_request(prepared.plan.to_dict(), prepared.request), download=True).base_gib
+        cache = _hub_cache()
+        free = shutil.disk_usage(cache).free / GIB
+        if free < base:
+            message = f"the base model is a download of {base:.1f} GiB and {cache} has {free:.1f} GiB free"
+            problems.append(Problem(message, hint="HF_HOME puts the cache on another disk"))
+    if merge:
+        wanted, there = merge_host_memory(prepared.request.model), available_memory() / GIB
+        if wanted > there:
+            message = f"the merge needs {wanted:.1f} GiB of host memory and {there:.1f} GiB are available"
+            problems.append(Problem(message, hint="--no-merge now, `ql merge RUN` on a larger machine later"))
+    return problems
+
+
+def require_writable(folder: Path) -> None:
+    """Raises Unreadable when nothing can be written where runs are to go."""
+    try:
+        with tempfile.TemporaryFile(dir=_existing(folder)):
+            pass
+    except OSError as error:
+        hint = "--runs-dir or --out names another place"
+        raise Unreadable(f"cannot write runs to {folder}: {error.strerror}", hint=hint) from None
+
+
+def _existing(folder: Path) -> Path:
+    """The folder itself, or the nearest of those above it that exists."""
+    return next(parent for parent in (folder, *folder.absolute().parents) if parent.exists())
+
+
+def _hub_cache() -> Path:
+    home = (
+        os.environ.get("HF_HOME") or Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "huggingface"
+    )
+    wanted = Path(os.environ.get("HF_HUB_CACHE") or Path(home).expanduser() / "hub").absolute()
+    return _existing(wanted)
+
+
+def available_memory(root: Path = Path("/")) -> int:
+    """Bytes that a process can still get: what the kernel says, or what a container's limit leaves.
+
+    https://docs.kernel.org/filesystems/proc.html (MemAvailable), https://docs.kernel.org/admin-guide/cgroup-v2.html.
+    Where neither can be read, all of the machine's memory.
+    """
+    try:
+        lines = (root / "proc/meminfo").read_text(encoding="ascii").splitlines()
+        available = int(dict(line.split(":", 1) for line in lines)["MemAvailable"].split()[0]) * 1024
+    except (OSError, ValueError, KeyError):
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    group = root / "sys/fs/cgroup"
+    try:
+        limit = (group / "memory.max").read_text(encoding="ascii").strip()
+        if limit != "max":
+            used = int((group / "memory.current").read_text(encoding="ascii"))
+            stat = dict(line.split() for line in (group / "memory.stat").read_text(encoding="ascii").splitlines())
+            available = min(available, int(limit) - used + int(stat.get("inactive_file", 0)))
+    except (OSError, ValueError):
+        pass  # no cgroup v2 here: there is no other limit that can be read
+    return max(available, 0)
