@@ -182,19 +182,24 @@ def happened(summary: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Repairs and resumptions in the order of their time."""
     rows = [
         {
-            "time": repair.get("time", ""), "stage": repair.get("stage", ""), "step": _step(repair.get("step")),
+            "time": _when(repair), "stage": repair.get("stage", ""), "step": _step(repair.get("step")),
             "text": f"{repair.get('cause')}: {repair.get('action')}",
             "changed": _changed(repair.get("before"), repair.get("after")),
         }
         for repair in summary["repairs"]
     ] + [
         {
-            "time": resume.get("time", ""), "stage": resume.get("stage", ""), "step": _step(resume.get("from_step")),
+            "time": _when(resume), "stage": resume.get("stage", ""), "step": _step(resume.get("from_step")),
             "text": "taken up again", "changed": "",
         }
         for resume in summary["resumes"]
     ]  # fmt: skip
     return sorted(rows, key=lambda row: str(row["time"]))
+
+
+def _when(record: Mapping[str, Any]) -> str:
+    """The time of a record, UTC, without the offset."""
+    return str(record.get("time", "")).replace("T", " ").removesuffix("+00:00")
 
 
 def _step(step: Any) -> str:
