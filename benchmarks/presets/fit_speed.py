@@ -30,6 +30,8 @@ SOURCES = ("benchmarks/sizing", "benchmarks/presets/results")
 HELD_OUT = ("qwen2.5-7b", "llama-2-13b")  # architectures that the fit does not see
 # How far a constant may be from where it starts, and how strongly it is held there: in units of its logarithm.
 HOLD = 0.05
+# What a constant can be: no share of a datasheet's figure above what plain matrix products or copies reach.
+BOUNDS = {"matmul": (0.4, 0.85), "dequant": (0.1, 0.9), "launch_lora": (0.5, 1.1), "offload": (1.0, 1.5)}
 
 
 @dataclass(frozen=True)
@@ -110,7 +112,10 @@ def fit(runs: Sequence[Run], trainer: str) -> Speed:
         held = [HOLD * (log - begun) for log, begun in zip(logs, origin, strict=True)]
         return errors + held
 
-    found = least_squares(residuals, origin, loss="soft_l1", f_scale=0.1)
+    limits = [BOUNDS.get(name, (1e-6, 1e6)) for name in free]
+    low, high = ([math.log(pair[side]) for pair in limits] for side in (0, 1))
+    origin = [min(max(log, least + 1e-6), most - 1e-6) for log, least, most in zip(origin, low, high, strict=True)]
+    found = least_squares(residuals, origin, bounds=(low, high), loss="soft_l1", f_scale=0.1)
     SPEED[trainer] = speed(found.x)
     return SPEED[trainer]
 

@@ -21,6 +21,7 @@ from typing import Any
 
 ROOT = Path(os.environ.get("QL_ROOT", Path(__file__).resolve().parent.parent.parent))
 GIB = 2**30
+JOB: dict[str, Any] = {}  # the one that this process was started for
 
 
 def load(path: Path, name: str) -> Any:
@@ -51,6 +52,7 @@ def write_own_rows(path: Path, job: dict[str, Any]) -> None:
 
 def write_files(job: dict[str, Any], folder: Path) -> dict[str, Any]:
     """The sizing probe's files, with the job's own rows as training data where it has some."""
+    JOB.update(job)
     plan: dict[str, Any] = sizing_write_files(job, folder)
     if "own_rows" in job:
         write_own_rows(folder / "data" / "train.jsonl", job)
@@ -88,6 +90,7 @@ def micro_batch_clock(device: Any) -> Any:
 
 def run_shape(trainer: Any, shape: dict[str, Any], rows: Any, device: Any) -> dict[str, Any]:
     """One shape, under its cap."""
+    as_quantised_from(trainer, JOB["compute_dtype"])
     total = device.torch.cuda.get_device_properties(0).total_memory if device.cuda else GIB
     share = min(1.0, shape["cap_gib"] * GIB / total) if shape.get("cap_gib") else 1.0
     if device.cuda:
@@ -106,6 +109,20 @@ def run_shape(trainer: Any, shape: dict[str, Any], rows: Any, device: Any) -> di
     finally:
         if device.cuda:
             device.torch.cuda.set_per_process_memory_fraction(1.0)
+
+
+def as_quantised_from(trainer: Any, dtype: str) -> None:
+    """Let the 4-bit weights of a stored checkpoint dequantise to ``dtype``, as those of a base in that dtype do.
+
+    A stored checkpoint remembers the dtype that it was quantised from; Axolotl's LoRA kernels multiply in it, and
+    refuse another compute dtype ("self and mat2 must have the same dtype").
+    """
+    import torch
+
+    for module in trainer.model.modules():
+        state = getattr(getattr(module, "weight", None), "quant_state", None)
+        if state is not None:
+            state.dtype = getattr(torch, dtype)
 
 
 def run_own(trainer: Any, shape: dict[str, Any], device: Any) -> dict[str, Any]:
