@@ -20,7 +20,7 @@ from launcher.planning.decide import make_plan  # noqa: E402
 from launcher.planning.estimate import estimate_plan_memory, memory_request  # noqa: E402
 from launcher.planning.plan import Plan  # noqa: E402
 from launcher.planning.request import Request, make_request  # noqa: E402
-from launcher.sizing import MemoryEstimate  # noqa: E402
+from launcher.sizing import MemoryEstimate, estimate_memory  # noqa: E402
 from launcher.sizing.memory import OPTIMIZER_BYTES  # noqa: E402
 from launcher.sizing.throughput import tokens_per_second  # noqa: E402
 
@@ -30,6 +30,7 @@ EXAMPLE_KERNELS = {"axolotl": ("lora",), "unsloth": ()}  # Axolotl switches its 
 NF4_ABOVE = 10e9  # weights: larger models are loaded from checkpoints written in 4 bit, to spare disk and minutes
 # Order in which models are measured, the most promised first.
 MODELS = ("mistral-7b", "llama-2-70b", "llama-3.1-8b", "llama-2-13b", "qwen2.5-14b", "qwen2.5-32b")
+LARGE_GIB = 85.0  # what takes more leaves room for nothing beside it, and comes last
 MODEL_KEYS = ("trainer", "model", "method", "compute_dtype", "gradient_checkpointing", "activation_offload", "kernels")
 
 
@@ -113,13 +114,14 @@ def jobs() -> list[dict[str, Any]]:
     for proof in proofs():
         key = _name(proof.group)
         _, shapes, _ = grouped.setdefault(key, (proof.group, {}, proof))
-        known = shapes.setdefault(_name(proof.shape), {**proof.shape, "cap_gib": proof.cap_gib, "presets": []})
+        fresh = {**proof.shape, "cap_gib": proof.cap_gib, "peak_gib": proof.memory.needed_gib, "presets": []}
+        known = shapes.setdefault(_name(proof.shape), fresh)
         known["presets"].append(proof.preset)
         known["cap_gib"] = min(known["cap_gib"], round(proof.cap_gib, 4))
     found = [_job(group, list(shapes.values()), proof) for group, shapes, proof in grouped.values()]
     found += [_example(proof) for proof in _one_each()]
     order = {model: place for place, model in enumerate(MODELS)}
-    return sorted(found, key=lambda job: order[job["model"]])
+    return sorted(found, key=lambda job: (job["gib"][1] > LARGE_GIB, order[job["model"]]))
 
 
 def _one_each() -> list[Proof]:
@@ -134,7 +136,7 @@ def _job(group: dict[str, Any], shapes: list[dict[str, Any]], proof: Proof) -> d
     shapes.sort(key=lambda shape: (shape["cap_gib"], shape["micro_batch_size"]))
     seconds = sum(seconds_of(group, shape, proof) for shape in shapes)
     weights = sum(proof.memory.breakdown_gib.get(part, 0.0) for part in WEIGHTS) + 1.0
-    peak = max(shape["cap_gib"] for shape in shapes)
+    peak = max(shape.pop("peak_gib") for shape in shapes)
     return {
         "id": _name(group),
         "kind": "preset",
@@ -143,7 +145,7 @@ def _job(group: dict[str, Any], shapes: list[dict[str, Any]], proof: Proof) -> d
         "seed": 1,
         "shapes": shapes,
         "seconds": round(seconds, 1),
-        "gib": [round(weights, 1), round(min(peak, 125.0), 1)],
+        "gib": [round(weights, 1), round(min(peak + 3.0, 125.0), 1)],
     }
 
 
@@ -159,7 +161,9 @@ def _example(proof: Proof) -> dict[str, Any]:
         "kernels": list(EXAMPLE_KERNELS[proof.plan.backend]),
     }
     shape = {**proof.shape, "micro_batch_size": EXAMPLE_ROWS, "eval_rows": EXAMPLE_ROWS}
-    job = _job(group, [{**shape, "cap_gib": 125.0, "presets": []}], proof)
+    values = proof.plan.to_dict() | {key: value for key, value in group.items() if key != "trainer"}
+    needed = estimate_memory(memory_request(values | {"micro_batch_size": EXAMPLE_ROWS}, proof.request)).needed_gib
+    job = _job(group, [{**shape, "cap_gib": 125.0, "peak_gib": needed, "presets": []}], proof)
     return {**job, "id": "example-" + job["id"], "kind": "example"}
 
 
