@@ -15,7 +15,7 @@ demo: $(STAMP)
 	  --gate "exact_match>=0.8" --backend $(BACKEND)
 
 test: $(STAMP)
-	$(BIN)/python -m pytest -m "not slow"
+	$(BIN)/python scripts/run_tests.py
 
 docs: $(STAMP)
 	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --quiet

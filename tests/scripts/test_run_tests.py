@@ -1,0 +1,49 @@
+"""Both halves of the tests run, and either can fail the whole."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+CONFIG = """
+[tool.pytest.ini_options]
+testpaths = ["tests"]
+markers = ["slow: slow", "acceptance: acceptance"]
+"""
+TESTS = """
+import pytest
+def test_fast(): assert {fast}
+@pytest.mark.acceptance
+def test_whole(): assert {whole}
+@pytest.mark.slow
+@pytest.mark.acceptance
+def test_slow(): assert False
+"""
+
+
+def run(root: Path, project: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    argv = [sys.executable, root / "scripts" / "run_tests.py", *arguments]
+    return subprocess.run(argv, cwd=project, capture_output=True, text=True, check=False)
+
+
+@pytest.mark.parametrize(("fast", "whole", "code"), [(True, True, 0), (False, True, 1), (True, False, 1)])
+def test_a_failure_in_either_half_counts(root: Path, tmp_path: Path, fast: bool, whole: bool, code: int) -> None:
+    (tmp_path / "pyproject.toml").write_text(CONFIG)
+    (tmp_path / "tests").mkdir()
+    (tmp_path / "tests" / "test_it.py").write_text(TESTS.format(fast=fast, whole=whole))
+    done = run(root, tmp_path)
+    assert done.returncode == code
+    assert done.stdout.count("collected 3 items / 2 deselected / 1 selected") == 2
+    assert f"acceptance tests: {'passed' if whole else 'FAILED (1)'}" in done.stdout
+    assert f"all other tests: {'passed' if fast else 'FAILED (1)'}" in done.stdout
+
+
+def test_a_half_may_be_empty_but_not_both(root: Path, tmp_path: Path) -> None:
+    (tmp_path / "pyproject.toml").write_text(CONFIG)
+    (tmp_path / "tests").mkdir()
+    (tmp_path / "tests" / "test_it.py").write_text(TESTS.format(fast=True, whole=True))
+    assert run(root, tmp_path, "-k", "fast").returncode == 0
+    assert run(root, tmp_path, "-k", "nothing").returncode == 5
