@@ -30,7 +30,7 @@ ROOT = Path(__file__).resolve().parents[2]
 SHELLS = ("sh", "bash", "shell", "console")
 FENCE = re.compile(r"^(?P<indent> *)```(?P<lang>[\w-]*)[^\n]*\n(?P<body>.*?)^(?P=indent)```", re.MULTILINE | re.DOTALL)
 MARKER = re.compile(r"<!-- (?P<kind>slow|exits (?P<code>\d+)|needs [^:]+|run)(?:: (?P<why>.+?))? -->\s*$")
-MADE = ("reference",)  # folders of generated pages
+MADE = ("reference", "benchmarks.md", "test-slow", "test-slow.md")  # pages and folders that scripts make
 # What no two runs print alike, and what stands for it when outputs are compared.
 FORMS = (
     (re.compile(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d(:\d\d)?(\+00:00|Z)?"), "<when>"),
