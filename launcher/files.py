@@ -64,16 +64,19 @@ def write_json(path: Path, data: Any) -> None:
 READABLE = 64 * 2**20  # bytes; no manifest, config or index comes near
 
 
-def read_bounded(path: Path, limit: int = READABLE) -> str:
-    """The text of a file that is read whole. Raises Unreadable for one of more than ``limit`` bytes, or no UTF-8."""
+def read_bounded_bytes(path: Path, limit: int = READABLE) -> bytes:
+    """A file that is read whole. Raises OSError, and Unreadable for one of more than ``limit`` bytes."""
     with path.open("rb") as stream:
         data = stream.read(limit + 1)
     if len(data) > limit:
-        raise Unreadable(
-            Problem(f"is larger than {limit / 2**20:.0f} MiB: that is no file of its kind", file=str(path))
-        )
+        raise Unreadable(Problem(f"is larger than {limit / 2**20:.0f} MiB: no file of its kind is", file=str(path)))
+    return data
+
+
+def read_bounded(path: Path, limit: int = READABLE) -> str:
+    """The text of a file that is read whole. Raises OSError, and Unreadable for one that is too large or no UTF-8."""
     try:
-        return data.decode("utf-8")
+        return read_bounded_bytes(path, limit).decode("utf-8")
     except UnicodeDecodeError as error:
         raise Unreadable(Problem(f"is not UTF-8: byte {error.start + 1}", file=str(path))) from None
 

@@ -10,6 +10,7 @@ from typing import Any
 import yaml
 
 from launcher.errors import Problem, Unreadable
+from launcher.files import read_bounded_bytes
 
 # libyaml's parser is about ten times as fast; PyYAML built without it still works.
 _Loader: type[Any] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
@@ -68,13 +69,16 @@ class Positions:
         return Place(1, 1)
 
 
+LARGEST = 16 * 2**20  # bytes of a YAML file; a config has a few thousand
+
+
 def load_yaml(path: Path) -> tuple[Any, Positions]:
     """The data of the one YAML document in the file at ``path`` (None for an empty file), and its positions.
 
     Raises Unreadable: no such file, not UTF-8, not YAML, duplicate keys (all of them), or more than one document.
     """
     try:
-        raw = path.read_bytes()
+        raw = read_bounded_bytes(path, LARGEST)
     except OSError as error:
         raise Unreadable(Problem(f"cannot be read: {error.strerror or error}", file=str(path))) from None
     return parse_yaml(raw, file=str(path))

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 @json_option
 def command(run: str | None, follow: bool, runs_dir: Path, as_json: bool) -> None:
     """List the runs, or show RUN: a name, a path, or `latest`."""
+    from launcher.errors import Unreadable
     from launcher.runs.run import list_runs, open_run
     from launcher.runs.summary import summarise
 
@@ -35,7 +36,12 @@ def command(run: str | None, follow: bool, runs_dir: Path, as_json: bool) -> Non
         facts = summarise(open_run(run, runs_dir))
         click.echo(json.dumps(facts, indent=2) if as_json else describe(facts))
         return
-    every = [summarise(found) for found in list_runs(runs_dir)]
+    every = []
+    for found in list_runs(runs_dir):
+        try:
+            every.append(summarise(found))
+        except Unreadable as error:  # one damaged run does not hide the others
+            click.echo(f"warning: {error}", err=True)
     if as_json:
         click.echo(json.dumps(every, indent=2))
         return

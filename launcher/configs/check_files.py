@@ -13,6 +13,8 @@ from launcher.configs.kinds import parse_version
 from launcher.configs.rules.base import Kind
 from launcher.configs.validate import UNREADABLE, Options, check_source, known_versions, unreadable_file
 from launcher.errors import Problem, Unreadable, did_you_mean
+from launcher.files import read_bounded_bytes
+from launcher.yaml_source import LARGEST
 
 Source = tuple[str, bytes | None, bool]  # name, text or None to read the file, whether the person named it
 ROUNDS = 5  # of repairs: one may uncover the next
@@ -100,10 +102,14 @@ def check_files(
     for name, given, exact in sources:
         options = Options(known, version, card, with_data, golden, "axolotl" if exact else None)
         try:
-            raw = Path(name).read_bytes() if given is None else given
+            raw = read_bounded_bytes(Path(name), LARGEST) if given is None else given
         except OSError as error:
             checked.files += 1
             checked.findings.append(unreadable_file(name, f"cannot be read: {error.strerror or error}"))
+            continue
+        except Unreadable as error:
+            checked.files += 1
+            checked.findings.append(unreadable_file(name, error.problems[0].message))
             continue
         findings = check_source(raw, name, options)
         if findings is None:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from launcher.errors import BadInput, Problem, Unreadable
-from launcher.files import sha256_file
+from launcher.files import read_bounded, sha256_file
 
 MANIFEST = "merge.json"
 INDEX = "model.safetensors.index.json"
@@ -49,10 +49,10 @@ def find_record(adapter: Path) -> Path | None:
 def read_object(path: Path) -> dict[str, Any]:
     """A JSON object. Raises Unreadable when it is missing or is none."""
     try:
-        data = json.loads(path.read_text(encoding="utf-8"))
+        data = json.loads(read_bounded(path))
     except OSError as error:
         raise Unreadable(Problem(f"cannot be read: {error.strerror}", str(path))) from None
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise Unreadable(Problem(f"not JSON: {error}", str(path))) from None
     if not isinstance(data, dict):
         raise Unreadable(Problem("not a JSON object", str(path)))

@@ -114,8 +114,10 @@ def read_header(path: Path) -> dict[str, TensorRef]:
             header = json.loads(stream.read(length))
     except OSError as error:
         raise Unreadable(Problem(f"cannot be read: {error.strerror}", file=str(path))) from None
-    except ValueError:
+    except (ValueError, RecursionError):
         raise bad("not a safetensors file: its header is not JSON") from None
+    if not isinstance(header, dict):
+        raise bad("not a safetensors file: its header does not list tensors")
     header.pop("__metadata__", None)
     refs = []
     try:
@@ -129,7 +131,7 @@ def read_header(path: Path) -> dict[str, TensorRef]:
             if 8 + length + end > size:
                 raise bad(f"the file is cut short: it has {size} bytes and tensor {name!r} ends at {8 + length + end}")
             refs.append(ref)
-    except (KeyError, TypeError, ValueError, AttributeError):
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError):
         raise bad("not a safetensors file: its header does not list tensors") from None
     return {ref.name: ref for ref in sorted(refs, key=lambda ref: ref.start)}
 

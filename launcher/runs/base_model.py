@@ -36,7 +36,8 @@ def base_problems(folder: Path) -> list[Problem]:
     """What is wrong with a checkpoint folder; empty when it can be trained on."""
     problems: list[Problem] = []
     config = _read_object(folder / "config.json", problems)
-    code = sorted({str(value) for value in (config.get("auto_map") or {}).values()}) if config else []
+    mapped = config.get("auto_map")
+    code = sorted({str(value) for value in mapped.values()}) if isinstance(mapped, dict) else []
     if code and not config.get("model_type"):
         hint = "ql runs no code that comes with a model: trust_remote_code is off"
         problems.append(Problem(f"{folder} needs code of its own ({', '.join(code)})", hint=hint))

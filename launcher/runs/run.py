@@ -14,7 +14,7 @@ from typing import Any
 
 from launcher.backends.secrets import redact
 from launcher.errors import Unreadable
-from launcher.files import write_atomic
+from launcher.files import read_bounded, write_atomic
 from launcher.runs.events import append_event
 
 MANIFEST = "run.json"
@@ -168,12 +168,26 @@ def open_run(name: str | Path, parent: Path = Path("runs")) -> Run:
         raise Unreadable(f"no run {str(name)!r}", hint=hint)
     manifest = path / MANIFEST
     try:
-        data = json.loads(manifest.read_text(encoding="utf-8"))
-        if not isinstance(data, dict) or data.get("version") != 1 or not isinstance(data.get("stages"), list):
+        data = json.loads(read_bounded(manifest))
+        if not isinstance(data, dict) or data.get("version") != 1 or not _has_shape(data):
             raise ValueError("not a run manifest of version 1")
-    except (OSError, ValueError, RecursionError) as error:
+    except (OSError, ValueError, RecursionError, Unreadable) as error:
         raise Unreadable(f"{manifest} cannot be read: {error}") from None
     return Run(path.resolve(), data)
+
+
+def _has_shape(data: dict[str, Any]) -> bool:
+    """Whether what every reader of a manifest relies on is there: a state, a plan, and stages with theirs."""
+    stages = data.get("stages")
+    return (
+        isinstance(data.get("state"), str)
+        and isinstance(data.get("plan"), dict)
+        and isinstance(data.get("changes") or {}, dict)
+        and isinstance(stages, list)
+        and all(isinstance(stage, dict) for stage in stages)
+        and all(isinstance(stage.get(key), str) for stage in stages for key in ("name", "state"))
+        and all(isinstance(stage.get("seconds", 0), int | float | None) for stage in stages)
+    )
 
 
 def list_runs(parent: Path) -> list[Run]:

@@ -1,0 +1,56 @@
+"""A line of 2 GB, in a file that takes no room: every reader of a person's files says so within a bounded memory."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+SIZE = 2 * 2**30
+MEMORY = 900 * 2**20  # bytes of address space beyond what the imports take
+
+RUN = """
+import resource, sys
+from click.testing import CliRunner
+from launcher.cli.main import main
+import launcher.configs.validate, launcher.data.inspect, launcher.golden.rows, launcher.runs.summary
+import launcher.runs.prepare
+pages = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
+resource.setrlimit(resource.RLIMIT_AS, (pages + int(sys.argv[1]), resource.RLIM_INFINITY))
+result = CliRunner().invoke(main, sys.argv[2:])
+if result.exception is not None and not isinstance(result.exception, SystemExit):
+    raise result.exception
+print(result.output)
+sys.exit(result.exit_code)
+"""
+
+
+def sparse(path: Path, head: bytes) -> None:
+    path.write_bytes(head)
+    os.truncate(path, SIZE)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="limits the address space as Linux does")
+@pytest.mark.parametrize(
+    ("argv", "name", "head", "code"),
+    [
+        (["check", "FILE"], "rows.jsonl", b'{"text": "', 1),
+        (["check", "FILE"], "rows.json", b'[{"text": "', 2),
+        (["launch", "--preset", "cpu-tiny", "--data", "ROWS", "--golden", "FILE"], "golden.jsonl", b'{"input": "', 1),
+        (["validate", "FILE"], "config.yaml", b"base_model: x\nadapter: '", 2),
+        (["runs", "RUN"], "run.json", b'{"version": 1, "name": "', 2),
+    ],
+)
+def test_a_line_of_two_gigabytes(tmp_path: Path, argv: list[str], name: str, head: bytes, code: int) -> None:
+    file = tmp_path / name
+    sparse(file, head)
+    rows = tmp_path / "few.jsonl"
+    rows.write_text('{"messages": [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}]}\n' * 20)
+    words = {"FILE": str(file), "ROWS": str(rows), "RUN": str(tmp_path)}
+    command = [sys.executable, "-c", RUN, str(MEMORY), *(words.get(word, word) for word in argv)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == code, done.stdout[-2000:] + done.stderr[-2000:]
+    assert "MiB" in done.stdout
