@@ -30,6 +30,7 @@ EXAMPLE_KERNELS = {"axolotl": ("lora",), "unsloth": ()}  # Axolotl switches its 
 NF4_ABOVE = 10e9  # weights: larger models are loaded from checkpoints written in 4 bit, to spare disk and minutes
 # Order in which models are measured, the most promised first.
 MODELS = ("mistral-7b", "llama-2-70b", "llama-3.1-8b", "llama-2-13b", "qwen2.5-14b", "qwen2.5-32b")
+LONG_TOKENS = 8192  # a micro-batch of more is timed over two of them, not four
 LARGE_GIB = 85.0  # what takes more leaves room for nothing beside it, and comes last
 MODEL_KEYS = ("trainer", "model", "method", "compute_dtype", "gradient_checkpointing", "activation_offload", "kernels")
 
@@ -76,6 +77,7 @@ class Proof:
             "micro_batch_size": self.plan.micro_batch_size,
             "eval_rows": self.plan.eval_batch_size,
             "rows": "full",
+            "steps": 1 if self.plan.sequence_len * self.plan.micro_batch_size > LONG_TOKENS else 2,
         }
 
 
@@ -105,7 +107,8 @@ def seconds_of(group: dict[str, Any], shape: dict[str, Any], template: Proof) ->
         gradient_checkpointing=group["gradient_checkpointing"],
     )
     rate = tokens_per_second(job, request.gpu) or 1000.0
-    return 2.4 * shape["sequence_len"] * shape["micro_batch_size"] / rate + 1.0
+    micro_batches = 2 * shape["steps"] + 0.4
+    return micro_batches * shape["sequence_len"] * shape["micro_batch_size"] / rate + 1.0
 
 
 def jobs() -> list[dict[str, Any]]:
@@ -160,7 +163,7 @@ def _example(proof: Proof) -> dict[str, Any]:
         "activation_offload": proof.plan.backend == "unsloth",
         "kernels": list(EXAMPLE_KERNELS[proof.plan.backend]),
     }
-    shape = {**proof.shape, "micro_batch_size": EXAMPLE_ROWS, "eval_rows": EXAMPLE_ROWS}
+    shape = {**proof.shape, "micro_batch_size": EXAMPLE_ROWS, "eval_rows": EXAMPLE_ROWS, "steps": 2}
     values = proof.plan.to_dict() | {key: value for key, value in group.items() if key != "trainer"}
     needed = estimate_memory(memory_request(values | {"micro_batch_size": EXAMPLE_ROWS}, proof.request)).needed_gib
     job = _job(group, [{**shape, "cap_gib": 125.0, "peak_gib": needed, "presets": []}], proof)

@@ -17,6 +17,9 @@ from launcher.sizing.request import MemoryRequest
 # state and of the feed-forward width (16-bit activations of norms, projections, gates and adapters).
 LAYER_BYTES_PER_HIDDEN = 34
 LAYER_BYTES_PER_INTERMEDIATE = 8
+# Share of its datasheet's rate that a plain 16-bit matrix product reaches on Hopper, whose power limits it: 790 of 989
+# TFLOP/s on an H200. Older cards come near theirs.
+HOPPER, HOPPER_RATE = 9.0, 0.8
 NF4_BYTES = 4.127 / 8  # read for each weight that is dequantised, beside the 2 bytes that are written
 PADDED_FAMILIES = frozenset({"gemma2", "gpt_oss"})  # of Unsloth 2026.10.9 (trainer.py, PADDING_FREE_BLOCKLIST)
 # Cards on which the prediction was held against a measured or published run; elsewhere it is arithmetic alone.
@@ -35,13 +38,19 @@ class Speed:
     launch_lora: float  # the same, times this, for lora, which starts fewer kernels
     step: float  # host seconds per micro-batch whatever the model: collating, logging, the optimizer's share
     offload: float  # times longer with activations kept in host memory
-    plain_kernels: float  # times longer without the trainer's own fused kernels
+    plain_kernels: float  # times longer without Axolotl's LoRA kernels; Unsloth's are always on
 
 
 SPEED: dict[str, Speed] = {
-    "axolotl": Speed(0.75, 4.0 / 3, 0.35, 0.0, 0.0070, 1 / 1.3, 0.0, 1.05, 1.0),
-    "unsloth": Speed(0.855, 3.51 / 3, 0.40, 0.0, 0.0060, 1 / 1.3, 0.0, 1.0, 1.0),
-}
+    "axolotl": Speed(
+        matmul=0.762, traffic=4.0, dequant=0.602, logit_bytes=6.8, launch=0.00496, launch_lora=0.77, step=0.010,
+        offload=1.11, plain_kernels=1.20,
+    ),
+    "unsloth": Speed(
+        matmul=0.725, traffic=1.78, dequant=0.457, logit_bytes=8.0, launch=0.00397, launch_lora=0.77, step=0.010,
+        offload=1.24, plain_kernels=1.0,
+    ),
+}  # fmt: skip
 
 
 def flops_per_token(request: MemoryRequest, attended: float | None = None) -> float:
@@ -76,7 +85,8 @@ def micro_batch_seconds(
     model, passes = request.model, _passes(request)
     count = request.tokens if tokens is None else tokens
     bandwidth = gpu.bandwidth_gbs * 1e9
-    arithmetic = count * flops_per_token(request, attended) / (gpu.tflops_16bit * 1e12 * speed.matmul)
+    rate = gpu.tflops_16bit * 1e12 * (HOPPER_RATE if gpu.compute_capability >= HOPPER else 1.0)
+    arithmetic = count * flops_per_token(request, attended) / (rate * speed.matmul)
     layer_bytes = LAYER_BYTES_PER_HIDDEN * model.hidden_size + LAYER_BYTES_PER_INTERMEDIATE * model.intermediate_size
     moved = count * model.num_layers * layer_bytes * speed.traffic * passes
     if "liger" not in request.kernels:
@@ -84,14 +94,13 @@ def micro_batch_seconds(
     device = arithmetic + moved / bandwidth
     if request.method == "qlora":
         device += passes * linear_parameters(model) * (NF4_BYTES + 2) / (bandwidth * speed.dequant)
-    if "lora" not in request.kernels:
-        device *= speed.plain_kernels
     if request.activation_offload:
         device *= speed.offload
     host = passes * model.num_layers * speed.launch
     if request.method == "lora":
         host *= speed.launch_lora
-    return max(device, host) + speed.step
+    seconds = max(device, host) + speed.step
+    return seconds if "lora" in request.kernels else seconds * speed.plain_kernels
 
 
 def tokens_per_second(request: MemoryRequest, gpu: Gpu) -> float | None:
