@@ -64,12 +64,17 @@ def measured_runs() -> list[Run]:
     """Every timed shape of the committed records; only those of full rows, whose tokens are known."""
     found = []
     for folder in SOURCES:
-        for path in sorted((ROOT / folder).rglob("*.jsonl")):
-            for line in path.read_text(encoding="utf-8").splitlines():
-                run = _run(json.loads(line)) if line.strip() else None
-                if run is not None:
-                    found.append(run)
+        for path in sorted((ROOT / folder).rglob("*.json*")):
+            found += [run for record in _records(path) if (run := _run(record)) is not None]
     return found
+
+
+def _records(path: Path) -> list[dict[str, Any]]:
+    """The records in a file of one (JSON) or of many (a line each); nothing where it holds something else."""
+    text = path.read_text(encoding="utf-8")
+    lines = text.splitlines() if path.suffix == ".jsonl" else [text]
+    read = [json.loads(line) for line in lines if line.strip()]
+    return [record for record in read if isinstance(record, dict) and "shape" in record and "device" in record]
 
 
 def _run(record: dict[str, Any]) -> Run | None:

@@ -92,9 +92,9 @@ def micro_batch_clock(device: Any) -> Any:
 
 def hurry(nice: int) -> None:
     """Let every thread of this process run before, or behind, those of the jobs that load meanwhile."""
-    for thread in os.listdir("/proc/self/task"):
+    for thread in Path("/proc/self/task").iterdir():
         with contextlib.suppress(OSError):
-            os.setpriority(os.PRIO_PROCESS, int(thread), nice)
+            os.setpriority(os.PRIO_PROCESS, int(thread.name), nice)
 
 
 def run_shape(trainer: Any, shape: dict[str, Any], rows: Any, device: Any) -> dict[str, Any]:
