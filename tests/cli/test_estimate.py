@@ -144,7 +144,8 @@ def test_compare_shows_all_cards_with_the_cheapest_and_the_fastest_that_fit() ->
     found = facts("--model", "llama-2-13b", "--compare", *MUCH)
     assert {"a10g", "4090", "h100"} <= {one["gpu"] for one in found}
     text = estimate("--model", "llama-2-70b", "--compare", *MUCH).stdout.splitlines()
-    assert sum("cheapest" in line for line in text) == sum("fastest" in line for line in text) == 1
+    assert sum("cheapest" in line for line in text) == 1
+    assert 1 <= sum("fastest" in line for line in text) <= 2  # H100 and H200 have one rate
     assert "does not fit" in next(line for line in text if line.startswith("a10g "))
     assert not any("cheapest" in line and "does not fit" in line for line in text)
 
