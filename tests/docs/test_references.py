@@ -33,6 +33,14 @@ def test_every_verb_and_option_is_in_the_reference() -> None:
                 assert f"`{name}`" in section, f"{verb} {name}"
 
 
+def test_the_readme_names_every_verb() -> None:
+    from launcher.cli.main import VERBS
+
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    missing = [verb for verb in VERBS if f"`ql {verb}" not in text and verb != "completion"]
+    assert not missing
+
+
 def test_every_key_of_every_schema_is_in_the_reference() -> None:
     page = schemas_page()
     for path in (ROOT / "schemas").glob("*.json"):
