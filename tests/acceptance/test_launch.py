@@ -14,6 +14,8 @@ import pytest
 
 pytestmark = pytest.mark.acceptance
 
+MISSES = "unsloth"  # this trainer's run gets a gate that it misses, besides two that it meets
+
 # Imported by every python of the run: refuses connections to anything but this process's own machine, and says so.
 BLOCK = """
 import os, socket
@@ -52,8 +54,9 @@ def finished(
 ) -> Iterator[tuple[Path, dict[str, Any], Path]]:
     folder = tmp_path_factory.mktemp(request.param)
     gates = ["--gate", "exact_match>=0.8", "--gate", "exact_match>=base"]
-    done = launch(folder, tickets, golden, "--backend", request.param, *gates)
-    assert done.returncode == 0, done.stdout + done.stderr
+    missed = ["--gate", "base.exact_match>=0.99"] if request.param == MISSES else []
+    done = launch(folder, tickets, golden, "--backend", request.param, *gates, *missed)
+    assert done.returncode == (1 if missed else 0), done.stdout + done.stderr
     facts = json.loads(done.stdout)
     yield Path(facts["path"]), facts, folder
 
@@ -65,7 +68,7 @@ def test_the_model_learns_and_all_three_agree(finished: tuple[Path, dict[str, An
     assert scores["adapter"] >= 0.80
     assert scores["merged"] >= 0.80
     assert abs(scores["merged"] - scores["adapter"]) <= 1 / 100  # within one prompt of at least a hundred
-    assert all(gate["passed"] for gate in facts["gates"])
+    assert [gate["passed"] for gate in facts["gates"][:2]] == [True, True]
     assert facts["state"] == "finished"
     assert {stage["state"] for stage in facts["stages"]} == {"done"}
 
@@ -135,10 +138,10 @@ def test_the_run_can_be_used(finished: tuple[Path, dict[str, Any], Path], argv: 
     assert said in done.stdout
 
 
-def test_a_missed_gate_exits_1_after_the_files_are_complete(tmp_path: Path, tickets: Path, golden: Path) -> None:
-    done = launch(tmp_path, tickets, golden, "--max-steps", "2", "--gate", "exact_match>=0.99")
-    assert done.returncode == 1, done.stdout + done.stderr
-    facts = json.loads(done.stdout)
+def test_a_missed_gate_exits_1_after_the_files_are_complete(finished: tuple[Path, dict[str, Any], Path]) -> None:
+    path, facts, _ = finished  # the exit code is looked at where the run is launched
+    missed = [gate for gate in facts["gates"] if not gate["passed"]]
+    assert len(missed) == (facts["backend"] == MISSES)
     assert facts["state"] == "finished"
-    assert list((Path(facts["path"]) / "merged").glob("*.safetensors"))
-    assert not facts["gates"][0]["passed"]
+    assert list((path / "merged").glob("*.safetensors"))
+    assert (path / "report.html").is_file()
