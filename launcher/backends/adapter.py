@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from launcher.errors import RunFailed
+from launcher.files import sync_folder
 
 TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "tokenizer.model")
 
@@ -42,6 +44,11 @@ def run(request: dict[str, Any], emit: Callable[[dict[str, Any]], None]) -> dict
             shutil.copyfile(source / name, scratch / name)
     if request["chat_template"]:
         shutil.copyfile(request["chat_template"], scratch / "chat_template.jinja")
+    for path in scratch.iterdir():
+        with path.open("rb") as stream:
+            os.fsync(stream.fileno())
+    sync_folder(scratch)
     shutil.rmtree(out, ignore_errors=True)
     scratch.rename(out)
+    sync_folder(out.parent)
     return {"tensors": len(tensors), "bytes": (out / "adapter_model.safetensors").stat().st_size}

@@ -136,6 +136,7 @@ def generate(job: Job, names: Sequence[str]) -> Iterator[dict[str, dict[str, Any
             if len(batch) == 1:
                 raise RunFailed("one prompt of the golden set alone does not fit the card's memory") from None
             size = len(batch) // 2
+            job.emit({"event": "repair", "kind": "oom_eval", "before": len(batch), "after": size})
             torch.cuda.empty_cache()
             continue
         yield dict(zip(batch, answers, strict=True))

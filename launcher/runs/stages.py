@@ -29,10 +29,24 @@ Call = Callable[[str, dict[str, Any]], dict[str, Any]]
 def worker(run: Run, stage: str, observer: Observer) -> Call:
     """A function that runs one torch job under the trainer's python, with its output in ``<stage>.log``."""
 
+    def hear(message: dict[str, Any]) -> None:
+        if message.get("event") == "repair":
+            before, after = message["before"], message["after"]
+            record = run.record_repair(
+                stage=stage,
+                kind=message["kind"],
+                cause="out of memory while the golden set was answered",
+                action=f"prompts at once {before} to {after}",
+                step=None,
+                before={"golden_batch_size": before},
+                after={"golden_batch_size": after},
+            )
+            observer.repair(record)
+        else:
+            observer.progress(stage, message)
+
     def call(job: str, request: dict[str, Any]) -> dict[str, Any]:
-        return call_worker(
-            run.trainer_python, job, request, run.path / f"{stage}.log", partial(observer.progress, stage)
-        )
+        return call_worker(run.trainer_python, job, request, run.path / f"{stage}.log", hear)
 
     return call
 

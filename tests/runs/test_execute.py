@@ -8,12 +8,13 @@ import shutil
 import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 
 from launcher.errors import RunFailed
 from launcher.runs import execute as executing
+from launcher.runs import stages
 from launcher.runs.execute import execute, first_unfinished
 from launcher.runs.observer import Silent
 from launcher.runs.run import STAGES, Run, create_run, new_manifest, open_run
@@ -127,3 +128,29 @@ def test_a_stages_time_adds_up_over_its_attempts(run: Run, monkeypatch: pytest.M
     monkeypatch.setattr(executing, "_stages", lambda run, prepared: {"train": lambda run, observer: None})
     execute(run, Silent())
     assert json.loads((run.path / "run.json").read_text())["stages"][1]["seconds"] >= 100.0
+
+
+def test_a_smaller_batch_of_the_golden_set_is_recorded(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    message = {"event": "repair", "kind": "oom_eval", "before": 8, "after": 4}
+    progress = {"event": "progress", "done": 1, "total": 2}
+
+    def call_worker(python: str, job: str, request: Any, log: Path, hear: Callable[[Any], None]) -> dict[str, Any]:
+        hear(progress)
+        hear(message)
+        return {}
+
+    class Listener(Silent):
+        heard: ClassVar[list[Any]] = []
+
+        def progress(self, stage: str, message: dict[str, Any]) -> None:
+            self.heard.append(message)
+
+        def repair(self, record: dict[str, Any]) -> None:
+            self.heard.append(record["kind"])
+
+    monkeypatch.setattr(stages, "call_worker", call_worker)
+    run.data["trainer_python"] = "python"
+    stages.worker(run, "evaluate", Listener())("golden", {})
+    assert Listener.heard == [progress, "oom_eval"]
+    [repair] = open_run(run.path).data["repairs"]
+    assert (repair["stage"], repair["after"]) == ("evaluate", {"golden_batch_size": 4})
