@@ -7,6 +7,7 @@ import os
 import sqlite3
 import subprocess
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,9 @@ pytestmark = [pytest.mark.acceptance, pytest.mark.slow]
 
 NAMED = ("learning_rate", "per_device_train_batch_size", "gradient_accumulation_steps", "seed", "max_steps",
          "lr_scheduler_type", "weight_decay", "run_name", "project")  # fmt: skip
+
+# MLflow is not part of the environment of `make`; where it is installed it is tried too.
+NAMES = ("tensorboard", "trackio", "wandb", *(["mlflow"] if find_spec("mlflow") else []))
 
 
 @pytest.fixture(scope="module")
@@ -28,7 +32,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory, tickets: Path) -> dict[str, P
         environment = {**os.environ, "HF_HOME": str(folder / "hub"), "WANDB_SILENT": "true"}
         argv = [sys.executable, "-m", "launcher", "launch", "--preset", "cpu-tiny", "--data", str(tickets)]
         argv += ["--backend", backend, "--max-steps", "3", "--no-merge", "--json", "--out", str(folder / "tracked")]
-        argv += ["--set", "logging_steps=1", *(f"--track={name}" for name in ("tensorboard", "trackio", "wandb"))]
+        argv += ["--set", "logging_steps=1", *(f"--track={name}" for name in NAMES)]
         done = subprocess.run(argv, cwd=folder, env=environment, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stdout + done.stderr
         found[backend] = folder / "tracked"
@@ -57,6 +61,17 @@ def test_trackio_and_wandb_have_the_run(runs: dict[str, Path], backend: str) -> 
     content = offline[0].read_bytes()
     assert b"tracked" in content
     assert b"train/loss" in content or b"loss" in content
+
+
+@pytest.mark.skipif("mlflow" not in NAMES, reason="MLflow is not installed")
+@pytest.mark.parametrize("backend", ["axolotl", "unsloth"])
+def test_mlflow_has_the_run(runs: dict[str, Path], backend: str) -> None:
+    database = runs[backend] / "tracking" / "mlflow.db"
+    with sqlite3.connect(f"file:{database}?mode=ro", uri=True) as connection:
+        assert connection.execute("SELECT name, status FROM runs").fetchall() == [("tracked", "FINISHED")]
+        assert ("ql",) in connection.execute("SELECT name FROM experiments").fetchall()
+        steps = connection.execute("SELECT DISTINCT step FROM metrics WHERE key = 'loss'").fetchall()
+    assert len(steps) == 3
 
 
 def test_both_trainers_log_the_same_settings(runs: dict[str, Path]) -> None:
