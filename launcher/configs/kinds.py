@@ -15,6 +15,7 @@ HEADER_LINES = 30
 
 _MODELINE = re.compile(r"^\s*#\s*yaml-language-server:\s*\$schema=\S*?([\w.-]+)\.json\s*$")
 _PRAGMA = re.compile(r"^\s*#\s*ql:\s*(axolotl)\s+(\d+)\.(\d+)")
+_JOB = re.compile(r"^\s*#\s*ql:\s*job\b")  # what `ql init` begins a file with
 _FOLDERS: dict[str, Kind] = {"gpus": "gpu", "models": "model", "recipes": "recipe"}
 # Keys that together name a kind; the first that fits wins.
 _MARKS: tuple[tuple[Kind, frozenset[str]], ...] = (
@@ -54,6 +55,8 @@ def header_of(text: str) -> tuple[Kind | None, Version | None]:
                 kind, version = name, parse_version(number) or version
         elif found := _PRAGMA.match(line):
             kind, version = "axolotl", (int(found[2]), int(found[3]))
+        elif _JOB.match(line):
+            kind = "job"
     return kind, version
 
 

@@ -19,7 +19,7 @@ def schemas_page() -> str:
     ours = [name for name in known if not name.startswith("axolotl-")]
     intro = [
         "JSON Schema 2020-12, one file for each kind, under `schemas/` of the project. An editor with a YAML language",
-        "server reads the first line of a file, such as `# yaml-language-server: $schema=job.json`; `ql validate`",
+        "server reads the first line of a file, such as `# yaml-language-server: $schema=gpu.json`; `ql validate`",
         "finds out by itself, or is told with `--kind`.",
     ]
     names = sorted(ours, key=lambda name: (ORDER.index(name) if name in ORDER else len(ORDER), name))

@@ -108,6 +108,12 @@ def test_validate_knows_the_kind_and_finds(
     assert code in codes, codes
 
 
+def test_the_first_line_says_that_it_is_a_job(tmp_path: Path) -> None:
+    """Without it, a file that lacks preset and card would be taken for a trainer's config."""
+    found = check_text("# ql: job\ndata: x.jsonl\n", file="some.yaml")
+    assert [finding.code for finding in found] == ["QL954"]
+
+
 def test_a_launch_without_data_says_so(tmp_path: Path) -> None:
     result = CliRunner().invoke(main, ["launch", "--preset", "cpu-tiny"])
     assert result.exit_code == 2
