@@ -192,7 +192,7 @@ def _steps_per_epoch(found: ReadBack, rows: Rows) -> int | None:
     if not rows.train:
         return None
     batch: int = found.values["micro_batch_size"] * found.values["gradient_accumulation_steps"]
-    return math.ceil(rows.train / batch)
+    return math.ceil(rows.train / batch) if batch > 0 else None
 
 
 def _total_steps(found: ReadBack, rows: Rows) -> int | None:
@@ -201,8 +201,8 @@ def _total_steps(found: ReadBack, rows: Rows) -> int | None:
         return int(found.values["max_steps"])
     if per_epoch is None:
         return None
-    epochs: float = found.values["num_epochs"]
-    return math.ceil(per_epoch * epochs)
+    steps = per_epoch * float(found.values["num_epochs"])
+    return math.ceil(steps) if 0 < steps < math.inf else None
 
 
 def _axolotl_evaluation(found: ReadBack, c: Config, rows: Rows) -> None:
@@ -227,11 +227,16 @@ def _axolotl_cadence(found: ReadBack, c: Config, rows: Rows) -> None:
     if c.has(times):
         found.put("evals_per_epoch", c.get(times), (times,), "")
     elif interval and interval < 1:
-        found.put("evals_per_epoch", max(1, round(1 / (interval * epochs))), (steps,), "")
+        found.put("evals_per_epoch", _times(interval * epochs), (steps,), "")
     elif interval and per_epoch:
         found.put("evals_per_epoch", max(1, round(per_epoch / interval)), (steps,), "")
     else:
         found.put("evals_per_epoch", 1, (steps,) if interval else None, _DEFAULT)
+
+
+def _times(share: float) -> int:
+    """How often an epoch has an interval that is ``share`` of it; once for what is no interval, such as NaN."""
+    return max(1, round(1 / share)) if 1e-9 < share < math.inf else 1
 
 
 def _evaluation_file(found: ReadBack, path: KeyPath | None, rows: Rows) -> None:
@@ -272,7 +277,7 @@ def _unsloth(found: ReadBack, c: Config, gpu: Gpu, model: Model, rows: Rows) -> 
     found.put("lora_target_modules", tuple(c.get("lora_target_modules")), ("lora_target_modules",), "")
     _evaluation_file(found, ("eval_file",) if c.has("eval_file") else None, rows)
     epochs = 1.0 if found.values["max_steps"] else float(found.values["num_epochs"])
-    found.put("evals_per_epoch", max(1, round(1 / (c.get("eval_interval") * epochs))), ("eval_interval",), "")
+    found.put("evals_per_epoch", _times(c.get("eval_interval") * epochs), ("eval_interval",), "")
     found.put("attn_implementation", "sdpa", None, "Unsloth chooses its own attention")
     found.put("kernels", (), None, "Unsloth's own kernels are always on")
     found.put("chat_template", c.get("chat_template") or "none", ("chat_template",), "")

@@ -1,16 +1,21 @@
 from __future__ import annotations
 
+import math
 import re
 from typing import Any
 
 import pytest
+import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from launcher.configs.findings import Finding
 from launcher.configs.kinds import header_of, kind_of
+from launcher.configs.render import render_config
 from launcher.configs.validate import check_text
 from launcher.errors import Unreadable
+from launcher.planning.decide import make_plan
+from launcher.planning.request import make_request
 
 GOOD = """\
 # a comment
@@ -250,9 +255,48 @@ def test_never_a_traceback_on_any_text(text: str | bytes) -> None:
 @settings(max_examples=100, deadline=None, database=None)
 @given(st.dictionaries(keys, values))
 def test_never_a_traceback_on_any_values(data: dict[str, Any]) -> None:
-    import yaml
-
     found(yaml.safe_dump(data, allow_unicode=True))
+
+
+ODD = st.sampled_from(
+    [
+        0,
+        -1,
+        0.0,
+        0.25,
+        1e-300,
+        1e300,
+        math.nan,
+        math.inf,
+        2**70,
+        "",
+        "x",
+        "1e-4",
+        True,
+        None,
+        [],
+        ["q_proj"],
+        {},
+        {"a": 1},
+    ]
+)
+UNSLOTH = make_plan(make_request(preset="a10g-7b", backend="unsloth"))
+GOOD_UNSLOTH = render_config(UNSLOTH, {"eos": "a", "eot": "a", "pad": "b"})
+
+
+@pytest.mark.parametrize("kind", ["axolotl", "unsloth"])
+@settings(max_examples=150, deadline=None, database=None)
+@given(st.data())
+def test_never_a_traceback_on_a_good_config_with_odd_values(kind: Any, data: st.DataObject) -> None:
+    """Rules that look at a card read the whole config back, whatever its values are."""
+    config = yaml.safe_load(GOOD if kind == "axolotl" else GOOD_UNSLOTH["config.yaml"])
+    times = ["max_steps", "num_epochs", "eval_steps", "save_steps", "warmup_steps", "val_set_size", "evals_per_epoch"]
+    keys = data.draw(st.lists(st.sampled_from(times if kind == "axolotl" else ["num_epochs", "eval_interval"])))
+    keys += data.draw(st.lists(st.sampled_from([*config, "bnb_config_kwargs", "bf16", "fp16"]), max_size=2))
+    config |= {key: data.draw(ODD) for key in keys}
+    if data.draw(st.booleans()):
+        config |= {"val_set_size": 0.1, "eval_steps": 0.25, "eval_batch_size": 1} if kind == "axolotl" else {}
+    found(yaml.safe_dump(config, sort_keys=False), kind=kind, gpu=data.draw(st.sampled_from(["a10g", "cpu", "t4"])))
 
 
 def test_a_run_manifest() -> None:
