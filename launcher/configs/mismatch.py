@@ -75,7 +75,7 @@ def not_allowed(m: Mismatch) -> Hit:
     Axolotl refuses most of them; a wrong `optimizer` or `lr_scheduler` it takes, and stops when training starts.
     """
     values = [value for value in _values(m) if isinstance(value, str)]
-    if m.path[-1:] == ("attn_implementation",) and m.value in SHORT_ATTENTION:
+    if m.path[-1:] == ("attn_implementation",) and isinstance(m.value, str) and m.value in SHORT_ATTENTION:
         full = SHORT_ATTENTION[m.value]
         return Hit(m.path, f"{_name(m)}: {m.value} is the short form", full, repair=("value", full))
     guess = nearest(str(m.value), values) if values else None

@@ -14,6 +14,7 @@ from launcher.configs.kinds import header_of, kind_of
 from launcher.configs.render import render_config
 from launcher.configs.validate import check_text
 from launcher.errors import Unreadable
+from launcher.json_schema import load_schema
 from launcher.planning.decide import make_plan
 from launcher.planning.request import make_request
 
@@ -256,6 +257,13 @@ def test_never_a_traceback_on_any_text(text: str | bytes) -> None:
 @given(st.dictionaries(keys, values))
 def test_never_a_traceback_on_any_values(data: dict[str, Any]) -> None:
     found(yaml.safe_dump(data, allow_unicode=True))
+
+
+@pytest.mark.parametrize("value", [["a"], {"a": 1}, "x", -1, 1.5, True, [{"path": 1, "type": [2]}]], ids=str)
+def test_never_a_traceback_whatever_key_has_whatever_value(value: Any) -> None:
+    good = yaml.safe_load(GOOD)
+    for key in load_schema("axolotl-0.19")["properties"]:
+        found(yaml.safe_dump(good | {key: value}, sort_keys=False))
 
 
 ODD = st.sampled_from(
