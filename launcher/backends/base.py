@@ -138,6 +138,8 @@ class Backend(ABC):
             QL_WATCH=",".join(sorted(start.watch)),
             HF_HUB_OFFLINE="1",  # the base is on this machine by now
             PYTORCH_ALLOC_CONF=allocator,
+            # The older name too: Axolotl sets it, without a cap, where it is missing, and the cap is then not held.
+            PYTORCH_CUDA_ALLOC_CONF=allocator,
         )
         if start.trial:
             overlay.environment["QL_TRIAL"] = "1"

@@ -24,6 +24,8 @@ from launcher.runs.repairs import Policy
 from launcher.runs.run import Run, create_run, new_manifest
 from launcher.trainers import get_trainer
 
+REMOTE_CODE = "QL616"  # the finding that a config lets the model's own code run
+
 
 @dataclass(frozen=True)
 class LaunchOptions:
@@ -115,6 +117,7 @@ def _create(
 
 def _notes(prepared: Prepared) -> list[str]:
     notes = list(prepared.notes)
+    notes += [found.message for found in prepared.findings if found.code == REMOTE_CODE]
     if prepared.excess:
         notes.append(prepared.excess)
     if prepared.golden_path is None:

@@ -78,7 +78,8 @@ def test_the_overlay_is_written_down(tmp_path: Path) -> None:
     overlay = yaml.safe_load((tmp_path / "overlay.yaml").read_text())
     assert overlay["config"] == {"added": 1}
     assert overlay["environment"]["SCRIPT"] == "yes"
-    assert overlay["environment"]["PYTORCH_ALLOC_CONF"] == "expandable_segments:True,per_process_memory_fraction:0.5"
+    for name in ("PYTORCH_ALLOC_CONF", "PYTORCH_CUDA_ALLOC_CONF"):
+        assert overlay["environment"][name] == "expandable_segments:True,per_process_memory_fraction:0.5"
     assert overlay["command"][0] == sys.executable
 
 
