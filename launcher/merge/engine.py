@@ -24,8 +24,8 @@ from launcher.merge.tensors import FLOATS
 CPU_BLOCK = 1 << 18
 """Elements per block and thread on a CPU: 1 MiB of float32, so that a thread's few buffers stay in its cache."""
 GPU_BLOCK = 1 << 23
-IN_FLIGHT = 16 << 20
-"""Bytes that may wait to be hashed and written; on a GPU eight times as many."""
+IN_FLIGHT = 4 << 20
+"""Bytes that may wait to be hashed and written; on a GPU 32 times as many."""
 MEASURED = 8
 """One block in so many is measured for the errors that are reported; the first of each tensor always is."""
 MAX_FLOAT16 = 65504.0
@@ -85,7 +85,7 @@ class Engine:
         self.on_cpu = device.type == "cpu"
         self.threads = cores if self.on_cpu else 2
         self.block = CPU_BLOCK if self.on_cpu else GPU_BLOCK
-        self.in_flight = IN_FLIGHT * (1 if self.on_cpu else 8)
+        self.in_flight = IN_FLIGHT * (1 if self.on_cpu else 32)
         self.local = threading.local()
         self.torch_threads = torch.get_num_threads()
         self.start_thread()
