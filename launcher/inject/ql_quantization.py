@@ -18,18 +18,18 @@ def describe_quantization(model: Any, args: Any, versions: dict[str, str]) -> di
     quantized: dict[str, Any] = {}
     plain: dict[str, Any] = {}
     for name, module in model.named_modules():
-        if bitsandbytes is not None and isinstance(module, bitsandbytes.nn.Linear4bit):
+        if bitsandbytes is not None and isinstance(module, (bitsandbytes.nn.Linear4bit, bitsandbytes.nn.Linear8bitLt)):
             quantized[base_name(name)] = module
         elif isinstance(module, torch.nn.Linear) and ".lora_" not in name:
             plain[base_name(name)] = module
-    ways = {_way(module) for module in quantized.values()}
+    loaded = _name(next(iter(plain.values())).weight.dtype) if plain else None
+    ways = {_way(module, loaded) for module in quantized.values()}
     if len(ways) > 1:
         raise ValueError(f"modules were quantised in {len(ways)} different ways: {sorted(map(str, ways))}")
     if ways:
         (way,) = ways
     else:
         computes = "float16" if args.fp16 else "bfloat16" if args.bf16 else "float32"
-        loaded = _name(next(iter(plain.values())).weight.dtype) if plain else None
         way = (None, False, None, computes, loaded, None)
     quant_type, double_quant, block_size, compute_dtype, load_dtype, storage_dtype = way
     return {
@@ -55,8 +55,11 @@ def base_name(name: str) -> str:
     return name.removeprefix("base_model.model.").removesuffix(".base_layer")
 
 
-def _way(module: Any) -> tuple[Any, ...]:
-    state = module.weight.quant_state
+def _way(module: Any, loaded: str | None) -> tuple[Any, ...]:
+    """Of one module; ``loaded`` is the dtype of the linears beside it, for an 8-bit one, which forgets its own."""
+    state = getattr(module.weight, "quant_state", None)
+    if state is None:  # LLM.int8() rounds to float16 first, whatever the base was loaded in, and computes in it
+        return "int8", False, None, "float16", loaded, "int8"
     compute = module.compute_dtype or state.dtype
     return (
         state.quant_type,

@@ -71,6 +71,7 @@ class Merge:
             getattr(torch, self.dtype),
             self.mode == "original",
         )
+        self.outline.notes += other_base(self.adapter.base_name, self.base_path)
         template = request.get("chat_template")
         self.template = Path(template) if template else None
         self.tokenizer = folder.tokenizer_folder(request.get("tokenizer"), self.adapter_path, self.base_path)
@@ -193,6 +194,14 @@ class Merge:
     def index(self) -> dict[str, Any]:
         weight_map = {output.name: shard.file for shard in self.shards for output in shard.outputs}
         return {"metadata": {"total_size": self.outline.nbytes}, "weight_map": weight_map}
+
+
+def other_base(named: str, base: Path) -> list[str]:
+    """A note when the adapter names a base that ``base``, a folder or a hub snapshot, does not look like."""
+    last = Path(named).name
+    if not last or last.lower() in str(base.absolute()).lower():
+        return []
+    return [f"the adapter was trained on {named!r}, by its own account: make sure that {base} is the same model"]
 
 
 def blocks_of(blocks: Iterator[Block], tensors: int) -> Iterator[Block]:

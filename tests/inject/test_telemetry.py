@@ -199,6 +199,21 @@ def test_without_quantisation_the_record_says_lora(telemetry: ModuleType) -> Non
     assert (record["compute_dtype"], record["load_dtype"]) == ("bfloat16", "float16")
 
 
+def test_an_8_bit_base_is_recorded_as_one(telemetry: ModuleType) -> None:
+    bitsandbytes = pytest.importorskip("bitsandbytes")
+    peft = pytest.importorskip("peft")
+    model = tiny_model().half()
+    attention = model.get_submodule("model.layers.0.self_attn")
+    linear = bitsandbytes.nn.Linear8bitLt(attention.q_proj.in_features, attention.q_proj.out_features, bias=False)
+    attention.q_proj = linear
+    model = peft.get_peft_model(model, peft.LoraConfig(r=2, target_modules=["o_proj"]))
+    record = telemetry.describe_quantization(model, ARGUMENTS, {})
+    assert (record["method"], record["quant_type"], record["double_quant"]) == ("qlora", "int8", False)
+    assert (record["load_dtype"], record["compute_dtype"]) == ("float16", "float16")
+    assert record["quantized_modules"] == ["model.layers.0.self_attn.q_proj"]
+    assert "model.layers.0.self_attn.q_proj" not in record["skipped_modules"]
+
+
 def test_modules_quantised_in_two_ways_are_refused(telemetry: ModuleType) -> None:
     model = quantised()
     other = quantised(quant_type="fp4")

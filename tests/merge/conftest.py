@@ -7,9 +7,11 @@ quantised, peft adds its adapter unmerged, and all of it is computed in float32.
 from __future__ import annotations
 
 import json
+import logging
 import os
 import warnings
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -172,6 +174,7 @@ def train(tmp_path: Path) -> Callable[..., Trained]:
         double_quant: bool = True,
         block_size: int = 64,
         name: str = "adapter",
+        save_biases: bool = False,
         **lora: Any,
     ) -> Trained:
         from peft import LoraConfig, get_peft_model
@@ -201,6 +204,8 @@ def train(tmp_path: Path) -> Callable[..., Trained]:
                     module.lora_B["default"].weight.mul_(delta * weight.norm() / size)
         folder = tmp_path / name
         peft_model.save_pretrained(folder, save_embedding_layers="auto" if not resize else True)
+        if save_biases:  # peft 0.20 trains the biases of bias: lora_only, loads them, and does not save them
+            add_biases(peft_model, folder / "adapter_model.safetensors")
         record = {
             "version": 1,
             "backend": "axolotl",
@@ -217,6 +222,15 @@ def train(tmp_path: Path) -> Callable[..., Trained]:
         return Trained(base, folder, None if stored else record)
 
     return make
+
+
+def add_biases(peft_model: Any, path: Path) -> None:
+    """Write the trained biases into the adapter's file, under the names that peft loads them by."""
+    from safetensors.torch import load_file, save_file
+
+    biases = {n: p.detach() for n, p in peft_model.named_parameters() if n.endswith(".bias") and p.requires_grad}
+    assert biases
+    save_file({**load_file(path), **biases}, path, metadata={"format": "pt"})
 
 
 @dataclass
@@ -250,17 +264,33 @@ def run_model(model: Any) -> Any:
         return model(ids).logits.view(1024, -1)
 
 
+@contextmanager
+def logged_warnings() -> Iterator[list[str]]:
+    """What transformers logs as a warning or worse."""
+    said: list[str] = []
+    handler = logging.Handler(logging.WARNING)
+    handler.emit = lambda record: said.append(record.getMessage())  # type: ignore[method-assign]
+    logger = logging.getLogger("transformers")
+    logger.addHandler(handler)
+    try:
+        yield said
+    finally:
+        logger.removeHandler(handler)
+
+
 @pytest.fixture
 def load_merged() -> Callable[[Path], Reference]:
     """A merged folder, which must load without a warning: its logits in float32, and its weights as stored."""
 
     def load(folder: Path) -> Reference:
-        from transformers import AutoModelForCausalLM
+        from transformers import AutoModelForCausalLM, AutoTokenizer
 
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), logged_warnings() as said:
             warnings.simplefilter("error")
             model, info = AutoModelForCausalLM.from_pretrained(folder, dtype="auto", output_loading_info=True)
+            AutoTokenizer.from_pretrained(folder)
         assert not any(info.values()), info
+        assert not said
         weights = {name: tensor.clone() for name, tensor in model.state_dict().items()}
         return Reference(run_model(model.float().eval()), weights)
 

@@ -82,6 +82,11 @@ CASES: dict[str, tuple[dict[str, Any], dict[str, Any], dict[str, Any]]] = {
         {},
     ),
     "bias all": ({"family": "qwen2"}, {"target_modules": ATTENTION, "bias": "all"}, {}),
+    "bias lora_only": (
+        {"family": "qwen2"},
+        {"target_modules": ATTENTION, "bias": "lora_only", "save_biases": True},
+        {},
+    ),
     "lora_bias": ({"family": "qwen2"}, {"target_modules": ATTENTION, "lora_bias": True}, {}),
     "layers_to_transform": ({}, {"target_modules": ATTENTION, "layers_to_transform": [1]}, {}),
     "8-bit": ({}, {"quant": "int8"}, {}),

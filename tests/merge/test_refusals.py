@@ -80,6 +80,20 @@ def test_a_deeper_base(trained: Any, refused: Callable[..., QlError], make_base:
     assert "has no update for 'model.layers.2.self_attn.q_proj.weight' and 1 others" in str(error)
 
 
+@pytest.mark.parametrize(
+    ("named", "noted"),
+    [
+        (None, False),
+        ("org/Base", False),  # "Base" is in the folder's path
+        ("mistralai/Mistral-7B-v0.3", True),
+    ],
+)
+def test_a_base_of_another_name_is_noted(trained: Any, merge: Callable[..., Any], named: str, noted: bool) -> None:
+    edit(trained.adapter / "adapter_config.json", base_model_name_or_path=named)
+    _, result = merge(trained)
+    assert any("make sure that" in note and named in note for note in result["notes"]) is noted
+
+
 def test_a_record_of_another_base(trained: Any, refused: Callable[..., QlError], make_base: Any) -> None:
     error = refused(base=str(make_base(name="other", num_hidden_layers=1)))
     assert "7 quantised modules of the record are not in this base" in str(error)
