@@ -6,12 +6,15 @@ result or a message of ours.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from launcher.errors import RunFailed
 
+# Files that name folders of this machine, and the ending of the keys that do.
+NAMING = {"merge.json": "_path", "adapter_config.json": "base_model_name_or_path"}
 # What the trainers and the merge leave beside what is to be shipped.
 IGNORED = ["optimizer.pt", "*.tmp", ".*", "*/.*"]
 SIGN_IN = "set HF_TOKEN to a token that may write, or sign in with `hf auth login`"
@@ -23,7 +26,7 @@ def run(request: dict[str, Any], emit: Callable[[dict[str, Any]], None]) -> dict
     The repository is made when there is none. Nothing shows in it before all files have arrived. Raises RunFailed:
     no token, not allowed, not reachable, refused.
     """
-    from huggingface_hub import HfApi, get_token
+    from huggingface_hub import CommitOperationAdd, HfApi, get_token
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError
     from huggingface_hub.utils._paths import filter_repo_objects
 
@@ -39,10 +42,9 @@ def run(request: dict[str, Any], emit: Callable[[dict[str, Any]], None]) -> dict
         api.create_repo(repo, repo_type="model", private=request["private"], exist_ok=True)
         if request["revision"]:
             api.create_branch(repo, branch=request["revision"], exist_ok=True)
-        commit = api.upload_folder(
-            repo_id=repo,
-            folder_path=folder,
-            ignore_patterns=IGNORED,
+        commit = api.create_commit(
+            repo,
+            [CommitOperationAdd(name, _content(folder / name)) for name in files],
             commit_message=request["message"],
             revision=request["revision"],
         )
@@ -55,6 +57,17 @@ def run(request: dict[str, Any], emit: Callable[[dict[str, Any]], None]) -> dict
         hint = "run it again: what has arrived is not sent twice"
         raise RunFailed(f"the upload to {repo} failed: {_first_line(cause)}", hint=hint) from None
     return {"url": str(commit.repo_url), "commit": commit.oid, "files": files, "bytes": size}
+
+
+def _content(path: Path) -> str | bytes:
+    """What is sent: the file, or where it names folders of this machine, the same with their last names alone."""
+    ending = NAMING.get(path.name)
+    if ending is None:
+        return str(path)
+    said = json.loads(path.read_text(encoding="utf-8"))
+    local = [key for key, value in said.items() if key.endswith(ending) and Path(str(value)).is_absolute()]
+    said |= {key: Path(said[key]).name for key in local}
+    return (json.dumps(said, indent=2, ensure_ascii=False) + "\n").encode()
 
 
 def _refused(error: Any, repo: str) -> RunFailed:

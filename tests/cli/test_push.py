@@ -78,6 +78,23 @@ def test_the_adapter_public_on_a_branch_with_a_message(run: Run, hub: Hub) -> No
     assert f"{hub.url}/org/name" in done.stdout
 
 
+def test_the_folders_of_this_machine_stay_here(run: Run, hub: Hub) -> None:
+    manifest = {
+        "base_path": "/home/someone/models/base",
+        "shards": [{"file": "a", "sha256": "b"}],
+        "adapter_path": "/x/y",
+    }
+    (run.path / "merged" / "merge.json").write_text(json.dumps(manifest))
+    assert push(run, hub).returncode == 0
+    config = run.path / "adapter" / "adapter_config.json"
+    config.write_text(json.dumps({"base_model_name_or_path": "/home/someone/models/base", "r": 16}))
+    sent = json.loads(hub.files["merge.json"])
+    assert sent == manifest | {"base_path": "base", "adapter_path": "y"}
+    assert push(run, hub, "--adapter").returncode == 0
+    assert json.loads(hub.files["adapter_config.json"]) == {"base_model_name_or_path": "base", "r": 16}
+    assert not [name for name, content in hub.files.items() if b"/home/someone" in content]
+
+
 def test_a_second_push_sends_no_weights_again(run: Run, hub: Hub) -> None:
     assert push(run, hub).returncode == 0
     hub.requests.clear()
