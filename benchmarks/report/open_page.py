@@ -16,6 +16,7 @@ import random
 import shutil
 import tempfile
 import time
+from datetime import UTC, datetime
 from pathlib import Path
 
 from playwright.sync_api import sync_playwright
@@ -45,12 +46,14 @@ def write_events(path: Path, steps: int) -> None:
                 stream.write(json.dumps({"event": "save", "time": event["time"], "step": step}) + "\n")
 
 
-def measure(path: Path, times: int) -> list[dict[str, float]]:
+def measure(path: Path, times: int) -> tuple[str, list[dict[str, float]]]:
+    """Chromium's version, and the times of each opening."""
     executable = shutil.which("chromium") or shutil.which("google-chrome")
-    found = []
+    found, version = [], ""
     with sync_playwright() as playwright:
         for _ in range(times):
             browser = playwright.chromium.launch(executable_path=executable, args=["--no-sandbox"])
+            version = browser.version
             page = browser.new_page(viewport={"width": 1200, "height": 900})
             page.goto(path.as_uri())
             page.wait_for_selector("html[data-drawn]")
@@ -58,7 +61,7 @@ def measure(path: Path, times: int) -> list[dict[str, float]]:
             drawn = page.evaluate("performance.getEntriesByName('ql-drawn')[0].startTime")
             found.append({"interactive": round(interactive / 1000, 3), "drawn": round(drawn / 1000, 3)})
             browser.close()
-    return found
+    return version, found
 
 
 def main() -> None:
@@ -75,12 +78,16 @@ def main() -> None:
         began = time.monotonic()
         path = write_report(run)
         written = time.monotonic() - began
+        version, opened = measure(path, options.times)
         result = {
             "steps": options.steps,
             "events_mib": round((run.path / "events.jsonl").stat().st_size / 2**20, 2),
             "page_mib": round(path.stat().st_size / 2**20, 2),
             "write_seconds": round(written, 2),
-            "open_seconds": measure(path, options.times),
+            "open_seconds": opened,
+            "chromium": version,
+            "python": platform.python_version(),
+            "date": datetime.now(UTC).date().isoformat(),
             "cores": os.cpu_count(),
             "machine": platform.machine(),
         }

@@ -19,6 +19,8 @@ TITLES = {
     "device": "Presets on a GPU",
     "sizing": "The memory model",
     "survive": "Surviving",
+    "compare": "QLoRA against LoRA on a GPU",
+    "report": "Opening a report",
 }
 INTRO = [
     "# Benchmarks",
