@@ -23,10 +23,10 @@ from typing import Any
 
 import yaml
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+ROOT = Path(__file__).resolve().parent.parent.parent
+sys.path[:0] = [str(ROOT / "benchmarks"), str(ROOT)]  # of this process alone, which makes the base
 from random_checkpoint import write_checkpoint, write_rows
 
-ROOT = Path(__file__).resolve().parent.parent.parent
 BACKENDS = ("axolotl", "unsloth")
 OFFLINE = {
     "HF_HUB_OFFLINE": "1",
