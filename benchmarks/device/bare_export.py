@@ -25,7 +25,7 @@ import yaml
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 sys.path[:0] = [str(ROOT / "benchmarks"), str(ROOT)]  # of this process alone, which makes the base
-from random_checkpoint import write_checkpoint, write_rows
+from random_checkpoint import write_checkpoint, write_rows  # noqa: E402
 
 BACKENDS = ("axolotl", "unsloth")
 OFFLINE = {

@@ -120,7 +120,7 @@ def test_merges_a_run_and_records_it(trained: dict[str, Path], tmp_path: Path) -
 
     record = json.loads((trained["adapter"] / "quantization.json").read_text())
     facts = {"base_folder": str(trained["base"]), "base_mode": "dequantized", "quantization": record}
-    run = create_run(tmp_path / "runs", "mine", new_manifest(trainer_python=sys.executable, **facts))
+    run = create_run(tmp_path / "runs", "mine", new_manifest(plan={}, trainer_python=sys.executable, **facts))
     for name in ("trainer", "adapter"):
         (run.path / name).mkdir()
         for path in [*trained["adapter"].iterdir(), *trained["base"].glob("token*")]:
