@@ -51,8 +51,8 @@ def kills() -> Iterator[str]:
     yield "Kills in training, in steps of 20 with a checkpoint every 5:"
     yield ""
     yield from head(
-        "trainer", "killed", "who", "last step seen", "newest complete checkpoint", "resumed from", "steps trained twice",
-        "largest difference of an adapter weight",
+        "trainer", "killed", "who", "last step seen", "newest complete checkpoint", "resumed from",
+        "steps trained twice", "largest difference of an adapter weight",
     )  # fmt: skip
     for backend in ("axolotl", "unsloth"):
         for entry in (read(f"kills-{backend}.json") or {"kills": []})["kills"]:
@@ -119,7 +119,7 @@ def inputs() -> Iterator[str]:
     yield ""
     total = sum(data["generated"].values())
     yield (
-        f"{total:,} generated inputs to {len(data['generated'])} parsers, and {data['huge']} files of 2 GB in one line: "
+        f"{total:,} generated inputs to {len(data['generated'])} parsers and {data['huge']} files of 2 GB in one line: "
         f"{data['tracebacks']} tracebacks, {data['hangs']} hangs."
     )
 
@@ -127,10 +127,10 @@ def inputs() -> Iterator[str]:
 def main() -> None:
     path = HERE / "README.md"
     text = path.read_text(encoding="utf-8")
-    head, tail = text.partition(BEGIN)[0], text.partition(END)[2]
+    before, after = text.partition(BEGIN)[0], text.partition(END)[2]
     parts = ["\n".join(part()) for part in (kills, faults, device, inputs)]
     body = "\n\n".join(part for part in parts if part)
-    path.write_text(f"{head}{BEGIN}\n\n{body}\n\n{END}{tail}", encoding="utf-8")
+    path.write_text(f"{before}{BEGIN}\n\n{body}\n\n{END}{after}", encoding="utf-8")
 
 
 if __name__ == "__main__":
