@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -119,12 +120,17 @@ class Attempt:
     def stop(self, *, at_once: bool) -> None:
         """Ask for a checkpoint, and wait until it is written and sealed; not longer than ``stop_seconds``.
 
-        ``at_once``: an evaluation that is due is left out, since the machine will be taken away.
+        ``at_once``: the machine will be taken away, and an evaluation that is due is left out. Else the time counts
+        from the trainer's last sign of life: an evaluation may take as long as it takes.
         """
-        (self.folder / "trainer" / "stop").write_text("now" if at_once else "", encoding="utf-8")
-        deadline = time.monotonic() + self.stop_seconds
+        with contextlib.suppress(OSError):  # a full disk: there will be no checkpoint either
+            (self.folder / "trainer" / "stop").write_text("now" if at_once else "", encoding="utf-8")
+        begin = time.monotonic()
         asked = False
-        while self.process.poll() is None and time.monotonic() < deadline:
+        while self.process.poll() is None:
+            waited = time.monotonic() - begin
+            if (waited if at_once else min(waited, self.heart.silent_for())) > self.stop_seconds:
+                return
             for event in self.events:
                 self.on_event(event)
                 asked = asked or event.get("event") == "stop"
