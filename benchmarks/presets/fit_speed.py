@@ -229,7 +229,9 @@ litgpt gives the time of rows of up to 512 tokens, not their lengths: with full 
 
 {markdown(("trainer", "", "error"), by_trainer)}
 
-Held out: {", ".join(HELD_OUT)}.
+Held out: {", ".join(HELD_OUT)}. While most of these shapes were timed, other jobs loaded models and compiled kernels on
+the same machine: that can only have slowed a shape down, so the fit weighs a prediction above the measurement less than
+one below it, and the errors are mostly on that side.
 
 {markdown(("trainer", "model", "shape", "measured", "predicted", "error"), details)}
 """

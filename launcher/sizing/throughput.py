@@ -43,12 +43,12 @@ class Speed:
 
 SPEED: dict[str, Speed] = {
     "axolotl": Speed(
-        matmul=0.762, traffic=4.0, dequant=0.602, logit_bytes=6.8, launch=0.00496, launch_lora=0.77, step=0.010,
-        offload=1.11, plain_kernels=1.20,
+        matmul=0.7625, traffic=4, dequant=0.69, logit_bytes=5.994, launch=0.004882, launch_lora=0.77,
+        step=0.01071, offload=1.108, plain_kernels=1.191,
     ),
     "unsloth": Speed(
-        matmul=0.725, traffic=1.78, dequant=0.457, logit_bytes=8.0, launch=0.00397, launch_lora=0.77, step=0.010,
-        offload=1.24, plain_kernels=1.0,
+        matmul=0.7384, traffic=2.233, dequant=0.5308, logit_bytes=8.046, launch=0.003976, launch_lora=0.77,
+        step=0.00984, offload=1.24, plain_kernels=1,
     ),
 }  # fmt: skip
 
