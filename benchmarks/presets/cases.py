@@ -27,10 +27,10 @@ from launcher.sizing.throughput import tokens_per_second  # noqa: E402
 PROVING_CARD = "h200"
 EXAMPLE_ROWS = 2  # micro-batch of both trainers' own example settings
 EXAMPLE_KERNELS = {"axolotl": ("lora",), "unsloth": ()}  # Axolotl switches its LoRA kernels on by itself, Liger not
-NF4_ABOVE = 10e9  # weights: larger models are loaded from checkpoints written in 4 bit, to spare disk and minutes
-# Order in which models are measured, the most promised first.
-MODELS = ("mistral-7b", "llama-2-70b", "llama-3.1-8b", "llama-2-13b", "qwen2.5-14b", "qwen2.5-32b")
-LONG_TOKENS = 8192  # a micro-batch of more is timed over two of them, not four
+HOUSE = ("a10g", "4090", "a100-48gb", "h100")  # the cards whose presets are measured first
+EXAMPLES_FIRST = ("a10g-7b", "h100-7b", "a100-48gb-13b")  # and whose example settings
+# Order in which models are measured.
+MODELS = ("mistral-7b", "llama-2-70b", "llama-2-13b", "llama-3.1-8b", "qwen2.5-14b", "qwen2.5-32b")
 LARGE_GIB = 85.0  # what takes more leaves room for nothing beside it, and comes last
 MODEL_KEYS = ("trainer", "model", "method", "compute_dtype", "gradient_checkpointing", "activation_offload", "kernels")
 
@@ -77,7 +77,7 @@ class Proof:
             "micro_batch_size": self.plan.micro_batch_size,
             "eval_rows": self.plan.eval_batch_size,
             "rows": "full",
-            "steps": 1 if self.plan.sequence_len * self.plan.micro_batch_size > LONG_TOKENS else 2,
+            "steps": 1,
         }
 
 
@@ -112,27 +112,52 @@ def seconds_of(group: dict[str, Any], shape: dict[str, Any], template: Proof) ->
 
 
 def jobs() -> list[dict[str, Any]]:
-    """The jobs of benchmarks/sizing/measure.py, in the order of their importance."""
-    grouped: dict[str, tuple[dict[str, Any], dict[str, dict[str, Any]], Proof]] = {}
+    """The jobs of benchmarks/sizing/measure.py in the order of their importance: what the house's cards need first.
+
+    A job with ``later`` begins when all others have.
+    """
+    shapes: dict[tuple[str, str], dict[str, Any]] = {}
+    groups: dict[str, Proof] = {}
     for proof in proofs():
-        key = _name(proof.group)
-        _, shapes, _ = grouped.setdefault(key, (proof.group, {}, proof))
+        group = _name(proof.group)
+        groups.setdefault(group, proof)
         fresh = {**proof.shape, "cap_gib": proof.cap_gib, "peak_gib": proof.memory.needed_gib, "presets": []}
-        known = shapes.setdefault(_name(proof.shape), fresh)
+        known = shapes.setdefault((group, _name(proof.shape)), fresh)
         known["presets"].append(proof.preset)
         known["cap_gib"] = min(known["cap_gib"], round(proof.cap_gib, 4))
-    found = [_job(group, list(shapes.values()), proof) for group, shapes, proof in grouped.values()]
-    found += [_example(proof) for proof in _one_each()]
-    order = {model: place for place, model in enumerate(MODELS)}
-    return sorted(found, key=lambda job: (job["gib"][1] > LARGE_GIB, order[job["model"]]))
+    gpus = {proof.preset: proof.request.gpu.name for proof in proofs()}
+    found = []
+    for later in (False, True):
+        for group, proof in groups.items():
+            chosen = [
+                shape
+                for (name, _), shape in shapes.items()
+                if name == group and later != any(gpus[preset] in HOUSE for preset in shape["presets"])
+            ]
+            if chosen:
+                job = _job(proof.group, chosen, proof)
+                found.append({**job, "id": job["id"] + ("-later" if later else ""), "later": later})
+    found += [_example(proof, later=False) for proof in proofs() if proof.preset in EXAMPLES_FIRST]
+    found += [_example(proof, later=True) for proof in _one_each()]
+    return sorted({job["id"]: job for job in reversed(found)}.values(), key=_importance)
+
+
+def _importance(job: dict[str, Any]) -> tuple[bool, bool, int]:
+    return job["later"], job["gib"][1] > LARGE_GIB, MODELS.index(job["model"])
 
 
 def _one_each() -> list[Proof]:
-    """One preset of each trainer, model and dtype: its example settings are measured once for all its cards."""
+    """One preset of each trainer and model: its example settings are measured once for all its cards."""
     kept: dict[tuple[str, str], Proof] = {}
     for proof in proofs():
-        kept.setdefault((proof.plan.backend, proof.plan.model), proof)
+        if not any((proof.plan.backend, proof.plan.model) == _example_of(name) for name in EXAMPLES_FIRST):
+            kept.setdefault((proof.plan.backend, proof.plan.model), proof)
     return list(kept.values())
+
+
+def _example_of(preset: str) -> tuple[str, str]:
+    plan = next(proof.plan for proof in proofs() if proof.preset == preset)
+    return plan.backend, plan.model
 
 
 def _job(group: dict[str, Any], shapes: list[dict[str, Any]], proof: Proof) -> dict[str, Any]:
@@ -144,7 +169,7 @@ def _job(group: dict[str, Any], shapes: list[dict[str, Any]], proof: Proof) -> d
         "id": _name(group),
         "kind": "preset",
         **group,
-        "checkpoint": "nf4" if proof.request.model.parameters > NF4_ABOVE else "bf16",
+        "checkpoint": "nf4",
         "seed": 1,
         "shapes": shapes,
         "seconds": round(seconds, 1),
@@ -155,7 +180,7 @@ def _job(group: dict[str, Any], shapes: list[dict[str, Any]], proof: Proof) -> d
 WEIGHTS = ("quantized_weights", "base_weights", "embeddings_norms", "adapter_gradients")
 
 
-def _example(proof: Proof) -> dict[str, Any]:
+def _example(proof: Proof, *, later: bool) -> dict[str, Any]:
     """The trainer's own example settings on the same model: micro-batch 2, checkpointing, its own kernels."""
     group = {
         **proof.group,
@@ -163,11 +188,11 @@ def _example(proof: Proof) -> dict[str, Any]:
         "activation_offload": proof.plan.backend == "unsloth",
         "kernels": list(EXAMPLE_KERNELS[proof.plan.backend]),
     }
-    shape = {**proof.shape, "micro_batch_size": EXAMPLE_ROWS, "eval_rows": EXAMPLE_ROWS, "steps": 2}
+    shape = {**proof.shape, "micro_batch_size": EXAMPLE_ROWS, "eval_rows": EXAMPLE_ROWS}
     values = proof.plan.to_dict() | {key: value for key, value in group.items() if key != "trainer"}
     needed = estimate_memory(memory_request(values | {"micro_batch_size": EXAMPLE_ROWS}, proof.request)).needed_gib
     job = _job(group, [{**shape, "cap_gib": 125.0, "peak_gib": needed, "presets": []}], proof)
-    return {**job, "id": "example-" + job["id"], "kind": "example"}
+    return {**job, "id": "example-" + job["id"], "kind": "example", "later": later}
 
 
 def extra_jobs() -> list[dict[str, Any]]:
@@ -179,6 +204,7 @@ def extra_jobs() -> list[dict[str, Any]]:
         "kernels": ["lora", "liger"],
         "checkpoint": "bf16",
         "seed": 1,
+        "later": True,
     }
     full = {"sequence_len": 2048, "rows": "full", "eval_rows": 1, "presets": []}
     found = []

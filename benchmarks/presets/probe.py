@@ -114,7 +114,7 @@ def run_shape(trainer: Any, shape: dict[str, Any], rows: Any, device: Any) -> di
         trainer.remove_callback(clock)
         found["micro_batch_seconds"] = [round(second, 4) for second in clock.seconds]
         if clock.seconds and "out_of_memory" not in found:
-            # The quickest: other jobs of this run load and compile meanwhile, which can only slow a micro-batch down.
+            # The quickest: the first one compiles, and other jobs load meanwhile, which can only slow it down.
             tokens = shape["micro_batch_size"] * shape["sequence_len"]
             found["tokens_per_second"] = round(tokens / min(clock.seconds), 1)
         return found

@@ -78,10 +78,13 @@ def test_each_trainer_and_model_has_its_example_settings_measured() -> None:
             assert "liger" not in job["kernels"]
 
 
-def test_large_models_come_pre_quantised() -> None:
-    kinds = {job["model"]: job["checkpoint"] for job in cases.jobs()}
-    assert kinds["llama-2-70b"] == "nf4"
-    assert kinds["mistral-7b"] == "bf16"
+def test_the_houses_cards_come_first() -> None:
+    jobs = cases.jobs()
+    first = [job for job in jobs if not job["later"]]
+    assert jobs[: len(first)] == first
+    house = {name for name in list_presets() if load_preset(name).gpu in cases.HOUSE}
+    assert house <= {preset for job in first for shape in job["shapes"] for preset in shape["presets"]}
+    assert {job["checkpoint"] for job in jobs} == {"nf4"}
 
 
 def test_names_of_jobs_are_file_names_and_differ() -> None:
