@@ -29,7 +29,8 @@ import cases  # noqa: E402
 
 CALIBRATED = "mistral-7b:bf16:8"  # its first eight layers: what is quick to load
 CALIBRATE_SECONDS = 150.0
-STORE_GIB = 54.0  # checkpoints held at once
+STORE_GIB = 56.0  # checkpoints held at once, ...
+SPARE_GIB = 10.0  # ... as long as this much of the disk stays free
 DEVICE_GIB = {False: 90.0, True: 128.0}  # of models on the device at once: while others use it too; when it is ours
 
 
@@ -42,7 +43,6 @@ def measure_module() -> Any:
     sys.modules["sizing_measure"] = module  # its pool's processes look the function up by this name
     spec.loader.exec_module(module)
     module.HERE = HERE
-    module.STORE_GIB = STORE_GIB
     return module
 
 
@@ -99,6 +99,8 @@ def run(options: argparse.Namespace, jobs: list[dict[str, Any]]) -> None:
             if self.calibrating and CALIBRATED not in self.stored:
                 folder = str(self.store / CALIBRATED)
                 self.stored[CALIBRATED] = pool.submit(module.make, CALIBRATED, folder, str(self.tokenizer))
+            held = sum(module.checkpoint_gib(key) for key in self.stored)
+            module.STORE_GIB = min(STORE_GIB, held + shutil.disk_usage(self.store).free / 2**30 - SPARE_GIB)
             waiting, self.waiting = self.waiting, self.due()
             super().write_checkpoints(pool)
             self.waiting = waiting
@@ -128,6 +130,7 @@ def run(options: argparse.Namespace, jobs: list[dict[str, Any]]) -> None:
                 locked.set()
                 while not self.free() and time.time() < self.deadline:
                     time.sleep(0.2)
+                fcntl.flock(held, fcntl.LOCK_UN)  # closing is not enough: the pool's processes have the file open too
             self.say("the device is free")
 
     (options.scratch / "cases.json").write_text(json.dumps(jobs))
@@ -143,7 +146,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--seconds", type=float, default=560.0)
     parser.add_argument("--scratch", type=Path, default=Path("/tmp/presets"))
-    parser.add_argument("--store", type=Path, default=Path("/dev/shm/presets-store"))
+    parser.add_argument("--store", type=Path, default=Path("/tmp/presets-store"))
     parser.add_argument("--processes", type=int, default=9)
     parser.add_argument("--wait-for", type=Path, help="measure nothing before this file is there")
     parser.add_argument("--only", default="", help="run only jobs whose id holds this")
