@@ -40,7 +40,8 @@ class Events:
 def training_facts(folder: Path) -> dict[str, Any]:
     """What the telemetry says about a finished training: steps, losses, seconds, peaks in GiB.
 
-    Raises TrainerFailed when the trainer ended without an end of training, or before its last step.
+    Raises TrainerFailed when the trainer ended without an end of training, or before its last step; early stopping is
+    no failure.
     """
     attempts = _attempts(folder)
     last = attempts[-1] if attempts else []
@@ -49,7 +50,7 @@ def training_facts(folder: Path) -> dict[str, Any]:
     if end is None:
         said = "in the midst of" if attempts else "without"
         raise TrainerFailed(f"the trainer ended {said} training", kind="exit" if attempts else "broken", hint=log_file)
-    if end["stopped"] or end["step"] < end["max_steps"]:
+    if end["stopped"] or (end["step"] < end["max_steps"] and not end.get("ended_early")):
         raise TrainerFailed(
             f"training stopped at step {end['step']} of {end['max_steps']}",
             kind="exit",

@@ -221,6 +221,8 @@ class TelemetryCallback(TrainerCallback):  # type: ignore[misc]
             step=state.global_step,
             max_steps=state.max_steps,
             stopped=self.stopping or self.ending,
+            # Another callback asked for the end: early stopping, where the person's config has it.
+            ended_early=control.should_training_stop and not (self.stopping or self.ending),
             seconds=round(time.monotonic() - self.train_began, 3),
             tokens=self.total_tokens + int(self.tokens),
             skipped_steps=self.skipped_steps,

@@ -26,8 +26,8 @@ def say(event, **values):
     stream.flush()
 def begin(steps=3):
     say("train_begin", step=0, max_steps=steps)
-def end(step=3, stopped=False):
-    say("train_end", step=step, max_steps=3, stopped=stopped, seconds=1.5, tokens=30, skipped_steps=0,
+def end(step=3, stopped=False, **more):
+    say("train_end", step=step, max_steps=3, stopped=stopped, **more, seconds=1.5, tokens=30, skipped_steps=0,
         best_checkpoint="checkpoint-3", best_eval_loss=0.5, peak_memory_gib=2.5)
 def log(step, **values):
     say("log", step=step, loss=1.0 / step, tokens_per_second=10.0 * step, peak_memory_gib=2.0, **values)
@@ -61,6 +61,11 @@ def run(folder: Path, body: str, *, fraction: float | None = None) -> tuple[dict
     heard: list[dict[str, Any]] = []
     outcome = Script(body).train(folder, python=sys.executable, memory_fraction=fraction, on_event=heard.append)
     return outcome, heard
+
+
+def test_early_stopping_is_a_finished_training(tmp_path: Path) -> None:
+    outcome, _ = run(tmp_path, "begin(); log(1); log(2); end(2, ended_early=True)")
+    assert outcome["steps"] == 2
 
 
 def test_the_outcome_of_a_whole_run(tmp_path: Path) -> None:

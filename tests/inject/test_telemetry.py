@@ -42,7 +42,7 @@ def tiny_model() -> Any:
     return transformers.LlamaForCausalLM(config)
 
 
-def train(folder: Path, callback: Any, **arguments: Any) -> Any:
+def train(folder: Path, callback: Any, add: Any = None, **arguments: Any) -> Any:
     """Five steps of a real Trainer on rows of 3 and 5 tokens, padded to 5."""
     rows = [{"input_ids": [1, 2, 3, 4, 5], "attention_mask": [1] * 5, "labels": [1, 2, 3, 4, 5]}]
     rows += [{"input_ids": [1, 2, 3, 0, 0], "attention_mask": [1, 1, 1, 0, 0], "labels": [1, 2, 3, -100, -100]}]
@@ -57,6 +57,8 @@ def train(folder: Path, callback: Any, **arguments: Any) -> Any:
         **arguments,
     )
     trainer = transformers.Trainer(tiny_model(), settings, train_dataset=rows * 10, callbacks=[callback])
+    if add is not None:
+        trainer.add_callback(add)
     trainer.train()
     return trainer
 
@@ -97,7 +99,22 @@ def test_a_stop_file_ends_the_run_with_a_checkpoint(callback: Any, tmp_path: Pat
     assert (tmp_path / "trainer" / "checkpoint-1").is_dir()
     kinds = [event["event"] for event in events(tmp_path / "events.jsonl")]
     assert kinds.count("stop") == 1
-    assert events(tmp_path / "events.jsonl")[-1]["stopped"] is True
+    end = events(tmp_path / "events.jsonl")[-1]
+    assert (end["stopped"], end["ended_early"]) == (True, False)
+
+
+def test_the_end_that_another_callback_asks_for_is_told_apart(callback: Any, tmp_path: Path) -> None:
+    """As transformers' EarlyStoppingCallback ends a run, through the same control."""
+
+    class Early(transformers.TrainerCallback):  # type: ignore[misc]
+        def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+            control.should_training_stop = state.global_step == 2
+
+    trainer = train(tmp_path, callback, add=Early(), save_strategy="no")
+    assert trainer.state.global_step == 2
+    end = events(tmp_path / "events.jsonl")[-1]
+    assert (end["event"], end["step"], end["max_steps"]) == ("train_end", 2, 5)
+    assert (end["stopped"], end["ended_early"]) == (False, True)
 
 
 def test_its_own_failures_are_recorded_and_end_nothing(
