@@ -28,10 +28,13 @@ PROVING_CARD = "h200"
 EXAMPLE_ROWS = 2  # micro-batch of both trainers' own example settings
 EXAMPLE_KERNELS = {"axolotl": ("lora",), "unsloth": ()}  # Axolotl switches its LoRA kernels on by itself, Liger not
 HOUSE = ("a10g", "4090", "a100-48gb", "h100")  # the cards whose presets are measured first
-EXAMPLES_FIRST = ("a10g-7b", "h100-7b", "a100-48gb-13b")  # and whose example settings
+EXAMPLES_FIRST = ("a10g-7b", "h100-7b")  # and whose example settings
+FIRST = (
+    "a10g-7b", "4090-7b", "a100-48gb-70b", "h100-7b", "a10g-13b", "4090-13b", "a100-48gb-13b", "a100-48gb-7b",
+    "h100-13b", "a10g-8b", "4090-8b", "a100-48gb-8b", "h100-8b", "a100-48gb-32b", "h100-70b",
+)  # fmt: skip
 # Order in which models are measured.
 MODELS = ("mistral-7b", "llama-2-70b", "llama-2-13b", "llama-3.1-8b", "qwen2.5-14b", "qwen2.5-32b")
-LARGE_GIB = 85.0  # what takes more leaves room for nothing beside it, and comes last
 MODEL_KEYS = ("trainer", "model", "method", "compute_dtype", "gradient_checkpointing", "activation_offload", "kernels")
 
 
@@ -126,6 +129,7 @@ def jobs() -> list[dict[str, Any]]:
         known["presets"].append(proof.preset)
         known["cap_gib"] = min(known["cap_gib"], round(proof.cap_gib, 4))
     gpus = {proof.preset: proof.request.gpu.name for proof in proofs()}
+    rank = {preset: place for place, preset in enumerate(FIRST)}
     found = []
     for later in (False, True):
         for group, proof in groups.items():
@@ -136,14 +140,21 @@ def jobs() -> list[dict[str, Any]]:
             ]
             if chosen:
                 job = _job(proof.group, chosen, proof)
-                found.append({**job, "id": job["id"] + ("-later" if later else ""), "later": later})
-    found += [_example(proof, later=False) for proof in proofs() if proof.preset in EXAMPLES_FIRST]
-    found += [_example(proof, later=True) for proof in _one_each()]
+                place = min(rank.get(preset, len(FIRST)) for shape in chosen for preset in shape["presets"])
+                name = job["id"] + ("-later" if later else "")
+                found.append({**job, "id": name, "later": later, "rank": place})
+    # Right behind the presets that they are held against.
+    found += [
+        {**_example(proof, later=False), "rank": rank[proof.preset] + 4.5}
+        for proof in proofs()
+        if proof.preset in EXAMPLES_FIRST
+    ]
+    found += [{**_example(proof, later=True), "rank": len(FIRST) + 1} for proof in _one_each()]
     return sorted({job["id"]: job for job in reversed(found)}.values(), key=_importance)
 
 
-def _importance(job: dict[str, Any]) -> tuple[bool, bool, int]:
-    return job["later"], job["gib"][1] > LARGE_GIB, MODELS.index(job["model"])
+def _importance(job: dict[str, Any]) -> tuple[bool, float, int]:
+    return job["later"], job["rank"], MODELS.index(job["model"])
 
 
 def _one_each() -> list[Proof]:

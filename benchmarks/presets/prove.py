@@ -31,7 +31,8 @@ CALIBRATED = "mistral-7b:bf16:8"  # its first eight layers: what is quick to loa
 CALIBRATE_SECONDS = 150.0
 STORE_GIB = 56.0  # checkpoints held at once, ...
 SPARE_GIB = 10.0  # ... as long as this much of the disk stays free
-DEVICE_GIB = {False: 90.0, True: 128.0}  # of models on the device at once: while others use it too; when it is ours
+WAITING_GIB, WAITING_PROCESSES = 45.0, 4  # of models held on the device, while others use it
+DEVICE_GIB = 128.0  # of models and the largest peak, when it is ours
 
 
 def measure_module() -> Any:
@@ -50,8 +51,10 @@ def calibrate(python: str, base: Path, out: Path) -> None:
     """`ql estimate`, `ql calibrate`, `ql estimate` again: what a calibration changes on this machine."""
     environment = {**os.environ, "QL_CALIBRATION": str(out / "calibration.json"), "PYTHONPATH": _python_path()}
     named = ["--gpu", cases.PROVING_CARD, "--model", str(base), "--set", "chat_template=inst"]
-    named += ["--set", "micro_batch_size=4", "--set", "gradient_checkpointing=true"]
-    found: dict[str, Any] = {}
+    named += ["--set", "micro_batch_size=8", "--set", "gradient_checkpointing=true"]
+    found: dict[str, Any] = {
+        "shared": "other processes used the card meanwhile: memory is this process's own, speed is not"
+    }
     for step, verb in (("before", "estimate"), ("calibration", "calibrate"), ("after", "estimate")):
         began = time.monotonic()
         argv = [python, "-m", "launcher", verb, *named, "--json"]
@@ -106,12 +109,15 @@ def run(options: argparse.Namespace, jobs: list[dict[str, Any]]) -> None:
             self.waiting = waiting
 
         def start(self) -> None:
-            module.DEVICE_GIB = DEVICE_GIB[self.free()]
+            due = self.due()
+            step = max((job["gib"][1] - job["gib"][0] for job in due), default=0.0)
+            module.DEVICE_GIB = DEVICE_GIB if self.free() else WAITING_GIB + step
+            self.processes = options.processes if self.free() else WAITING_PROCESSES
             made = self.stored.get(CALIBRATED)
-            if self.free() and self.thread is None and made is not None and made.done():
+            if self.thread is None and made is not None and made.done():
                 self.thread = threading.Thread(target=self._calibrate, daemon=True)
                 self.thread.start()
-            waiting, self.waiting = self.waiting, list(self.due())
+            waiting, self.waiting = self.waiting, list(due)
             super().start()
             self.waiting = [job for job in waiting if job["id"] not in self.running]
 

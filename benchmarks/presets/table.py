@@ -41,7 +41,34 @@ def find_records(records: list[dict[str, Any]], kind: str) -> list[dict[str, Any
     return [record for record in records if record.get("kind") == kind]
 
 
-def preset_row(name: str, planned: dict[str, Any], records: list[dict[str, Any]]) -> dict[str, Any]:
+def sizing_records() -> list[dict[str, Any]]:
+    """What benchmarks/sizing measured: a case that takes more than a preset, and stays under its cap, covers it."""
+    found = []
+    for path in sorted((ROOT / "benchmarks" / "sizing").rglob("*.json")):
+        record = json.loads(path.read_text(encoding="utf-8"))
+        if isinstance(record, dict) and record.get("training") and "shape" in record and "layers" not in record:
+            found.append(record)
+    return found
+
+
+def covers(case: dict[str, Any], planned: dict[str, Any]) -> bool:
+    """Whether ``case`` ran the preset's job with at least as many tokens, in training and evaluation, under its cap."""
+    plan = planned["plan"]
+    same = ("method", "kernels", "gradient_checkpointing", "activation_offload", "packing", "lora_r", "optimizer")
+    if case["trainer"] != plan["backend"] or case["model"] != plan["model"] or "out_of_memory" in case:
+        return False
+    if any(case["plan"][key] != plan[key] for key in same) or not case.get("evaluation"):
+        return False
+    shape, length = case["shape"], plan["sequence_len"]
+    trained = shape["micro_batch_size"] * shape["sequence_len"] >= plan["micro_batch_size"] * length
+    evaluated = case["evaluation"]["rows"] * shape["sequence_len"] >= plan["eval_batch_size"] * length
+    reserved = max(case["training"]["reserved_gib"], case["evaluation"]["reserved_gib"])
+    return trained and evaluated and reserved <= planned["cap_gib"]
+
+
+def preset_row(
+    name: str, planned: dict[str, Any], records: list[dict[str, Any]], cases: Sequence[dict[str, Any]] = ()
+) -> dict[str, Any]:
     """One preset's figures; ``why`` says what is missing or not reached."""
     plan = planned["plan"]
     record = next((r for r in find_records(records, "preset") if name in r["shape"].get("presets", ())), None)
@@ -56,6 +83,15 @@ def preset_row(name: str, planned: dict[str, Any], records: list[dict[str, Any]]
     outside = planned["usable_gib"] - planned["cap_gib"]
     row: dict[str, Any] = {"preset": name, "planned": planned, "record": record, "why": []}
     row["proven"] = False
+    case = next((case for case in cases if covers(case, planned)), None) if record is None else None
+    if case is not None:
+        shape = f"{case['shape']['micro_batch_size']} x {case['shape']['sequence_len']}"
+        row["measured"], row["allocated"] = measured_gib(case, outside), case["training"]["allocated_gib"]
+        row["used"], row["proven"] = row["measured"] / planned["budget_gib"], True
+        row["why"].append(f"covered by {shape} in benchmarks/sizing, which takes no less")
+        if row["used"] < ENOUGH:
+            row["why"].append(plan["reasons"]["micro_batch_size"])
+        return row
     if record is None or "error" in record or not record.get("training"):
         row["why"].append("not run" if record is None else record.get("error", "no figures"))
         return row
@@ -104,10 +140,10 @@ def presets_table(rows: list[dict[str, Any]]) -> str:
             cells += ["-"] * 6
         else:
             example = "-" if "example" not in row else f"{row['example']:,.0f}"
+            speed = "-" if "speed" not in row else f"{row['speed']:,.0f}"
             ratio = "-" if "ratio" not in row else f"{row['ratio']:.2f}"
             cells += [
-                f"{row['measured']:.1f}", f"{row['used']:.0%}", f"{row['allocated']:.1f}", f"{row['speed']:,.0f}",
-                example, ratio,
+                f"{row['measured']:.1f}", f"{row['used']:.0%}", f"{row['allocated']:.1f}", speed, example, ratio,
             ]  # fmt: skip
         out.append([*cells, "; ".join(row["why"])])
     return markdown(header, out)
@@ -234,7 +270,8 @@ def method_claims(records: list[dict[str, Any]], rows: list[dict[str, Any]]) -> 
 
 def page(folder: Path) -> str:
     records, presets, calibration = load(folder)
-    rows = [preset_row(name, planned, records) for name, planned in sorted(presets.items())]
+    sized = sizing_records()
+    rows = [preset_row(name, planned, records, sized) for name, planned in sorted(presets.items())]
     proven = [row for row in rows if row["proven"]]
     used = [row for row in proven if row["used"] >= ENOUGH]
     fast = [row for row in proven if row.get("ratio", 0) >= TARGET or not row.get("example_fits", True)]

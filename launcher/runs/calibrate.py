@@ -168,10 +168,10 @@ def _compare(
     device = facts["devices"][0]["name"] if facts["devices"] else "cpu"
     alone = _alone(facts)
     if not alone:
-        notes = (*notes, "other processes hold memory of this card: the CUDA context was not measured")
+        notes = (*notes, "other processes use this card: neither the CUDA context nor the speed is corrected")
     correction = MachineCorrection(
         memory=_memory_correction(plan, plain, predicted, outcome, alone=alone),
-        speed=_speed_correction(speed, outcome["tokens_per_second"]),
+        speed=_speed_correction(speed, outcome["tokens_per_second"]) if alone else 1.0,
         device=device,
         model=plan.model,
         date=datetime.now(UTC).date().isoformat(),

@@ -147,6 +147,24 @@ def test_a_cap_looser_than_the_presets_proves_nothing() -> None:
     assert not table.preset_row("a10g-7b", planned(), [wide])["proven"]
 
 
+def test_a_larger_case_of_the_memory_model_covers_a_preset_that_was_not_run() -> None:
+    plan = planned()["plan"] | {
+        "method": "qlora", "kernels": ["lora"], "packing": False, "lora_r": 16, "optimizer": "paged_adamw_8bit",
+        "eval_batch_size": 4,
+    }  # fmt: skip
+    case = record(plan=plan, shape={"micro_batch_size": 8, "sequence_len": 2048})
+    case["evaluation"]["rows"] = 8
+    row = table.preset_row("a10g-7b", planned(plan=plan), [], [case])
+    assert row["proven"]
+    assert row["measured"] == pytest.approx(19.5)
+    assert "covered by 8 x 2048" in row["why"][0]
+    smaller = {**case, "shape": {"micro_batch_size": 2, "sequence_len": 2048}}
+    too_large = {**case, "training": {"allocated_gib": 30.0, "reserved_gib": 30.0}}
+    other = {**case, "plan": plan | {"kernels": []}}
+    for useless in (smaller, too_large, other, {**case, "trainer": "unsloth"}):
+        assert not table.preset_row("a10g-7b", planned(plan=plan), [], [useless])["proven"]
+
+
 def test_an_example_that_does_not_fit_the_card_is_said() -> None:
     large = {**EXAMPLE, "training": {"allocated_gib": 30.0, "reserved_gib": 30.0}}
     row = table.preset_row("a10g-7b", planned(), [record(), large])
