@@ -4,8 +4,16 @@
 const COLUMNS_OF_PIXELS = 1200; // of a sampled curve: each keeps its lowest and its highest value
 const PAGE = 100; // rows of a table at a time
 
+// A plain loop: Uint8Array.from with a function takes twenty times as long.
+function decode(binary) {
+  const bytes = new Uint8Array(binary.length);
+  for (let i = 0; i < binary.length; i++) bytes[i] = binary.charCodeAt(i);
+  return bytes;
+}
+
 async function unpack(id) {
-  const bytes = Uint8Array.from(atob(document.getElementById(id).textContent.trim()), (c) => c.charCodeAt(0));
+  const text = document.getElementById(id).textContent.trim();
+  const bytes = Uint8Array.fromBase64 ? Uint8Array.fromBase64(text) : decode(atob(text));
   const stream = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("gzip"));
   return JSON.parse(await new Response(stream).text());
 }

@@ -27,7 +27,7 @@ def recorded(tmp_path: Path) -> dict[str, Run]:
     return {method: open_run(tmp_path / "runs" / method) for method in ("qlora", "lora")}
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")  # while it is open an event loop runs in this thread: other tests may want their own
 def browser() -> Iterator[Browser]:
     """The system's Chromium, without a window."""
     sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed: pip install 'ql[test]'")
