@@ -55,6 +55,9 @@ def plan() -> list[dict[str, Any]]:
         found.append({"stage": "train", "when": when, "whom": whom})
     for share, whom in zip((0.05, 0.3, 0.6, 0.9), ("launcher", "all", "launcher", "all"), strict=True):
         found.append({"stage": "prepare", "when": f"at {share:.0%} of the stage", "share": share, "whom": whom})
+    # One of each stage first, then the second of each: a benchmark that is cut short has seen them all.
+    turn = [sum(other["stage"] == item["stage"] for other in found[:index]) for index, item in enumerate(found)]
+    found = [item for _, item in sorted(zip(turn, found, strict=True), key=lambda pair: pair[0])]
     return [{"name": f"{item['stage']}, {item['when']}, {item['whom']}", **item} for item in found]
 
 

@@ -103,7 +103,7 @@ def device() -> Iterator[str]:
                 name,
                 data["card"],
                 f"{planned:.1f}",
-                f"{data['share'] * planned:.1f}",
+                f"{data['cap_gib']:.1f}",
                 actions,
                 data["state"],
                 data["seconds"],

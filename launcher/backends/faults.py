@@ -83,7 +83,7 @@ def explain(name: str, code: int, folder: Path, events: Sequence[Mapping[str, An
             f"{name}: no space left on the disk of {folder}", kind="disk_full", step=step, hint=f"{full}; {hint}"
         )
     missing = next((line for line in reversed(last) if "ModuleNotFoundError" in line or "ImportError" in line), None)
-    if missing:
+    if missing and not begun:  # later, something that it uses only then is missing: no matter of the trainer itself
         return TrainerFailed(
             f"{name} cannot be imported: {missing.strip()}", hint=f"`ql doctor` shows what is there; {hint}"
         )

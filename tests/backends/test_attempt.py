@@ -172,6 +172,7 @@ def test_a_checkpoint_that_does_not_come_is_not_waited_for_longer_than_said(tmp_
         ("x", 1, [{"event": "crash", "phase": "train", "out_of_memory": True, "message": "m"}], "oom_train"),
         ("OSError: [Errno 28] No space left on device", 1, [BEGUN], "disk_full"),
         ("ModuleNotFoundError: No module named 'axolotl'", 1, [], "broken"),
+        ("ModuleNotFoundError: No module named 'gradio'", 1, [BEGUN, {"event": "crash", "message": "x"}], "broken"),
         ("", -9, [BEGUN], "exit"),
         ("", -9, [], "broken"),
         ("bye", 3, [BEGUN], "exit"),
@@ -183,3 +184,11 @@ def test_a_checkpoint_that_does_not_come_is_not_waited_for_longer_than_said(tmp_
 def test_ends_are_told_apart(tmp_path: Path, log: str, code: int, events: list[dict[str, Any]], kind: str) -> None:
     (tmp_path / "train.log").write_text(log + "\n")
     assert explain("axolotl", code, tmp_path, events).kind == kind
+
+
+def test_an_import_that_fails_while_training_is_not_the_trainers(tmp_path: Path) -> None:
+    (tmp_path / "train.log").write_text("ModuleNotFoundError: No module named 'gradio'\n")
+    assert "cannot be imported" in str(explain("unsloth", 1, tmp_path, []))
+    late = str(explain("unsloth", 1, tmp_path, [BEGUN]))
+    assert "cannot be imported" not in late
+    assert "ended with exit code 1: ModuleNotFoundError: No module named 'gradio'" in late
