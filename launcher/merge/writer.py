@@ -12,6 +12,7 @@ import hashlib
 import json
 import os
 import shutil
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -74,16 +75,20 @@ class Staging:
         if not usable:
             shutil.rmtree(self.path, ignore_errors=True)
         self.path.mkdir(parents=True, exist_ok=True)
-        for entry in found.get("shards", []) if usable else []:
-            shard = self.path / entry["file"]
-            if shard.is_file() and sha256_file(shard) == entry["sha256"]:
-                self.done[entry["file"]] = entry
+        entries = found.get("shards", []) if usable else []
+        with ThreadPoolExecutor() as pool:
+            intact = pool.map(self.is_intact, entries)
+            self.done = {entry["file"]: entry for entry, fine in zip(entries, intact, strict=True) if fine}
         keep = {LEDGER, *self.done}
         for path in self.path.iterdir():
             if path.name not in keep:
                 path.unlink()
         self.save()
         return list(self.done)
+
+    def is_intact(self, entry: dict[str, Any]) -> bool:
+        shard = self.path / entry["file"]
+        return shard.is_file() and sha256_file(shard) == entry["sha256"]
 
     def save(self) -> None:
         write_json(self.path / LEDGER, {"fingerprint": self.fingerprint, "shards": list(self.done.values())})
