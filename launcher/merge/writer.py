@@ -88,7 +88,7 @@ class Staging:
 
     def is_intact(self, entry: dict[str, Any]) -> bool:
         shard = self.path / entry["file"]
-        return shard.is_file() and sha256_file(shard) == entry["sha256"]
+        return shard.is_file() and bool(sha256_file(shard) == entry["sha256"])
 
     def save(self) -> None:
         write_json(self.path / LEDGER, {"fingerprint": self.fingerprint, "shards": list(self.done.values())})
