@@ -1,12 +1,11 @@
 """Peak memory of a QLoRA or LoRA job, term by term, without torch.
 
-Each term is a function with its formula, unit and source. The residuals against real runs are a test:
-tests/sizing/test_memory.py.
+What stays: each term is a function here, with its formula, unit and source. What comes and goes with a step:
+`launcher.sizing.activations`. The residuals against real runs are in benchmarks/sizing/README.md, and
+tests/sizing/test_residuals.py holds them.
 """
 
 from __future__ import annotations
-
-import math
 
 from launcher.catalog.architecture import (
     embedding_parameters,
@@ -16,23 +15,25 @@ from launcher.catalog.architecture import (
     lora_parameters,
     vector_parameters,
 )
+from launcher.sizing import activations
+from launcher.sizing.activations import flavour, largest_weight, offloads
 from launcher.sizing.request import GIB, MemoryEstimate, MemoryRequest, budget
 
-# CUDA context, cuBLAS and cuDNN workspaces of one process: nvidia-smi showed 0.55 to 0.9 GiB above reserved memory on
-# an H200 (driver 580), 0.08 of them paged optimizer state. Smaller cards need less, so this errs on the safe side.
-CUDA_CONTEXT_GIB = 0.8
+# CUDA context and loaded kernels of one process: the driver showed 0.74 GiB above reserved memory on an H200 (driver
+# 580) for every job, and 0.81 with offloading. A smaller card's is smaller, so this errs on the safe side.
+CUDA_CONTEXT_GIB = 0.75
+OFFLOAD_CONTEXT_GIB = 0.07
+# Workspaces of cuBLAS and cuBLASLt on the device, 32 MiB each on Hopper; part of what the allocator holds.
+WORKSPACE_GIB = 0.0645
 # Resident memory of a trainer process that has imported everything and holds a tiny model: Axolotl 0.19 on a CPU.
 PROCESS_GIB = 0.8
-# Activations that a decoder layer saves for its backward pass, in bytes per token: this many per element of the hidden
-# state (norms in fp32, queries, keys, values, the inputs of seven LoRA branches), fitted to Llama-2-7B LoRA without
-# checkpointing on an H200 (28.6 GiB on the device) ...
-LAYER_BYTES_PER_HIDDEN = 34
-# ... and this many per element of the feed-forward width: gate, up, activated gate and their product, 2 bytes each.
-LAYER_BYTES_PER_INTERMEDIATE = 8
 # A 4-bit weight: 4 bit, an 8-bit scale for each block of 64, a 32-bit one for each 256 of those (Dettmers et al. 2023);
 # without double quantisation one 32-bit scale for each block.
 BITS_DOUBLE_QUANT = 4 + 8 / 64 + 32 / (64 * 256)
 BITS_SINGLE_QUANT = 4 + 32 / 64
+# bitsandbytes pages the state of a tensor of at least so many elements; a smaller one's stays in the allocator
+# (optim/optimizer.py, get_state_buffer). With r=16 most of a 7B's adapter tensors are smaller.
+PAGED_FROM = 100_000
 
 # Optimizer state in bytes per trained weight, and whether it is paged (in managed memory, outside torch's allocator).
 # 8-bit states: two bytes, and an fp32 scale per block of 256 for each of the two moments.
@@ -57,7 +58,6 @@ def quantized_weights(request: MemoryRequest) -> float:
 def plain_weights(request: MemoryRequest) -> float:
     """GiB of what is never quantised: embeddings, head, norms, biases, experts; 2 bytes each, 4 where compute is fp32.
 
-    Axolotl upcasts embeddings and head to fp32 while it loads, and casts them back before training (loaders/model.py).
     The experts of a Mixture-of-Experts are no linear layers in transformers 5, so bitsandbytes passes them by.
     """
     model = request.model
@@ -66,7 +66,7 @@ def plain_weights(request: MemoryRequest) -> float:
 
 
 def adapter_weights(request: MemoryRequest) -> float:
-    """GiB of the adapter: fp32 master weights and fp32 gradients, 8 bytes per weight."""
+    """GiB of the adapter: fp32 master weights and, from the second micro-batch of a step on, fp32 gradients."""
     return _trained(request) * 8 / GIB
 
 
@@ -75,90 +75,106 @@ def optimizer_state(request: MemoryRequest) -> float:
     return _trained(request) * OPTIMIZER_BYTES[request.optimizer][0] / GIB
 
 
-def saved_activations(request: MemoryRequest) -> float:
-    """GiB kept from the forward to the backward pass, over all layers.
-
-    With checkpointing one hidden state per layer: layers * tokens * hidden * 2 bytes (4 in fp32), or two of them where
-    they are offloaded to the host (one in use, one in transfer). Without, everything that each layer saves.
-    """
-    model = request.model
-    if not request.gradient_checkpointing:
-        return model.num_layers * layer_activations(request)
-    layers = 2 if _offloads(request) else model.num_layers
-    return layers * request.tokens * model.hidden_size * _width(request) / GIB
-
-
-def layer_activations(request: MemoryRequest) -> float:
-    """GiB that one layer saves for its backward pass; with checkpointing, what recomputing it brings back.
-
-    tokens * (34 * hidden + 8 * intermediate) bytes in 16 bit; eager attention adds its matrix of scores,
-    batch * heads * length^2, in 16 bit and in fp32. A Mixture-of-Experts computes several feed-forwards per token.
-    """
-    model = request.model
-    feed_forward = model.intermediate_size * max(1, model.num_experts_per_token)
-    per_token = LAYER_BYTES_PER_HIDDEN * model.hidden_size + LAYER_BYTES_PER_INTERMEDIATE * feed_forward
-    total = request.tokens * per_token * _width(request) / 2
-    if request.attn_implementation == "eager":
-        total += request.tokens * request.sequence_len * model.num_attention_heads * 6
-    return total / GIB
-
-
-def dequantization(request: MemoryRequest) -> float:
-    """GiB of the one weight that is held in 16 bit while it multiplies: the largest linear layer, 0 for lora."""
-    if request.method == "lora":
+def paged_state(request: MemoryRequest) -> float:
+    """GiB of `optimizer_state` in managed memory: that of adapter tensors of at least `PAGED_FROM` elements."""
+    bytes_each, pages = OPTIMIZER_BYTES[request.optimizer]
+    if not pages or request.on_cpu:
         return 0.0
-    return max(linear.parameters for linear in linear_layers(request.model)) * _width(request) / GIB
+    sizes = [
+        side * request.lora_r
+        for linear in linear_layers(request.model)
+        if linear.name in request.lora_target_modules
+        for side in (linear.in_features, linear.out_features)
+    ]
+    return request.model.num_layers * sum(size for size in sizes if size >= PAGED_FROM) * bytes_each / GIB
 
 
-def loss_workspace(request: MemoryRequest, free_gib: float | None) -> float:
-    """GiB of logits and their gradients at the loss's peak: tokens * vocabulary * bytes per logit of the trainer.
+def workspace(request: MemoryRequest) -> float:
+    """GiB of buffers that stay from the first step on: `WORKSPACE_GIB`, and Unsloth's own.
 
-    Liger's fused loss works through chunks of 2^ceil(log2(tokens / ceil(vocabulary / hidden))) tokens, turns their
-    logits into gradients in place, and keeps the hidden states' gradient (liger_kernel, fused_linear_cross_entropy).
+    Unsloth keeps the widest weight's 16-bit copy (qlora) and tables of sines and cosines for every position that the
+    model can read: positions * head_dim * 4 bytes.
+    """
+    if request.on_cpu:
+        return 0.0
+    found = WORKSPACE_GIB
+    if flavour(request) == "unsloth":
+        model = request.model
+        found += model.max_position_embeddings * model.head_dim * 4 / GIB
+        found += largest_weight(request) * 2 / GIB if request.method == "qlora" else 0.0
+    return found
+
+
+def fragmentation(request: MemoryRequest, working_gib: float, saved_gib: float) -> float:
+    """GiB reserved but not allocated at the training peak, with expandable segments, as both trainers set them.
+
+    Holes between weights: 1.2 % of the linear layers, 6 % of an embedding, 0.12 GiB where the base is quantised while
+    it loads. Axolotl: a fifth of an unfused loss, 2 % of what is saved without checkpointing (6 % between weights that
+    were quantised while loading), 40 % of eager attention's scores, a fifth of a layer's work where offloading streams
+    beside it. Unsloth: 8 % of a layer's work.
+    """
+    if request.on_cpu:
+        return 0.0
+    embedding = request.model.vocab_size * request.model.hidden_size * 2 / GIB
+    found = 0.04 + 0.012 * quantized_weights(request) * (request.method == "qlora") + 0.06 * embedding
+    if request.method == "qlora" and not request.prequantized:
+        found += 0.12
+    if flavour(request) == "unsloth":
+        return found + 0.08 * working_gib + (0.0 if request.gradient_checkpointing else 0.02 * saved_gib)
+    if flavour(request) == "stock":
+        found += 0.2 * activations.loss(request, None)
+    if not request.gradient_checkpointing:
+        found += (0.02 if request.prequantized or request.method == "lora" else 0.06) * saved_gib
+    if offloads(request) and request.gradient_checkpointing:
+        found += 0.2 * activations.layer(request)
+    return found + 0.4 * activations.scores(request)
+
+
+def evaluation_fragmentation(request: MemoryRequest, working_gib: float) -> float:
+    """GiB reserved but not allocated while evaluating: Axolotl 0.3 and 6 % of the logits; Unsloth 0.1 and 2 %."""
+    if request.on_cpu:
+        return 0.0
+    base = 0.12 if request.method == "qlora" and not request.prequantized else 0.0
+    return base + (0.1 + 0.02 * working_gib if flavour(request) == "unsloth" else 0.3 + 0.06 * working_gib)
+
+
+def loading(request: MemoryRequest) -> float:
+    """GiB reserved while the base is loaded.
+
+    Axolotl upcasts embeddings and head to fp32 one after the other and casts them back before training
+    (loaders/model.py): at the worst both in fp32 and one still in 16 bit, 5 times an embedding in 16 bit, and one more
+    that the allocator holds. Unsloth leaves them as they are. Quantising while loading leaves about 0.2 GiB of holes.
     """
     model = request.model
-    if "liger" in request.kernels:
-        pieces = math.ceil(model.vocab_size / model.hidden_size)
-        chunk = min(request.tokens, 1 << (math.ceil(request.tokens / pieces) - 1).bit_length())
-        return (chunk * model.vocab_size + request.tokens * model.hidden_size) * _width(request) / GIB
-    return _logits(request, request.tokens, request.trainer.loss_bytes_per_logit, free_gib)
-
-
-def _logits(request: MemoryRequest, tokens: int, bytes_per_logit: float, free_gib: float | None) -> float:
-    """GiB of the logits that are live at once; a trainer may split them by free memory (`TrainerMemory`)."""
-    trainer = request.trainer
-    whole = tokens * request.model.vocab_size / GIB
-    chunks = 1
-    if trainer.loss_chunk_gib is not None:
-        target = trainer.loss_chunk_gib
-        if free_gib is not None:
-            target = min(target, max(free_gib / 2, 0.05))
-        ratio = whole * trainer.loss_chunk_bytes_per_logit / target
-        chunks = 1 if ratio <= 1 else math.ceil(ratio / 4) * 4
-    return whole * bytes_per_logit / chunks
+    holes = 0.2 if request.method == "qlora" and not request.prequantized else 0.03
+    weights = quantized_weights(request) + expert_parameters(model) * 2 / GIB
+    if flavour(request) == "unsloth" or request.on_cpu:
+        return quantized_weights(request) + plain_weights(request) + adapter_weights(request) / 2 + holes
+    embedding = model.vocab_size * model.hidden_size * 2 / GIB
+    return weights + embedding * (4 if model.tie_word_embeddings else 6) + holes
 
 
 def estimate_memory(request: MemoryRequest) -> MemoryEstimate:
     """The peak of one job.
 
-    Static memory (weights, adapter, gradients) and saved activations are there throughout; on top comes the larger of
-    the loss's workspace and one layer's recomputation, which do not meet. What is allocated and freed in each step
-    fragments (`TrainerMemory.fragmentation`); what stays does not.
+    Static memory (weights, adapter, gradients, workspaces) and saved activations are there throughout; on top comes the
+    larger of the loss's workspace and one layer's work, which do not meet.
     """
-    paged = OPTIMIZER_BYTES[request.optimizer][1] and not request.on_cpu
-    context = PROCESS_GIB if request.on_cpu else CUDA_CONTEXT_GIB
-    state = optimizer_state(request)
-    static = quantized_weights(request) + plain_weights(request) + adapter_weights(request) + (0.0 if paged else state)
+    context = cuda_context(request)
+    state, paged = optimizer_state(request), paged_state(request)
+    weights = quantized_weights(request) + plain_weights(request) + workspace(request)
+    static = weights + adapter_weights(request) + state - paged
     free = None if request.usable_gib is None else request.usable_gib - context - static
 
-    saved = saved_activations(request)
-    loss = loss_workspace(request, free)
-    layer = dequantization(request) + (layer_activations(request) if request.gradient_checkpointing else 0.0)
+    scale = request.correction.activations
+    saved, loss, layer = (
+        part * scale
+        for part in (activations.saved(request), activations.loss(request, free), activations.layer(request))
+    )
     working = max(loss, layer)
-    # Without checkpointing the saved activations are large, alike, and allocated in the same order each step.
-    fragments = request.trainer.fragmentation * (working + (saved if request.gradient_checkpointing else 0.0))
+    holes = fragmentation(request, working, saved)
     allocated = static + saved + working
-    outside = context + (state if paged else 0.0)
+    outside = context + paged
 
     breakdown = {
         "quantized_weights" if request.method == "qlora" else "base_weights": quantized_weights(request),
@@ -167,30 +183,32 @@ def estimate_memory(request: MemoryRequest) -> MemoryEstimate:
         "optimizer_state": state,
         "saved_activations": saved,
         "logits_loss" if loss >= layer else "layer_recompute": working,
-        "fragmentation": fragments,
+        "workspace": workspace(request),
+        "fragmentation": holes,
         "process" if request.on_cpu else "cuda_context": context,
     }
-    evaluating = evaluation_workspace(request, free)
+    evaluating = activations.evaluation(request) * scale
+    # gradients are gone by then
+    resting = static - adapter_weights(request) / 2 + activations.offload_buffers(request)
     return MemoryEstimate(
-        peak_gib=allocated + fragments + outside,
+        peak_gib=allocated + holes + outside,
         allocated_gib=allocated + (context if request.on_cpu else 0.0),
-        reserved_gib=allocated + fragments,
-        evaluation_gib=static + outside + evaluating * (1 + request.trainer.fragmentation),
+        reserved_gib=allocated + holes,
+        evaluation_gib=resting + outside + evaluating + evaluation_fragmentation(request, evaluating),
         host_gib=host_memory(request),
         breakdown_gib=breakdown,
         budget_gib=None if request.usable_gib is None else budget(request.usable_gib),
+        load_gib=0.0 if request.on_cpu else loading(request) + context,
+        evaluation_allocated_gib=resting + evaluating,
     )
 
 
-def evaluation_workspace(request: MemoryRequest, free_gib: float | None) -> float:
-    """GiB at work while evaluating: one layer's forward pass, or the logits of a batch.
-
-    Nothing is saved for a backward pass: a layer's widest tensors are about a third of what training saves of it.
-    """
-    rows = request.eval_batch_size / request.micro_batch_size
-    layer = dequantization(request) + layer_activations(request) * rows / 3
-    tokens = request.eval_batch_size * request.sequence_len
-    return max(layer, _logits(request, tokens, request.trainer.eval_bytes_per_logit, free_gib))
+def cuda_context(request: MemoryRequest) -> float:
+    """GiB above what the allocator holds: the machine's own where `ql calibrate` measured it, else the H200's."""
+    if request.on_cpu:
+        return PROCESS_GIB
+    measured = request.correction.context_gib
+    return (CUDA_CONTEXT_GIB if measured is None else measured) + (OFFLOAD_CONTEXT_GIB if offloads(request) else 0.0)
 
 
 def host_memory(request: MemoryRequest) -> float:
@@ -201,19 +219,10 @@ def host_memory(request: MemoryRequest) -> float:
     if request.on_cpu:
         return PROCESS_GIB
     total = PROCESS_GIB + 2.0 + min(5e9, request.model.parameters * 2) / GIB  # 2 GiB: CUDA libraries, pinned buffers
-    if request.gradient_checkpointing and _offloads(request):
+    if request.gradient_checkpointing and offloads(request):
         total += request.model.num_layers * request.tokens * request.model.hidden_size * 2 / GIB
     return total
 
 
 def _trained(request: MemoryRequest) -> int:
     return lora_parameters(request.model, request.lora_r, request.lora_target_modules)
-
-
-def _offloads(request: MemoryRequest) -> bool:
-    return not request.on_cpu and (request.activation_offload or request.trainer.offloads_checkpoints)
-
-
-def _width(request: MemoryRequest) -> int:
-    """Bytes of one activation."""
-    return 4 if request.compute_dtype == "float32" else 2

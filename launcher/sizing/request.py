@@ -13,31 +13,21 @@ MARGIN = 0.04  # of usable memory left free: the model's worst error on the devi
 
 @dataclass(frozen=True)
 class TrainerMemory:
-    """What of a run's memory and speed is the trainer's own doing. The constants and their sources: `TRAINERS`."""
+    """What of a run's memory is the trainer's own doing. The numbers: `TRAINERS`, `launcher.sizing.activations`."""
 
     name: str
-    loss_bytes_per_logit: float  # live at the loss's peak, for each (token, vocabulary entry)
+    loss_bytes_per_logit: float  # live at the loss's peak, for each (token, vocabulary entry), where it is not fused
     eval_bytes_per_logit: float  # the same while evaluating, where no gradient is made
-    loss_chunk_gib: float | None  # the trainer splits the loss so that a chunk stays below this; None: it does not
-    loss_chunk_bytes_per_logit: float  # what the trainer reckons with when it decides on the split
     offloads_checkpoints: bool  # keeps checkpointed activations in host memory, asked or not
-    fragmentation: float  # memory reserved but not allocated, as a share of what is allocated and freed in each step
-    launch_seconds: float  # host time per decoder layer and pass, QLoRA: the floor under a micro-batch's time
-    rate: float  # GPU time relative to plain transformers: 1.14 is 14 % faster
 
 
-# Calibrated on the runs in tests/sizing/test_memory.py and test_throughput.py, which hold each constant to them.
-#
-# Axolotl: logits in 16 bit (2) + fp32 copy for the loss (4) + saved log-softmax (4) + its gradient (4) = 14 bytes per
-# logit; the run of Llama-2-7B (H200, Axolotl 0.19) gives 12.2 and that of Llama-3.1-8B 14.7. Evaluation makes no
-# gradient, but keeps whole logits even where Liger's loss spares them in training (it does so only "if self.training").
-# Unsloth: compiled, so about 16-bit logits (2) + fp32 (4) + gradient (2) = 8; it splits the loss so that 16 bytes per
-# logit stay below min(4 GiB, half of the free memory), into multiples of four chunks (unsloth_zoo, fused_losses).
-# Launch time: 4,096 tokens in 0.67 s over 32 layers x 3 passes on an H200, whose arithmetic takes less than half of it.
-# Unsloth's rate and launch time relative to Axolotl's: LLaMA-Factory's A100 table, 1.14 at 16k and 1.16 at 2k tokens.
+# From the traces of what was alive at the peak (benchmarks/sizing): Axolotl's loss holds three fp32 tensors as large as
+# the logits; its evaluation the logits in 16 bit and two fp32 copies, with Liger too, whose loss is fused "if
+# self.training" only. Unsloth's fused loss never was the peak. Neither offloads unless it is asked to: ql's train.py
+# asks Unsloth for plain checkpointing.
 TRAINERS: dict[str, TrainerMemory] = {
-    "axolotl": TrainerMemory("axolotl", 14.0, 10.0, None, 0.0, False, 0.25, 0.0070, 1.0),
-    "unsloth": TrainerMemory("unsloth", 8.0, 6.0, 4.0, 16.0, True, 0.25, 0.0060, 1.14),
+    "axolotl": TrainerMemory("axolotl", 12.0, 10.0, offloads_checkpoints=False),
+    "unsloth": TrainerMemory("unsloth", 0.0, 0.0, offloads_checkpoints=False),
 }
 
 
@@ -93,7 +83,8 @@ class MemoryEstimate:
     optimizer state. ``allocated_gib`` is torch's ``max_memory_allocated``. On a CPU both are host memory.
     ``breakdown_gib`` adds up to ``peak_gib``. ``evaluation_gib`` is the device's peak while evaluating.
     ``budget_gib`` is the card's usable memory less `MARGIN`; None when the card is not known. ``load_gib`` is the
-    device's peak while the base is loaded.
+    device's peak while the base is loaded,
+    ``evaluation_allocated_gib`` the allocator's while evaluating.
     """
 
     peak_gib: float
@@ -104,6 +95,7 @@ class MemoryEstimate:
     breakdown_gib: dict[str, float]
     budget_gib: float | None = None
     load_gib: float = 0.0
+    evaluation_allocated_gib: float = 0.0
 
     @property
     def needed_gib(self) -> float:

@@ -139,8 +139,8 @@ def test_the_length_follows_the_rows(data: DataFacts, least: int, most: int) -> 
 
 def test_a_length_that_does_not_fit_is_shortened_and_the_cut_is_said() -> None:
     very_long = drawn(20_000, 0.3)
-    wide, _ = planned("h200-13b", very_long, model="mistral-7b")
-    small, asked = planned("t4-7b", very_long)
+    wide, _ = planned("h200-14b", very_long)
+    small, asked = planned("4090-32b", very_long)
     assert small.sequence_len < wide.sequence_len
     assert estimate_plan_memory(small, asked).fits
     assert "of the rows are cut" in small.reasons["sequence_len"]

@@ -1,0 +1,113 @@
+"""Prediction against measurement, case by case, from the committed results: no GPU, no torch.
+
+python benchmarks/sizing/residuals.py
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+HERE = Path(__file__).resolve().parent
+sys.path.insert(0, str(HERE.parent.parent))
+
+from launcher.catalog import load_model
+from launcher.catalog.architecture import count_parameters
+from launcher.sizing import TRAINERS, MemoryEstimate, MemoryRequest, estimate_memory
+from launcher.sizing.memory import paged_state
+
+# No constant of the training peaks was fitted to a run of these; the others were.
+HELD_OUT = {"axolotl": ("llama-2-13b", "qwen2.5-7b", "qwen2.5-32b"), "unsloth": ("llama-2-7b", "qwen2.5-7b")}
+
+
+@dataclass(frozen=True)
+class Case:
+    """One measured job and its estimate; GiB."""
+
+    name: str
+    raw: dict[str, Any]
+    request: MemoryRequest
+    estimate: MemoryEstimate
+
+    @property
+    def held_out(self) -> bool:
+        return not self.cut and self.raw["model"] in HELD_OUT[self.raw["trainer"]]
+
+    @property
+    def cut(self) -> bool:
+        """A model of its first layers only: for the terms of a layer, not among the published residuals."""
+        return "layers" in self.raw
+
+    @property
+    def figures(self) -> dict[str, tuple[float, float]]:
+        """Figure: (measured, predicted).
+
+        ``device`` is the driver's figure for the process at its training peak. It leaves out managed memory, so the
+        paged optimizer state is taken off the prediction.
+        """
+        raw, estimate = self.raw, self.estimate
+        context = raw["after"]["process_gib"] - raw["after"]["reserved_gib"]
+        paged = paged_state(self.request)
+        return {
+            "allocated": (raw["training"]["allocated_gib"], estimate.allocated_gib),
+            "device": (raw["training"]["reserved_gib"] + context, estimate.peak_gib - paged),
+            "evaluation": (raw["evaluation"]["allocated_gib"], estimate.evaluation_allocated_gib),
+            "evaluation device": (raw["evaluation"]["reserved_gib"] + context, estimate.evaluation_gib - paged),
+            "loading device": (raw["loading"]["reserved_gib"] + context, estimate.load_gib),
+        }
+
+    def error(self, figure: str) -> float:
+        """(predicted - measured) / measured."""
+        measured, predicted = self.figures[figure]
+        return predicted / measured - 1
+
+
+def read(folder: Path = HERE / "results") -> list[Case]:
+    return [_case(path.stem, json.loads(path.read_text(encoding="utf-8"))) for path in sorted(folder.glob("*.json"))]
+
+
+def _case(name: str, raw: dict[str, Any]) -> Case:
+    model, plan, shape = load_model(raw["model"]), raw["plan"], raw["shape"]
+    if "layers" in raw:
+        model = replace(model, num_layers=raw["layers"])
+        model = replace(model, parameters=count_parameters(model))
+    request = MemoryRequest(
+        model=model,
+        trainer=TRAINERS[raw["trainer"]],
+        method=raw["method"],
+        sequence_len=shape["sequence_len"],
+        micro_batch_size=shape["micro_batch_size"],
+        eval_batch_size=raw["evaluation"]["rows"],
+        lora_r=plan["lora_r"],
+        lora_target_modules=tuple(plan["lora_target_modules"]),
+        double_quant=plan["double_quant"],
+        optimizer=plan["optimizer"],
+        gradient_checkpointing=plan["gradient_checkpointing"],
+        activation_offload=plan["activation_offload"],
+        attn_implementation=plan["attn_implementation"],
+        kernels=tuple(plan["kernels"]),
+        compute_dtype=plan["compute_dtype"],
+        packing=plan["packing"] or shape.get("rows") == "full",  # full rows are not padded either
+        prequantized=raw["checkpoint"] == "nf4",
+        usable_gib=raw["device"]["total_gib"],
+    )
+    return Case(name, raw, request, estimate_memory(request))
+
+
+def published(cases: Iterable[Case]) -> list[Case]:
+    return [case for case in cases if not case.cut]
+
+
+def summary(cases: Iterable[Case], figure: str) -> dict[str, float]:
+    """Mean and worst absolute error, and the deepest underestimate, as shares of what was measured."""
+    errors = [case.error(figure) for case in cases]
+    worst = max(errors, key=abs)
+    return {"cases": len(errors), "mean": sum(map(abs, errors)) / len(errors), "worst": worst, "lowest": min(errors)}
+
+
+def select(cases: list[Case], chosen: Callable[[Case], bool]) -> list[Case]:
+    return [case for case in published(cases) if chosen(case)]
