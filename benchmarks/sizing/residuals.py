@@ -12,14 +12,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-HERE = Path(__file__).resolve().parent
-sys.path.insert(0, str(HERE.parent.parent))
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent.parent))
 
 from launcher.catalog import load_model
 from launcher.catalog.architecture import count_parameters
 from launcher.sizing import TRAINERS, MemoryEstimate, MemoryRequest, estimate_memory
 from launcher.sizing.memory import paged_state
 
+HERE = Path(__file__).resolve().parent
 # No constant of the training peaks was fitted to a run of these; the others were.
 HELD_OUT = {"axolotl": ("llama-2-13b", "qwen2.5-7b", "qwen2.5-32b"), "unsloth": ("llama-2-7b", "qwen2.5-7b")}
 
