@@ -11,6 +11,7 @@ from launcher.catalog import list_models, load_preset
 from launcher.errors import QlError
 
 BY_PERSON = "set by you"  # the reason that a plan gives for a value that the person fixed
+AS_IN_QLORA = "as in the QLoRA run that it is compared with"  # the end of a reason in a pair of runs
 _FLAGS = {"method": "--method", "backend": "--backend", "compute_dtype": "--compute-dtype", "max_steps": "--max-steps"}
 
 
@@ -19,7 +20,8 @@ def rerun_command(manifest: Mapping[str, Any]) -> list[str]:
     plan = manifest["plan"]
     argv = ["ql", "launch", *_target(plan)]
     for key, reason in plan.get("reasons", {}).items():
-        if reason != BY_PERSON or plan.get(key) is None:
+        given = reason == BY_PERSON or reason.endswith(AS_IN_QLORA)
+        if not given or plan.get(key) is None:
             continue
         if key in _FLAGS:
             argv += [_FLAGS[key], str(plan[key])]

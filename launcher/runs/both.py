@@ -12,6 +12,7 @@ from launcher.errors import BadInput, Problem, Unreadable
 from launcher.files import write_json
 from launcher.planning.plan import Plan
 from launcher.planning.request import Request
+from launcher.report.rerun import AS_IN_QLORA
 from launcher.runs.asked import Asked
 from launcher.runs.comparison import compare
 from launcher.runs.launch import LaunchOptions, launch
@@ -26,7 +27,6 @@ OWN = frozenset(
         "gradient_checkpointing", "activation_offload", "kernels", "backend",
     }
 )  # fmt: skip
-REASON = "as in the QLoRA run that it is compared with"
 
 
 @dataclass(frozen=True)
@@ -36,6 +36,11 @@ class Both:
     asked: Asked
     qlora: Prepared
     lora: Prepared
+
+    def asked_for(self, method: str) -> Asked:
+        """What one of the two is planned from again, should it be stopped before its data is written."""
+        shared = shared_values(self.qlora.plan) if method == "lora" else {}
+        return replace(self.asked, method=method, settings={**self.asked.settings, **shared})
 
     @property
     def each(self) -> tuple[Prepared, Prepared]:
@@ -77,7 +82,7 @@ def shared_values(plan: Plan) -> dict[str, Any]:
 def share(request: Request, plan: Plan) -> Request:
     """``request`` for LoRA, with every value of the QLoRA ``plan`` that is not the method's own."""
     recipe, shared = request.recipes["lora"], shared_values(plan)
-    reasons = dict.fromkeys(shared, REASON)
+    reasons = dict.fromkeys(shared, AS_IN_QLORA)
     preset = request.preset
     if preset is not None:  # what the preset fixes is in the QLoRA plan already, with the person's changes on top
         preset = replace(preset, settings={key: value for key, value in preset.settings.items() if key in OWN})
@@ -102,10 +107,7 @@ def launch_both(
         out = None if options.out is None else options.out / method
         if out is not None:
             out.parent.mkdir(parents=True, exist_ok=True)
-        # What a resumed run is planned from again, should it have been stopped before its data was written.
-        settings = {**both.asked.settings, **(shared_values(both.qlora.plan) if method == "lora" else {})}
-        asked = replace(both.asked, method=method, settings=settings)
-        runs.append(launch(prepared, replace(options, out=out, asked=asked), observers[method]))
+        runs.append(launch(prepared, replace(options, out=out, asked=both.asked_for(method)), observers[method]))
     folder = runs[-1].path
     facts = compare(runs, folder / "comparison.html")
     write_json(folder / "comparison.json", facts)

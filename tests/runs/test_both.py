@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import json
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
+from click.testing import CliRunner
 
+from launcher.cli.main import main
 from launcher.errors import BadInput, Unreadable
 from launcher.planning.plan import SETTINGS
+from launcher.report.rerun import AS_IN_QLORA, rerun_command
 from launcher.runs.asked import Asked
-from launcher.runs.both import OWN, REASON, Both, prepare_both
+from launcher.runs.both import OWN, Both, prepare_both
 
 
 def plan_both(tickets: Path, **asked: Any) -> Both:
@@ -45,7 +50,7 @@ def test_only_the_method_s_own_differs(asked: dict[str, Any], tickets: Path) -> 
 
 def test_lora_says_why_its_values_are_not_its_recipe_s(tickets: Path) -> None:
     lora = plan_both(tickets, preset="a10g-7b", settings={"seed": 7}).lora.plan
-    assert REASON in lora.reasons["max_grad_norm"]
+    assert AS_IN_QLORA in lora.reasons["max_grad_norm"]
     assert lora.max_grad_norm == 0.3  # QLoRA's; LoRA's own recipe clips at 1
     assert lora.reasons["seed"] == "set by you"
 
@@ -54,3 +59,17 @@ def test_a_card_that_does_not_hold_lora_is_refused_with_the_numbers(tickets: Pat
     with pytest.raises(BadInput, match="lora: this run needs") as caught:
         plan_both(tickets, preset="a10g-13b")
     assert "--method qlora" in str(caught.value)
+
+
+@pytest.mark.parametrize("preset", ["cpu-tiny", "a10g-7b"])
+def test_each_run_of_a_pair_can_be_planned_again(preset: str, tickets: Path) -> None:
+    """By a resume, which compares the plans; and by a person, from the command in the report."""
+    both = plan_both(tickets, preset=preset, settings={"seed": 7})
+    for prepared in both.each:
+        plan = prepared.plan.to_dict()
+        resumed = both.asked_for(plan["method"]).prepare(sys.executable).plan.to_dict()
+        command = rerun_command({"plan": plan, "stages": [], "data": {"path": str(tickets)}})
+        done = CliRunner().invoke(main, [*command[1:], "--dry-run", "--json"])
+        again = json.loads(done.stdout)["plan"]
+        for found in (resumed, again):
+            assert {key: found[key] for key in SETTINGS} == {key: plan[key] for key in SETTINGS}
