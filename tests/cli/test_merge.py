@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -116,11 +117,15 @@ def test_an_adapter_for_another_base_is_refused(trained: dict[str, Path], tmp_pa
 
 
 def test_merges_a_run_and_records_it(trained: dict[str, Path], tmp_path: Path) -> None:
-    from launcher.runs.run import create_run, new_manifest, open_run
+    from manifests import finished_run
+
+    from launcher.runs.run import open_run
 
     record = json.loads((trained["adapter"] / "quantization.json").read_text())
     facts = {"base_folder": str(trained["base"]), "base_mode": "dequantized", "quantization": record}
-    run = create_run(tmp_path / "runs", "mine", new_manifest(plan={}, trainer_python=sys.executable, **facts))
+    run = finished_run(tmp_path / "runs", "cpu-tiny", trainer_python=sys.executable, **facts)
+    for name in ("adapter", "merged"):
+        shutil.rmtree(run.path / name)
     for name in ("trainer", "adapter"):
         (run.path / name).mkdir()
         for path in [*trained["adapter"].iterdir(), *trained["base"].glob("token*")]:
