@@ -117,9 +117,8 @@ def test_an_adapter_for_another_base_is_refused(trained: dict[str, Path], tmp_pa
 
 
 def test_merges_a_run_and_records_it(trained: dict[str, Path], tmp_path: Path) -> None:
-    from manifests import finished_run
-
     from launcher.runs.run import open_run
+    from manifests import finished_run
 
     record = json.loads((trained["adapter"] / "quantization.json").read_text())
     facts = {"base_folder": str(trained["base"]), "base_mode": "dequantized", "quantization": record}
