@@ -145,6 +145,8 @@ class Backend(ABC):
             overlay.environment["QL_TRIAL"] = "1"
         if start.retry_evaluation:
             overlay.environment["QL_EVAL_RETRY"] = "1"
+        if start.checkpoint is not None:
+            overlay.environment["QL_RESUMED"] = str(start.checkpoint.path)
         if start.learning_rate_was is not None:
             overlay.environment["QL_LR_WAS"] = repr(start.learning_rate_was)
         head = "# What this run added to config.yaml: keys of the config, environment variables, and the command.\n"

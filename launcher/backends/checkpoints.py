@@ -18,6 +18,7 @@ from launcher.files import sha256_file, sync_folder
 
 SEAL = "ql-complete.json"
 STATE = "trainer_state.json"
+EXACT = "ql-weights.safetensors"  # the trained weights as they are, where the trainer rounded them
 RESUME = "resume"  # the folder in trainer/ for a checkpoint that had to be changed first
 _NAME = re.compile(r"checkpoint-(\d{1,9})")
 

@@ -10,6 +10,7 @@ failing: what goes wrong in it becomes an ``error`` event.
 ``QL_BEAT``    a file that is touched whenever a piece of work is done: a batch, a step, a checkpoint
 ``QL_TRIAL``   set: an evaluation and a checkpoint after the first step of a run
 ``QL_WATCH``   what ends the run when it is seen, of ql_watch's kinds, separated by commas
+``QL_RESUMED`` the checkpoint that the run goes on from
 ``QL_LR_WAS``  the learning rate that checkpoints of this run may still hold, where the config now has another
 
 Events have ``event``, ``time`` (Unix seconds) and ``step``. Memory is GiB. A number that is not finite is written as
@@ -31,7 +32,7 @@ from typing import Any
 import torch
 from transformers import TrainerCallback
 
-from ql_checkpoint import seal
+from ql_checkpoint import keep_exact, restore_exact, seal
 from ql_events import EventLog
 from ql_quantization import describe_quantization
 from ql_rescue import install
@@ -106,6 +107,8 @@ class TelemetryCallback(TrainerCallback):  # type: ignore[misc]
         if kinds:
             self.watch = Watch(kinds, bool(args.fp16))
             self.watch.attach(model)
+        if state.global_step and os.environ.get("QL_RESUMED"):
+            restore_exact(model, Path(os.environ["QL_RESUMED"]))
         if state.global_step and os.environ.get("QL_LR_WAS"):
             relearn(args.learning_rate, float(os.environ["QL_LR_WAS"]), kwargs["optimizer"], kwargs["lr_scheduler"])
         self.beat()
@@ -209,7 +212,9 @@ class TelemetryCallback(TrainerCallback):  # type: ignore[misc]
     def on_save(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         self.trial.end()
         name = f"checkpoint-{state.global_step}"
-        seal(Path(args.output_dir, name))
+        folder = Path(args.output_dir, name)
+        keep_exact(kwargs["model"], folder)
+        seal(folder)
         self.events.write("save", step=state.global_step, checkpoint=name)
         self.beat()
 

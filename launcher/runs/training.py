@@ -11,7 +11,7 @@ from typing import Any
 
 from launcher.backends import get_backend
 from launcher.backends.base import Start
-from launcher.backends.checkpoints import SEAL, Checkpoint, discard_after, newest_complete, without
+from launcher.backends.checkpoints import EXACT, SEAL, Checkpoint, discard_after, newest_complete, without
 from launcher.backends.facts import facts_of_checkpoint
 from launcher.backends.faults import TrainerFailed
 from launcher.errors import Problem
@@ -23,7 +23,7 @@ from launcher.runs.run import Run
 SCALER = "scaler.pt"
 # Of a checkpoint, what only a resume needs; the rest is the adapter and its tokenizer.
 NOT_SHIPPED = frozenset(
-    {"optimizer.pt", "scheduler.pt", SCALER, "rng_state.pth", "trainer_state.json", "training_args.bin", SEAL}
+    {"optimizer.pt", "scheduler.pt", SCALER, "rng_state.pth", "trainer_state.json", "training_args.bin", SEAL, EXACT}
 )
 
 

@@ -175,6 +175,26 @@ def test_the_trial_comes_first_and_changes_nothing(
     assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
 
 
+def test_weights_that_a_checkpoint_rounded_come_back_as_they_were(inject: Inject, tmp_path: Path) -> None:
+    from safetensors.torch import load_file, save_file
+
+    checkpoint, model = inject("ql_checkpoint"), tiny_model()
+    weights = {name: weight.detach() for name, weight in model.named_parameters()}
+    save_file({name: weight.clone() for name, weight in weights.items()}, tmp_path / checkpoint.STORED)
+    checkpoint.keep_exact(model, tmp_path)
+    assert not (tmp_path / checkpoint.EXACT).exists()  # nothing was rounded
+    rounded = {name: weight.bfloat16() for name, weight in weights.items()}
+    save_file(rounded, tmp_path / checkpoint.STORED)
+    checkpoint.keep_exact(model, tmp_path)
+    before = {name: weight.clone() for name, weight in weights.items()}
+    model.load_state_dict({name: weight.float() for name, weight in rounded.items()}, strict=False)
+    assert not all(torch.equal(before[name], weight) for name, weight in model.named_parameters())
+    checkpoint.restore_exact(model, tmp_path)
+    assert all(torch.equal(before[name], weight) for name, weight in model.named_parameters())
+    assert load_file(tmp_path / checkpoint.EXACT).keys() == weights.keys()
+    checkpoint.restore_exact(model, tmp_path / "elsewhere")
+
+
 def test_no_trial_after_a_resume(callback: Callable[..., Any], tmp_path: Path) -> None:
     trainer(tmp_path, callback(), max_steps=3).train()
     trainer(tmp_path, callback(QL_TRIAL="1")).train(resume_from_checkpoint=str(tmp_path / "trainer" / "checkpoint-3"))
