@@ -74,6 +74,15 @@ class Proof:
         }
 
     @property
+    def gain(self) -> float | None:
+        """How many times as fast as the example settings the plan is predicted to be on the preset's own card."""
+        values = self.plan.to_dict() | {key: value for key, value in example_group(self).items() if key != "trainer"}
+        example = memory_request(values | {"micro_batch_size": EXAMPLE_ROWS}, self.request)
+        planned = memory_request(self.plan.to_dict(), self.request)
+        before, after = (tokens_per_second(job, self.request.gpu) for job in (example, planned))
+        return after / before if before and after else None
+
+    @property
     def shape(self) -> dict[str, Any]:
         return {
             "sequence_len": self.plan.sequence_len,
@@ -191,14 +200,19 @@ def _job(group: dict[str, Any], shapes: list[dict[str, Any]], proof: Proof) -> d
 WEIGHTS = ("quantized_weights", "base_weights", "embeddings_norms", "adapter_gradients")
 
 
-def _example(proof: Proof, *, later: bool) -> dict[str, Any]:
-    """The trainer's own example settings on the same model: micro-batch 2, checkpointing, its own kernels."""
-    group = {
+def example_group(proof: Proof) -> dict[str, Any]:
+    """What a trainer with its own example settings is loaded for."""
+    return {
         **proof.group,
         "gradient_checkpointing": True,
         "activation_offload": proof.plan.backend == "unsloth",
         "kernels": list(EXAMPLE_KERNELS[proof.plan.backend]),
     }
+
+
+def _example(proof: Proof, *, later: bool) -> dict[str, Any]:
+    """The trainer's own example settings on the same model: micro-batch 2, checkpointing, its own kernels."""
+    group = example_group(proof)
     shape = {**proof.shape, "micro_batch_size": EXAMPLE_ROWS, "eval_rows": EXAMPLE_ROWS}
     values = proof.plan.to_dict() | {key: value for key, value in group.items() if key != "trainer"}
     needed = estimate_memory(memory_request(values | {"micro_batch_size": EXAMPLE_ROWS}, proof.request)).needed_gib

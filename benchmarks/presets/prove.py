@@ -188,6 +188,7 @@ def main() -> None:
             "reserved_gib": proof.memory.reserved_gib,
             "evaluation_gib": proof.memory.evaluation_gib,
             "breakdown_gib": proof.memory.breakdown_gib,
+            "gain_on_its_card": proof.gain,
         }
         for proof in proofs
     }

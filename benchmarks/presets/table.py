@@ -113,20 +113,24 @@ def preset_row(
     if row["used"] < ENOUGH:
         row["why"].append(plan["reasons"]["micro_batch_size"])
     if row.get("ratio", TARGET) < TARGET and row.get("example_fits", True):
-        row["why"].append(slow_reason(plan, row))
+        row["why"].append(slow_reason(planned))
     return row
 
 
-def slow_reason(plan: dict[str, Any], row: dict[str, Any]) -> str:
-    if plan["gradient_checkpointing"]:
-        return "activations must be recomputed here too, and two rows already keep the H200 busy"
-    return "activations are kept, with fewer rows at a time than the example"
+def slow_reason(planned: dict[str, Any]) -> str:
+    """Why a preset is not much faster here than the example settings, and what is predicted for its own card."""
+    plan = planned["plan"]
+    rows = plan["micro_batch_size"]
+    here = "activations are recomputed in both" if plan["gradient_checkpointing"] else f"with {rows} rows at a time"
+    gain = planned.get("gain_on_its_card")
+    there = "" if gain is None else f"; on its own card {gain:.2f} times as fast is predicted"
+    return f"{here} this GPU waits for its host to start kernels{there}"
 
 
 def presets_table(rows: list[dict[str, Any]]) -> str:
     header = (
         "preset", "trainer", "shape", "budget", "predicted", "measured", "used", "allocated", "tokens/s", "example",
-        "times", "note",
+        "times", "predicted on its card", "note",
     )  # fmt: skip
     out = []
     for row in rows:
@@ -145,7 +149,8 @@ def presets_table(rows: list[dict[str, Any]]) -> str:
             cells += [
                 f"{row['measured']:.1f}", f"{row['used']:.0%}", f"{row['allocated']:.1f}", speed, example, ratio,
             ]  # fmt: skip
-        out.append([*cells, "; ".join(row["why"])])
+        gain = planned.get("gain_on_its_card")
+        out.append([*cells, "-" if gain is None else f"{gain:.2f}", "; ".join(row["why"])])
     return markdown(header, out)
 
 

@@ -134,7 +134,7 @@ def test_a_proven_preset_has_its_share_of_the_budget_and_its_speed_against_the_e
         ({"error": "RuntimeError: x"}, "RuntimeError"),
         ({"shape": {"presets": []}}, "not run"),
         ({"training": {"allocated_gib": 9.0, "reserved_gib": 9.0}, "evaluation": None}, "8 would not fit"),
-        ({"tokens_per_second": 5500.0}, "two rows already keep"),
+        ({"tokens_per_second": 5500.0}, "waits for its host"),
     ],
 )
 def test_what_falls_short_says_why(changes: dict[str, Any], why: str) -> None:
