@@ -43,12 +43,12 @@ class Speed:
 
 SPEED: dict[str, Speed] = {
     "axolotl": Speed(
-        matmul=0.7625, traffic=4, dequant=0.69, logit_bytes=5.994, launch=0.004882, launch_lora=0.77,
-        step=0.01071, offload=1.108, plain_kernels=1.191,
+        matmul=0.737, traffic=4.0, dequant=0.898, logit_bytes=5.3, launch=0.00503, launch_lora=0.935,
+        step=0.0092, offload=1.10, plain_kernels=1.18,
     ),
     "unsloth": Speed(
-        matmul=0.7384, traffic=2.233, dequant=0.5308, logit_bytes=8.046, launch=0.003976, launch_lora=0.77,
-        step=0.00984, offload=1.24, plain_kernels=1,
+        matmul=0.839, traffic=4.0, dequant=0.752, logit_bytes=5.8, launch=0.00398, launch_lora=0.77,
+        step=0.0028, offload=1.0, plain_kernels=1.0,
     ),
 }  # fmt: skip
 
