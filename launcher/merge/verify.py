@@ -217,7 +217,14 @@ class Runner:
 
 
 def compare(wanted: torch.Tensor, found: torch.Tensor) -> dict[str, float]:
-    """KL(trained ‖ other) per token in nats, share of tokens with the same likeliest next token, relative L2."""
+    """KL(trained ‖ other) per token in nats, share of tokens with the same likeliest next token, relative L2.
+
+    Raises RunFailed for logits that are not finite: they would compare as equal.
+    """
+    for logits, whose in ((wanted, "trained"), (found, "merged")):
+        if not bool(torch.isfinite(logits).all()):
+            count = int((~torch.isfinite(logits)).any(-1).sum())
+            raise RunFailed(f"the {whose} model's logits are not finite at {count} of {len(logits)} tokens")
     kl = 0.0
     for first in range(0, len(wanted), 64):
         p = wanted[first : first + 64].double().log_softmax(-1)
@@ -226,7 +233,7 @@ def compare(wanted: torch.Tensor, found: torch.Tensor) -> dict[str, float]:
     return {
         "kl": max(0.0, kl / len(wanted)),
         "top1_agreement": float((wanted.argmax(-1) == found.argmax(-1)).double().mean()),
-        "relative_l2": float((found - wanted).norm() / wanted.norm()),
+        "relative_l2": float((found - wanted).norm() / wanted.norm().clamp(min=1e-30)),
     }
 
 

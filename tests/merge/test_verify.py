@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from launcher.errors import RunFailed
 from launcher.merge import verify
 
 CASES: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
@@ -81,6 +82,20 @@ def test_compares_both_bases(
     original, _ = merge(trained, name="original", base_mode="original")
     again = verify.run(request(trained, original), lambda message: None)
     assert again["relative_l2"] == pytest.approx(found["other"]["relative_l2"], rel=1e-3)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_logits_that_are_not_finite_are_no_agreement(value: float) -> None:
+    import torch
+
+    good = torch.randn(5, 9)
+    bad = good.clone()
+    bad[2, 3] = value
+    assert verify.compare(good, good)["relative_l2"] == 0.0
+    assert verify.compare(torch.zeros(5, 9), torch.zeros(5, 9))["relative_l2"] == 0.0
+    for wanted, found, whose in ((bad, good, "trained"), (good, bad, "merged")):
+        with pytest.raises(RunFailed, match=rf"the {whose} model's logits are not finite at 1 of 5 tokens"):
+            verify.compare(wanted, found)
 
 
 def test_texts_and_chat_rows_become_tokens(
