@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import subprocess
 import sys
 from pathlib import Path
 from types import ModuleType
@@ -64,3 +65,13 @@ def test_no_case_is_called_fitting_that_runs_out() -> None:
         needed = max(case.figures[figure][0] for figure in ("device", "evaluation device", "loading device"))
         assert case.estimate.needed_gib >= needed * 0.97
         assert "out_of_memory" not in case.raw
+
+
+def test_the_published_table_and_plot_are_those_of_the_committed_measurements() -> None:
+    done = subprocess.run(
+        [sys.executable, str(ROOT / "benchmarks" / "sizing" / "report.py"), "--check"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr

@@ -1,0 +1,142 @@
+"""Build residuals.md and residuals.svg from the committed results; --check fails when they are out of date.
+
+python benchmarks/sizing/report.py [--check]
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent))
+
+from residuals import HELD_OUT, HERE, Case, published, read, select, summary
+
+FIGURES = ("allocated", "device", "evaluation device", "loading device")
+SIZE, EDGE = 520, 56
+COLOURS = {"axolotl": "#1f6feb", "unsloth": "#d9480f"}
+
+
+def settings(case: Case) -> str:
+    plan = case.raw["plan"]
+    parts = [case.raw["method"], "+".join(plan["kernels"]) or ("stock" if case.raw["trainer"] == "axolotl" else "")]
+    parts += [] if plan["gradient_checkpointing"] else ["no checkpointing"]
+    parts += ["offload"] if plan["activation_offload"] else []
+    parts += ["fp16"] if plan["compute_dtype"] == "float16" else []
+    return ", ".join(part for part in parts if part)
+
+
+def row(case: Case, peers: dict[str, dict[str, float]]) -> str:
+    shape = case.raw["shape"]
+    cells = [
+        case.raw["trainer"],
+        case.raw["model"] + (" **held out**" if case.held_out else ""),
+        settings(case),
+        f"{shape['sequence_len']} x {shape['micro_batch_size']}",
+    ]
+    for figure in FIGURES:
+        measured, predicted = case.figures[figure]
+        cells.append(f"{measured:.2f} / {predicted:.2f} ({case.error(figure):+.1%})")
+    device = case.figures["device"][0]
+    for peer in peers:
+        value = peers[peer][case.name]
+        cells.append(f"{value:.1f} ({value / device - 1:+.0%})")
+    return f"| {' | '.join(cells)} |"
+
+
+def table(cases: list[Case], peers: dict[str, dict[str, float]]) -> str:
+    heads = ["trainer", "model", "settings", "tokens x rows", *FIGURES, *peers]
+    lines = [f"| {' | '.join(heads)} |", f"|{'---|' * len(heads)}"]
+    return "\n".join([*lines, *(row(case, peers) for case in cases)])
+
+
+def totals(cases: list[Case], peers: dict[str, dict[str, float]]) -> str:
+    lines = ["| trainer | models | figure | cases | mean error | worst | lowest |", "|---|---|---|---|---|---|---|"]
+    for trainer, names in HELD_OUT.items():
+        for held in (True, False):
+            chosen = select(cases, lambda case, t=trainer, h=held: case.raw["trainer"] == t and case.held_out == h)
+            who = f"held out: {', '.join(names)}" if held else "the others"
+            for figure in ("allocated", "device", "evaluation", "evaluation device", "loading device"):
+                s = summary(chosen, figure)
+                numbers = f"{s['cases']} | {s['mean']:.1%} | {s['worst']:+.1%} | {s['lowest']:+.1%}"
+                lines.append(f"| {trainer} | {who} | {figure} | {numbers} |")
+    for peer, predicted in peers.items():
+        errors = [predicted[case.name] / case.figures["device"][0] - 1 for case in published(cases)]
+        mean = sum(map(abs, errors)) / len(errors)
+        numbers = f"{len(errors)} | {mean:.1%} | {max(errors, key=abs):+.1%} | {min(errors):+.1%}"
+        lines.append(f"| both | all | device, by {peer} | {numbers} |")
+    return "\n".join(lines)
+
+
+def plot(cases: list[Case]) -> str:
+    """Predicted against measured device memory, both axes logarithmic, as SVG."""
+    low, high = 4.0, 64.0
+
+    def at(gib: float) -> float:
+        return EDGE + (SIZE - 2 * EDGE) * math.log(gib / low) / math.log(high / low)
+
+    parts = [
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {SIZE} {SIZE}" font-family="sans-serif" font-size="12">',
+        f'<rect width="{SIZE}" height="{SIZE}" fill="white"/>',
+        f'<line x1="{at(low)}" y1="{SIZE - at(low)}" x2="{at(high)}" y2="{SIZE - at(high)}" stroke="#999"/>',
+    ]
+    for gib in (4, 8, 16, 32, 64):
+        x = at(gib)
+        parts.append(f'<line x1="{x}" y1="{EDGE}" x2="{x}" y2="{SIZE - EDGE}" stroke="#eee"/>')
+        parts.append(f'<line x1="{EDGE}" y1="{SIZE - x}" x2="{SIZE - EDGE}" y2="{SIZE - x}" stroke="#eee"/>')
+        parts.append(f'<text x="{x}" y="{SIZE - EDGE + 18}" text-anchor="middle">{gib}</text>')
+        parts.append(f'<text x="{EDGE - 8}" y="{SIZE - x + 4}" text-anchor="end">{gib}</text>')
+    for case in published(cases):
+        measured, predicted = case.figures["device"]
+        colour = COLOURS[case.raw["trainer"]]
+        fill = colour if case.held_out else "none"
+        parts.append(
+            f'<circle cx="{at(measured):.1f}" cy="{SIZE - at(predicted):.1f}" r="4" stroke="{colour}" fill="{fill}">'
+            f"<title>{case.name}: {measured:.2f} measured, {predicted:.2f} predicted</title></circle>"
+        )
+    for index, (trainer, colour) in enumerate(COLOURS.items()):
+        parts.append(f'<text x="{EDGE + 12}" y="{EDGE + 16 + 16 * index}" fill="{colour}">{trainer}</text>')
+    parts.append(f'<text x="{EDGE + 12}" y="{EDGE + 48}">filled: held out</text>')
+    parts.append(f'<text x="{SIZE / 2}" y="{SIZE - 14}" text-anchor="middle">measured on the device, GiB</text>')
+    parts.append(
+        f'<text x="16" y="{SIZE / 2}" text-anchor="middle" transform="rotate(-90 16 {SIZE / 2})">predicted, GiB</text>'
+    )
+    return "\n".join([*parts, "</svg>"]) + "\n"
+
+
+def build() -> dict[str, str]:
+    cases = read()
+    peers = json.loads((HERE / "peers.json").read_text(encoding="utf-8"))
+    order = sorted(published(cases), key=lambda case: (case.raw["trainer"], not case.held_out, case.name))
+    text = f"""# The memory model against real runs
+
+Built by `benchmarks/sizing/report.py` from `benchmarks/sizing/results/`: measured / predicted GiB. How it was measured,
+on which machine, and what the figures mean: [README.md](README.md).
+
+![predicted against measured](residuals.svg)
+
+{totals(cases, peers)}
+
+## Every case
+
+{table(order, peers)}
+"""
+    return {"residuals.md": text, "residuals.svg": plot(cases)}
+
+
+def main() -> None:
+    stale = []
+    for name, text in build().items():
+        path = HERE / name
+        if "--check" in sys.argv:
+            stale += [] if path.exists() and path.read_text(encoding="utf-8") == text else [name]
+        else:
+            path.write_text(text, encoding="utf-8")
+    if stale:
+        sys.exit(f"out of date: {', '.join(stale)}; run python benchmarks/sizing/report.py")
+
+
+if __name__ == "__main__":
+    main()
