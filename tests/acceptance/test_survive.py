@@ -42,7 +42,7 @@ def test_killed_without_a_word_and_resumed(tmp_path: Path, rows: Path, undisturb
     process = ql(*launch_words("unsloth", rows, run))
     wait(process, at_step(run, 7))
     process.send_signal(signal.SIGKILL)
-    process.wait()
+    process.communicate()
     while not gone(run):  # the trainer dies with its launcher
         time.sleep(0.05)
     newest = run / "trainer" / "checkpoint-6"
