@@ -13,6 +13,7 @@ from typing import Any
 HERE = Path(__file__).resolve().parent
 RESULTS = HERE / "results"
 BEGIN, END = "<!-- figures -->", "<!-- end of the figures -->"
+PLANNED = 26  # kills for each trainer
 STAGES = ("prepare", "train", "evaluate", "merge", "verify", "report")
 
 
@@ -32,6 +33,9 @@ def of(count: int, total: int) -> str:
 
 def kills() -> Iterator[str]:
     yield "### Kills"
+    yield ""
+    done = {name: len((read(f"kills-{name}.json") or {"kills": []})["kills"]) for name in ("axolotl", "unsloth")}
+    yield f"Done of {PLANNED} planned for each trainer: {', '.join(f'{name} {count}' for name, count in done.items())}."
     yield ""
     yield from head("trainer", "stage", "kills", "finished", "processes left", "adapter, merged bytes and scores equal")
     for backend in ("axolotl", "unsloth"):
