@@ -20,6 +20,7 @@ from references.blocks import pages, refreshed
 from references.catalog import presets_page
 from references.commands import commands_page
 from references.errors import errors_page
+from references.presets_proof import preset_pages
 from references.schemas import schemas_page
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -35,7 +36,8 @@ PAGES: dict[str, Callable[[], str]] = {
 
 def wanted() -> dict[Path, str]:
     """Every generated file with the text that it should have."""
-    return {**{REFERENCE / name: make() for name, make in PAGES.items()}, PICTURE: architecture(), **benchmark_pages()}
+    made = {REFERENCE / name: make() for name, make in PAGES.items()}
+    return {**made, PICTURE: architecture(), **benchmark_pages(), **preset_pages()}
 
 
 def out_of_date(texts: dict[Path, str]) -> list[str]:
