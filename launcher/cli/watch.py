@@ -87,7 +87,7 @@ class Watch:
             self.train_ended = False
         elif kind == "log":
             found += self._log(event)
-        elif kind == "eval" and isinstance(event.get("eval_loss"), int | float):
+        elif kind == "eval" and isinstance(event.get("eval_loss"), int | float) and not event.get("trial"):
             self.evals.append(float(event["eval_loss"]))
             found += self._check_rise()
         elif kind == "train_end":

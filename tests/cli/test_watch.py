@@ -117,3 +117,10 @@ def test_a_run_that_is_watched_from_its_middle_has_its_times(clock: Clock) -> No
     clock.now += 7
     assert watch.stage("evaluate", "done").seconds == 7.0
     assert watch.spent() == 67.0
+
+
+def test_the_trial_after_the_first_step_counts_for_no_curve() -> None:
+    watch = Watch({}, clock=lambda: 0.0)
+    for trial, loss in ((False, 1.0), (True, 1.1), (False, 1.1)):
+        assert watch.telemetry({"event": "eval", "step": 1, "eval_loss": loss, "trial": trial}) == []
+    assert watch.evals == [1.0, 1.1]
