@@ -52,7 +52,7 @@ def sizing_records() -> list[dict[str, Any]]:
 
 
 def covers(case: dict[str, Any], planned: dict[str, Any]) -> bool:
-    """Whether ``case`` ran the preset's job with at least as many tokens, in training and evaluation, under its cap."""
+    """Whether ``case`` ran the preset's job with at least as many tokens, trained and evaluated, within its budget."""
     plan = planned["plan"]
     same = ("method", "kernels", "gradient_checkpointing", "activation_offload", "packing", "lora_r", "optimizer")
     if case["trainer"] != plan["backend"] or case["model"] != plan["model"] or "out_of_memory" in case:
@@ -63,7 +63,8 @@ def covers(case: dict[str, Any], planned: dict[str, Any]) -> bool:
     trained = shape["micro_batch_size"] * shape["sequence_len"] >= plan["micro_batch_size"] * length
     evaluated = case["evaluation"]["rows"] * shape["sequence_len"] >= plan["eval_batch_size"] * length
     reserved = max(case["training"]["reserved_gib"], case["evaluation"]["reserved_gib"])
-    return trained and evaluated and reserved <= planned["cap_gib"]
+    outside = planned["usable_gib"] - planned["cap_gib"]
+    return trained and evaluated and reserved + outside <= planned["budget_gib"]
 
 
 def preset_row(
@@ -72,14 +73,13 @@ def preset_row(
     """One preset's figures; ``why`` says what is missing or not reached."""
     plan = planned["plan"]
     record = next((r for r in find_records(records, "preset") if name in r["shape"].get("presets", ())), None)
-    example = next(
-        (
-            r
-            for r in find_records(records, "example")
-            if r["model"] == plan["model"] and r["trainer"] == plan["backend"] and r.get("tokens_per_second")
-        ),
-        None,
-    )
+    examples = [
+        r
+        for r in find_records(records, "example")
+        if r["model"] == plan["model"] and r["trainer"] == plan["backend"] and r.get("tokens_per_second")
+    ]
+    examples.sort(key=lambda r: r.get("plan", {}).get("compute_dtype") != plan.get("compute_dtype"))
+    example = examples[0] if examples else None
     outside = planned["usable_gib"] - planned["cap_gib"]
     row: dict[str, Any] = {"preset": name, "planned": planned, "record": record, "why": []}
     row["proven"] = False
@@ -110,6 +110,8 @@ def preset_row(
         row["example_fits"] = example_gib is not None and example_gib <= planned["usable_gib"]
         if not row["example_fits"]:
             row["why"].append(f"the example needs {example_gib:.1f} GiB: it does not fit this card")
+    if plan["micro_batch_size"] > 1:
+        row["why"].append(f"full rows; padded ones are predicted to take {planned['peak_gib']:.1f} GiB")
     if row["used"] < ENOUGH:
         row["why"].append(plan["reasons"]["micro_batch_size"])
     if row.get("ratio", TARGET) < TARGET and row.get("example_fits", True):
@@ -154,6 +156,22 @@ def presets_table(rows: list[dict[str, Any]]) -> str:
     return markdown(header, out)
 
 
+def method_records(records: list[dict[str, Any]], cases: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """QLoRA and LoRA on the same shapes: measured here, or in benchmarks/sizing on Llama 2 7B."""
+    fused = {"axolotl": ["lora", "liger"], "unsloth": []}
+    found = [
+        {**case, "kind": "method"}
+        for case in cases
+        if case["model"] == "llama-2-7b"
+        and case["shape"]["sequence_len"] == 2048
+        and case["plan"]["gradient_checkpointing"]
+        and not case["plan"]["activation_offload"]
+        and case["plan"]["compute_dtype"] == "bfloat16"
+        and case["plan"]["kernels"] == fused[case["trainer"]]
+    ]
+    return find_records(records, "method") or found
+
+
 def method_table(records: list[dict[str, Any]]) -> str:
     found = {
         (r["trainer"], r["shape"]["micro_batch_size"], r["method"]): r
@@ -179,10 +197,36 @@ def method_table(records: list[dict[str, Any]]) -> str:
     return markdown(header, rows)
 
 
-def dtype_table(records: list[dict[str, Any]]) -> str:
+def dtype_pairs(cases: list[dict[str, Any]]) -> str:
+    """The same shape in float16 and bfloat16, from benchmarks/sizing; no curves were measured."""
+    halves = [case for case in cases if case["plan"]["compute_dtype"] == "float16" and case.get("tokens_per_second")]
+    rows = []
+    for half in halves:
+        same = {**half["plan"], "compute_dtype": "bfloat16"}
+        brain = next(
+            (
+                case
+                for case in cases
+                if case["plan"] == same
+                and (case["trainer"], case["model"], case["shape"]) == (half["trainer"], half["model"], half["shape"])
+            ),
+            None,
+        )
+        if brain is not None:
+            shape = f"{half['shape']['micro_batch_size']} x {half['shape']['sequence_len']}"
+            figures = [f"{one['training']['reserved_gib']:.2f}" for one in (half, brain)]
+            figures += [f"{one['tokens_per_second']:,.0f}" for one in (half, brain)]
+            rows.append([half["trainer"], half["model"], shape, *figures])
+    if not rows:
+        return "Not run."
+    header = ("trainer", "model", "shape", "GiB float16", "GiB bfloat16", "tokens/s float16", "tokens/s bfloat16")
+    return "Memory and speed, from benchmarks/sizing. Loss curves were not measured.\n\n" + markdown(header, rows)
+
+
+def dtype_table(records: list[dict[str, Any]], cases: list[dict[str, Any]]) -> str:
     curves = {r["compute_dtype"]: r for r in find_records(records, "dtype") if r.get("curve")}
     if len(curves) < 2:
-        return "Not run."
+        return dtype_pairs(cases)
     half, brain = curves["float16"], curves["bfloat16"]
     pairs = list(zip(half["curve"], brain["curve"], strict=False))
     shown = [pair for index, pair in enumerate(pairs, start=1) if index == 1 or index % 10 == 0]
@@ -221,7 +265,7 @@ def calibration_table(calibration: dict[str, Any]) -> str:
     names = {"reserved_gib": "reserved, GiB", "device_gib": "device, GiB", "tokens_per_second": "tokens/s"}
     for key, name in names.items():
         before, measured, after = (facts[side][key] for side in ("predicted", "measured", "predicted_after"))
-        if measured is None or before is None:
+        if measured is None or before is None or (key == "tokens_per_second" and "shared" in calibration):
             continue
         errors = [f"{side / measured - 1:+.1%}" for side in (before, after)]
         rows.append([name, f"{before:,.2f}", f"{measured:,.2f}", errors[0], f"{after:,.2f}", errors[1]])
@@ -231,6 +275,8 @@ def calibration_table(calibration: dict[str, Any]) -> str:
         f"{plan['micro_batch_size']} x {plan['sequence_len']} tokens, "
         f"{calibration['calibration']['seconds']:.0f} s in all."
     )
+    if "shared" in calibration:
+        head += f" Here {calibration['shared']}."
     return head + "\n\n" + markdown(("", "predicted", "measured", "error", "predicted after", "error after"), rows)
 
 
@@ -277,9 +323,17 @@ def page(folder: Path) -> str:
     records, presets, calibration = load(folder)
     sized = sizing_records()
     rows = [preset_row(name, planned, records, sized) for name, planned in sorted(presets.items())]
+    methods = method_records(records, sized)
+    bases = sorted({record["model"] for record in methods})
     proven = [row for row in rows if row["proven"]]
     used = [row for row in proven if row["used"] >= ENOUGH]
-    fast = [row for row in proven if row.get("ratio", 0) >= TARGET or not row.get("example_fits", True)]
+    timed = [row for row in proven if "ratio" in row]
+    fast = [row for row in timed if row["ratio"] >= TARGET or not row["example_fits"]]
+    failed = [row["preset"] for row in rows if any("ran out of memory" in why for why in row["why"])]
+    over = [row["measured"] / row["planned"]["peak_gib"] - 1 for row in proven if row.get("record")]
+    verdict = f"{len(failed)} ran out of memory" + (f" ({', '.join(failed)})" if failed else "")
+    if over:
+        verdict += f"; what was measured is {min(over):+.0%} to {max(over):+.0%} of the prediction"
     device = next((r["device"]["name"] for r in records if "device" in r), "a GPU")
     versions = next((r["versions"] for r in records if "versions" in r), {})
     said = ", ".join(f"{name} {version}" for name, version in versions.items())
@@ -292,26 +346,28 @@ Each preset ran under a cap equal to what its card gives, less CUDA context and 
 {device} proves memory: it is neither an A10G's speed nor its kernels.** Speeds are the {device}'s; they compare
 settings, not cards. "Measured" is what was reserved, evaluation included, and the same context and paged state on top;
 "example" is the trainer's own example settings (micro-batch 2, recomputation, the kernels that it switches on itself).
+Rows were full: in a micro-batch of several rows of unequal length an attention mask takes memory too, which the
+prediction includes (the padded cases of benchmarks/sizing show it), so there the prediction is above the measurement.
+Other jobs loaded on the same machine while shapes were timed: speeds are rough.
 
-{len(proven)} of {len(rows)} presets are proven, {len(used)} of them use at least {ENOUGH:.0%} of their budget, and
-{len(fast)} are at least {TARGET} times as fast as the example settings, or run where those do not fit. The note says
-why where not.
+{len(proven)} of {len(rows)} presets are proven; the others were not run, or fell short as their note says.
+{verdict}. {len(used)} use at least {ENOUGH:.0%} of their budget. Of {len(timed)} that an
+example was measured for, {len(fast)} are at least {TARGET} times as fast, or run where the example does not fit.
 
 {presets_table(rows)}
 
 ## QLoRA against LoRA
 
-The same shapes of Mistral 7B, bfloat16, activations recomputed.
+The same shapes of {", ".join(bases)}, bfloat16, activations recomputed, each trainer's fused kernels. "QLoRA's
+time" is against LoRA's on the same shape.
 
-{method_table(records)}
+{method_table(methods)}
 
-{method_claims(records, rows)}
+{method_claims(methods, rows)}
 
 ## float16 against bfloat16
 
-The first eight layers of Mistral 7B, QLoRA with Axolotl, the same rows in the same order, the same seed.
-
-{dtype_table(records)}
+{dtype_table(records, sized)}
 
 ## Packing
 
