@@ -36,7 +36,7 @@ def run(request: dict[str, Any], emit: Callable[[dict[str, Any]], None]) -> dict
     files = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
     files = list(filter_repo_objects(files, ignore_patterns=IGNORED))
     size = sum((folder / name).stat().st_size for name in files)
-    emit({"event": "progress", "text": f"{len(files)} files, {size / 1e9:.2f} GB, to {repo}"})
+    emit({"event": "progress", "text": f"{len(files)} files, {size / 1e6:,.1f} MB, to {repo}"})
     api = HfApi()
     try:
         api.create_repo(repo, repo_type="model", private=request["private"], exist_ok=True)

@@ -56,7 +56,8 @@ def command(
     if as_json:
         click.echo(json.dumps(facts, indent=2))
         return
-    size = f"{len(facts['files'])} files, {facts['bytes'] / 1e9:.2f} GB"
+    amount = f"{facts['bytes'] / 1e9:.2f} GB" if facts["bytes"] >= 1e9 else f"{facts['bytes'] / 1e6:.1f} MB"
+    size = f"{len(facts['files'])} files, {amount}"
     if dry_run:
         click.echo("\n".join(facts["files"]))
         click.echo(f"would upload {size} of {what.folder} to {repo}", err=True)
