@@ -107,9 +107,9 @@ def device() -> Iterator[str]:
                 name,
                 data["card"],
                 f"{planned:.1f}",
-                f"{data['cap_gib']:.1f}",
+                f"{data.get('cap_gib') or data['share'] * planned:.1f}",
                 actions,
-                data["state"],
+                data["state"] + (f" ({data['remark']})" if data.get("remark") else ""),
                 data["seconds"],
             )
             yield "| " + " | ".join(str(cell) for cell in cells) + " |"
