@@ -123,7 +123,8 @@ def slow_reason(planned: dict[str, Any]) -> str:
     """Why a preset is not much faster here than the example settings, and what is predicted for its own card."""
     plan = planned["plan"]
     rows = plan["micro_batch_size"]
-    here = "activations are recomputed in both" if plan["gradient_checkpointing"] else f"with {rows} rows at a time"
+    here = f"with {rows} row{'s' if rows > 1 else ''} at a time"
+    here = "activations are recomputed in both:" if plan["gradient_checkpointing"] else here
     gain = planned.get("gain_on_its_card")
     there = "" if gain is None else f"; on its own card {gain:.2f} times as fast is predicted"
     return f"{here} this GPU waits for its host to start kernels{there}"
