@@ -204,10 +204,13 @@ def estimate_memory(request: MemoryRequest) -> MemoryEstimate:
 
 
 def cuda_context(request: MemoryRequest) -> float:
-    """GiB above what the allocator holds: the machine's own where `ql calibrate` measured it, else the H200's."""
-    if request.on_cpu:
-        return PROCESS_GIB
+    """GiB above what the allocator holds: the machine's own where `ql calibrate` measured it, else the H200's.
+
+    On a CPU it is the process that has imported everything.
+    """
     measured = request.correction.context_gib
+    if request.on_cpu:
+        return PROCESS_GIB if measured is None else measured
     return (CUDA_CONTEXT_GIB if measured is None else measured) + (OFFLOAD_CONTEXT_GIB if offloads(request) else 0.0)
 
 

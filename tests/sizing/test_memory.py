@@ -164,6 +164,14 @@ def test_unsloth_splits_its_loss_by_free_memory() -> None:
     assert estimate_memory(tight).allocated_gib <= estimate_memory(roomy).allocated_gib
 
 
+def test_on_a_cpu_a_correction_is_of_the_process() -> None:
+    request = replace(job("cpu-tiny", "axolotl"), on_cpu=True, compute_dtype="float32", usable_gib=None)
+    before = estimate_memory(request)
+    after = estimate_memory(replace(request, correction=Correction(context_gib=1.25)))
+    assert after.breakdown_gib["process"] == 1.25
+    assert after.peak_gib - before.peak_gib == pytest.approx(1.25 - before.breakdown_gib["process"])
+
+
 def test_offloaded_checkpoints_are_on_the_host() -> None:
     here, there = job("llama-2-7b", "axolotl"), job("llama-2-7b", "axolotl", activation_offload=True)
     assert estimate_memory(there).host_gib - estimate_memory(here).host_gib == pytest.approx(1.0)
