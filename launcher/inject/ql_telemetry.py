@@ -77,6 +77,7 @@ class TelemetryCallback(TrainerCallback):  # type: ignore[misc]
         self.trial = Trial(False)
         self.watch: Watch | None = None
         self.ending = False  # a fault was found: nothing of this state is to be kept
+        self.peak = Peak()
         install(self.events, lambda: self.step)
 
     def beat(self) -> None:
@@ -100,6 +101,7 @@ class TelemetryCallback(TrainerCallback):  # type: ignore[misc]
         self.train_began = time.monotonic()
         if torch.cuda.is_available():
             torch.cuda.reset_peak_memory_stats()
+        self.peak = Peak()
         self.step = state.global_step
         self.trial = Trial(bool(os.environ.get("QL_TRIAL")) and state.global_step == 0)
         model.register_forward_pre_hook(self._count_tokens, with_kwargs=True)
@@ -141,6 +143,7 @@ class TelemetryCallback(TrainerCallback):  # type: ignore[misc]
     @guarded
     def on_prediction_step(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         self.beat()
+        self.peak.read()  # here, as the metrics are logged, and the peaks reset with them, before on_evaluate
 
     @guarded
     def on_pre_optimizer_step(self, args: Any, state: Any, control: Any, model: Any = None, **kwargs: Any) -> None:
@@ -151,6 +154,7 @@ class TelemetryCallback(TrainerCallback):  # type: ignore[misc]
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         self.step = state.global_step
         self.beat()
+        self.peak.read()
         skipped = bool(getattr(kwargs.get("optimizer"), "step_was_skipped", False))
         self.skipped_steps += skipped
         if self.watch is not None and not self.ending:
@@ -188,7 +192,7 @@ class TelemetryCallback(TrainerCallback):  # type: ignore[misc]
             values["skipped_steps"] = self.skipped_steps
         self.total_tokens += int(self.tokens)
         self.tokens, self.began = 0, None
-        self.events.write("log", step=state.global_step, epoch=state.epoch, **values, **peak_memory())
+        self.events.write("log", step=state.global_step, epoch=state.epoch, **values, **peak_memory(self.peak))
 
     @guarded
     def on_evaluate(self, args: Any, state: Any, control: Any, metrics: Any = None, **kwargs: Any) -> None:
@@ -233,7 +237,7 @@ class TelemetryCallback(TrainerCallback):  # type: ignore[misc]
             skipped_steps=self.skipped_steps,
             best_eval_loss=None if state.best_metric is None else float(state.best_metric),
             best_checkpoint=Path(best).name if best else None,
-            **peak_memory(),
+            **peak_memory(self.peak),
         )
 
 
@@ -258,14 +262,30 @@ def relearn(rate: float, before: float, optimizer: Any, scheduler: Any) -> None:
                 group[key] = group[key] * rate / before
 
 
-def peak_memory() -> dict[str, float]:
+class Peak:
+    """The highest of torch's own peaks since training began, in bytes.
+
+    Axolotl resets those peaks at every log, before it calls on_log: what stands there then is no peak of the run. They
+    are read where nothing has been logged yet. The counters are the allocator's, on the host: reading costs no sync.
+    """
+
+    def __init__(self) -> None:
+        self.reserved = self.allocated = 0
+
+    def read(self) -> None:
+        if torch.cuda.is_available():
+            self.reserved = max(self.reserved, torch.cuda.max_memory_reserved())
+            self.allocated = max(self.allocated, torch.cuda.max_memory_allocated())
+
+
+def peak_memory(peak: Peak) -> dict[str, float]:
     """GiB so far: what torch reserved and allocated on the GPU, or the resident high-water mark of the process."""
     if torch.cuda.is_available():
-        reserved, allocated = torch.cuda.max_memory_reserved(), torch.cuda.max_memory_allocated()
+        peak.read()
         free, total = torch.cuda.mem_get_info()
         return {
-            "peak_memory_gib": round(reserved / GIB, 3),
-            "peak_allocated_gib": round(allocated / GIB, 3),
+            "peak_memory_gib": round(peak.reserved / GIB, 3),
+            "peak_allocated_gib": round(peak.allocated / GIB, 3),
             "device_gib": round((total - free) / GIB, 3),  # now, with the CUDA context and whoever else is there
         }
     try:

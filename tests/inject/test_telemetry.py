@@ -42,8 +42,8 @@ def tiny_model() -> Any:
     return transformers.LlamaForCausalLM(config)
 
 
-def train(folder: Path, callback: Any, add: Any = None, **arguments: Any) -> Any:
-    """Five steps of a real Trainer on rows of 3 and 5 tokens, padded to 5."""
+def train(folder: Path, callback: Any, add: Any = None, held_out: bool = False, **arguments: Any) -> Any:
+    """Five steps of a real Trainer on rows of 3 and 5 tokens, padded to 5; ``held_out``: with two rows to evaluate."""
     rows = [{"input_ids": [1, 2, 3, 4, 5], "attention_mask": [1] * 5, "labels": [1, 2, 3, 4, 5]}]
     rows += [{"input_ids": [1, 2, 3, 0, 0], "attention_mask": [1, 1, 1, 0, 0], "labels": [1, 2, 3, -100, -100]}]
     settings = transformers.TrainingArguments(
@@ -56,7 +56,10 @@ def train(folder: Path, callback: Any, add: Any = None, **arguments: Any) -> Any
         disable_tqdm=True,
         **arguments,
     )
-    trainer = transformers.Trainer(tiny_model(), settings, train_dataset=rows * 10, callbacks=[callback])
+    evaluated = rows if held_out else None
+    trainer = transformers.Trainer(
+        tiny_model(), settings, train_dataset=rows * 10, eval_dataset=evaluated, callbacks=[callback]
+    )
     if add is not None:
         trainer.add_callback(add)
     trainer.train()
@@ -82,6 +85,64 @@ def test_a_run_from_begin_to_end(callback: Any, tmp_path: Path) -> None:
     assert sum(event["tokens"] for event in logs) < 5 * 10
     assert written[-1]["tokens"] == sum(event["tokens"] for event in logs)
     assert written[-1]["stopped"] is False
+
+
+class FakeCuda:
+    """torch.cuda as the telemetry uses it: GiB in use and their peaks, which can be reset."""
+
+    def __init__(self) -> None:
+        self.used = self.peak = 4
+
+    def hold(self, gib: int) -> None:
+        """Memory that is taken and given back."""
+        self.peak = max(self.peak, gib)
+
+    def reset_peak_memory_stats(self) -> None:
+        self.peak = self.used
+
+    def is_available(self) -> bool:
+        return True
+
+    def max_memory_allocated(self) -> int:
+        return self.peak * 2**30
+
+    def max_memory_reserved(self) -> int:
+        return (self.peak + 1) * 2**30
+
+    def mem_get_info(self) -> tuple[int, int]:
+        return 60 * 2**30, 80 * 2**30
+
+
+def test_the_peak_is_the_runs_though_the_trainer_resets_it_at_each_log(
+    telemetry: ModuleType, callback: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As Axolotl's trainer does, in log(), before the callbacks hear of it."""
+    cuda, real = FakeCuda(), transformers.Trainer
+    log, step, predict = real.log, real.training_step, real.prediction_step
+
+    def reset_and_log(*given: Any, **named: Any) -> Any:
+        cuda.reset_peak_memory_stats()
+        return log(*given, **named)
+
+    def training_step(self: Any, *given: Any, **named: Any) -> Any:
+        cuda.hold(11 - self.state.global_step)  # the first step is the dearest
+        return step(self, *given, **named)
+
+    def prediction_step(*given: Any, **named: Any) -> Any:
+        cuda.hold(20)
+        return predict(*given, **named)
+
+    monkeypatch.setattr(telemetry, "torch", SimpleNamespace(cuda=cuda))
+    monkeypatch.setattr(real, "log", reset_and_log)
+    monkeypatch.setattr(real, "training_step", training_step)
+    monkeypatch.setattr(real, "prediction_step", prediction_step)
+    cuda.hold(30)  # while the base is loaded: not of the training
+    train(tmp_path, callback, held_out=True, eval_strategy="steps", eval_steps=3, save_strategy="no")
+    written = events(tmp_path / "events.jsonl")
+    logs = [event for event in written if event["event"] == "log"]
+    assert [event["peak_allocated_gib"] for event in logs] == [11, 11, 11, 20, 20]
+    assert [event["peak_memory_gib"] for event in logs] == [12, 12, 12, 21, 21]
+    assert (written[-1]["event"], written[-1]["peak_allocated_gib"]) == ("train_end", 20)
 
 
 def test_it_changes_nothing(callback: Any, tmp_path: Path) -> None:
