@@ -29,7 +29,7 @@ def fingerprint(run: Run) -> dict[str, str]:
         said = run.data.get(name)
         if said and said.get("path"):
             found[name] = Path(said["path"])
-    found |= {name: run.path / name for name in OWN}
+    found |= {name: run.path / name for name in (*OWN, *_copies(run))}
     base = run.data.get("base_folder")
     if base:
         for path in sorted(Path(base).iterdir()):
@@ -81,10 +81,26 @@ def check_unchanged(run: Run, *, accept: bool) -> list[str]:
         )
     if words:
         run.data["inputs"] = now
-        for name in ("data", "golden"):
-            if name in now and run.data.get(name):
-                run.data[name]["sha256"] = now[name]
+        _record_accepted(run, now)
     return words
+
+
+def _record_accepted(run: Run, now: Mapping[str, str]) -> None:
+    """The hashes beside the files' names in the manifest, which the report and the card show."""
+    if "golden" in now and run.data.get("golden"):
+        run.data["golden"]["sha256"] = now["golden"]
+    copies = _copies(run)
+    if "data" in now and run.data.get("data"):
+        run.data["data"]["input_sha256" if copies else "sha256"] = now["data"]
+    for name in copies:
+        if name in now:
+            run.data["data"]["sha256"][name] = now[name]
+
+
+def _copies(run: Run) -> list[str]:
+    """The data files of the run's own folder by name: those of an edited config keep the names they had."""
+    written = (run.data.get("data") or {}).get("sha256")
+    return [str(name) for name in written] if isinstance(written, Mapping) else []
 
 
 def _title(run: Run, name: str) -> str:

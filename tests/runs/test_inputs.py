@@ -68,6 +68,24 @@ def test_a_change_is_refused_by_name_and_can_be_accepted(run: Run, tmp_path: Pat
     assert check_unchanged(run, accept=False) == []  # what was accepted is what holds now
 
 
+def test_the_data_of_an_edited_config_is_known_by_the_names_it_kept(run: Run, tmp_path: Path) -> None:
+    copy = run.path / "data" / "mine.jsonl"
+    copy.write_text("{}\n")
+    run.data["data"]["sha256"] = {"data/mine.jsonl": digest(copy)}
+    run.data["inputs"] = fingerprint(run)
+    copy.write_text("[]\n")
+    with pytest.raises(BadInput, match=r"mine\.jsonl"):
+        check_unchanged(run, accept=False)
+    (tmp_path / "rows.jsonl").write_text("[]\n")
+    assert len(check_unchanged(run, accept=True)) == 2
+    assert run.data["data"]["sha256"] == {"data/mine.jsonl": digest(copy)}
+    assert run.data["data"]["input_sha256"] == digest(tmp_path / "rows.jsonl")
+    assert check_unchanged(run, accept=False) == []
+    copy.unlink()
+    with pytest.raises(BadInput, match=r"mine\.jsonl: it is gone"):
+        check_unchanged(run, accept=False)
+
+
 def test_all_changes_are_said_at_once(run: Run, tmp_path: Path) -> None:
     for change in CHANGES.values():
         change(run, tmp_path)
