@@ -297,6 +297,9 @@ def train(config: dict[str, Any], resume: str | bool) -> None:
         eval_dataset=eval_rows,
         processing_class=tokenizer,
     )
+    for parameter in trainer.model.parameters():
+        if parameter.requires_grad:  # TRL turns the adapter of a 4-bit model into bfloat16, a resume turns it back
+            parameter.data = parameter.data.float()
     trainer.train(resume_from_checkpoint=resume or None)
     trainer.save_model(config["output_dir"])
 

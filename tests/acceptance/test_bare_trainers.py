@@ -139,6 +139,10 @@ def test_nothing_is_written_beside_the_output(trained: Trained) -> None:
     )
 
 
+def test_the_adapter_is_trained_in_float32(trained: Trained) -> None:
+    assert {dtype for dtype, _, _ in tensors(trained.launched).values()} == {"F32"}
+
+
 def test_the_loss_is_finite_and_falls(trained: Trained) -> None:
     losses = [event["loss"] for event in trained.heard if event["event"] == "log"]
     evaluated = [event["eval_loss"] for event in trained.heard if event["event"] == "eval"]
