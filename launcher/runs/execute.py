@@ -83,7 +83,10 @@ def _prepare(run: Run, observer: Observer, *, prepared: Prepared | None) -> None
 
 
 def _prepare_again(run: Run) -> Prepared:
-    """Prepare the run from what was asked for. Raises RunFailed when another plan would come of it."""
+    """Prepare the run from what was asked for. Raises RunFailed when another plan or another config would come of it.
+
+    Keys that a config has beside the plan's are only seen in its hash.
+    """
     if not run.data.get("asked"):
         raise RunFailed(f"{run.path.name} was stopped while it was prepared", hint="start it again with `ql launch`")
     prepared = Asked.from_dict(run.data["asked"]).prepare(run.trainer_python)
@@ -92,6 +95,11 @@ def _prepare_again(run: Run) -> Prepared:
     if different:
         shown = ", ".join(f"{key} {then[key]} would be {now.get(key)}" for key in different)
         raise RunFailed(f"the plan would be another one now: {shown}", hint="start it again with `ql launch`")
+    asked_files, hashes = run.data.get("asked_files") or {}, prepared.hashes
+    edited = [name for name, before in asked_files.items() if hashes.get(name, before) != before]
+    if edited:
+        said = f"this run was asked for with another {run.data['asked']['config']}: changed since, {', '.join(edited)}"
+        raise RunFailed(said, hint="put it back, or start it again with `ql launch`")
     return prepared
 
 

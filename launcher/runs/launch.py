@@ -80,6 +80,8 @@ def _create(
         "ql_version": __version__,
         "plan": prepared.plan.to_dict(),
         "asked": options.asked and options.asked.to_dict(),
+        # What the person wrote by hand; ql's own files follow from the plan.
+        "asked_files": prepared.hashes if options.asked and options.asked.config else None,
         "overridden": overridden(prepared),
         "estimate": expected(prepared, options.usd_per_hour),
         "max_position_embeddings": prepared.request.model.max_position_embeddings,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -62,6 +63,11 @@ class Prepared:
         """The file that the person gave, for the manifest."""
         assert self.report is not None
         return {"path": str(self.report.path.resolve()), "sha256": self.report.sha256}
+
+    @property
+    def hashes(self) -> dict[str, str]:
+        """The sha256 of each of the trainer's files."""
+        return {name: hashlib.sha256(text.encode()).hexdigest() for name, text in self.files.items()}
 
     @property
     def excess(self) -> str | None:

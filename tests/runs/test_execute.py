@@ -13,10 +13,15 @@ from typing import Any, ClassVar
 import pytest
 
 from launcher.errors import RunFailed
+from launcher.planning.request import make_request
 from launcher.runs import execute as executing
 from launcher.runs import stages
+from launcher.runs.asked import Asked
 from launcher.runs.execute import execute, first_unfinished
+from launcher.runs.export import export
+from launcher.runs.launch import LaunchOptions, _create
 from launcher.runs.observer import Silent
+from launcher.runs.prepare import prepare
 from launcher.runs.run import STAGES, Run, create_run, new_manifest, open_run
 
 PLAN = {"preset": "cpu-tiny", "backend": "axolotl", "method": "qlora", "base_model": "x", "compute_dtype": "float32"}
@@ -154,3 +159,20 @@ def test_a_smaller_batch_of_the_golden_set_is_recorded(run: Run, monkeypatch: py
     assert Listener.heard == [progress, "oom_eval"]
     [repair] = open_run(run.path).data["repairs"]
     assert (repair["stage"], repair["after"]) == ("evaluate", {"golden_batch_size": 4})
+
+
+def test_a_config_that_was_edited_while_its_run_lay_in_prepare_is_noticed(tmp_path: Path, tickets: Path) -> None:
+    """The plan knows nothing of a key that is passed through."""
+    folder = tmp_path / "mine"
+    export(prepare(make_request(preset="cpu-tiny", backend="axolotl"), tickets), folder)
+    asked = Asked(None, config=str(folder / "config.yaml"), preset="cpu-tiny")
+    prepared = asked.prepare("python")
+    options = LaunchOptions(runs_dir=tmp_path / "runs", trainer_python="python", asked=asked)
+    run = _create(prepared, options, {}, None, [])
+    assert executing._prepare_again(open_run(run.path)).files == prepared.files
+    with (folder / "config.yaml").open("a") as stream:
+        stream.write("\nneftune_noise_alpha: 5\n")
+    assert asked.prepare("python").plan == prepared.plan
+    with pytest.raises(RunFailed, match=r"changed since, config\.yaml") as caught:
+        executing._prepare_again(open_run(run.path))
+    assert str(folder / "config.yaml") in str(caught.value)
