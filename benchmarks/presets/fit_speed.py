@@ -187,6 +187,13 @@ def _summary(runs: Sequence[Run]) -> str:
     return f"mean absolute error {mean:.1%}, worst {max(errors, key=abs):+.0%}, over {len(errors)} shapes"
 
 
+def _model_name(request: MemoryRequest) -> str:
+    """The model's name, and how many layers were left of it where it was cut."""
+    model = request.model
+    whole = load_model(model.name).num_layers
+    return model.name if model.num_layers == whole else f"{model.name}, {model.num_layers} layers"
+
+
 def page() -> str:
     runs = measured_runs()
     by_trainer = []
@@ -203,7 +210,7 @@ def page() -> str:
         details.append(
             [
                 job.trainer.name,
-                job.model.name + (" (held out)" if run.held_out else ""),
+                _model_name(job) + (" (held out)" if run.held_out else ""),
                 f"{job.method}, {shape}, {mode}, {'+'.join(job.kernels) or 'no kernels'}, {job.compute_dtype}",
                 f"{run.tokens_per_second:,.0f}",
                 f"{predicted:,.0f}",
