@@ -98,8 +98,11 @@ def _prepare_again(run: Run) -> Prepared:
     asked_files, hashes = run.data.get("asked_files") or {}, prepared.hashes
     edited = [name for name, before in asked_files.items() if hashes.get(name, before) != before]
     if edited:
-        said = f"this run was asked for with another {run.data['asked']['config']}: changed since, {', '.join(edited)}"
-        raise RunFailed(said, hint="put it back, or start it again with `ql launch`")
+        config = run.data["asked"]["config"]
+        raise RunFailed(
+            f"this run was asked for with another {config}: changed since, {', '.join(edited)}",
+            hint="put it back, or start it again with `ql launch`",
+        )
     return prepared
 
 
