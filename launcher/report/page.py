@@ -118,6 +118,7 @@ def data_facts(manifest: Mapping[str, Any]) -> list[tuple[str, str]]:
     if data.get("train_rows") is not None:
         rows.append(("rows trained on", f"{data['train_rows']:,}"))
         rows.append(("rows held out for the evaluation loss", f"{data['eval_rows']:,}"))
+    if data.get("left_out") is not None:  # an edited config's files go in whole, as they are
         rows.append(("rows left out", f"{data['left_out']:,}"))
         rows.append(("format", str(data.get("format"))))
     lengths = data.get("lengths")

@@ -110,6 +110,15 @@ def test_lengths_beyond_the_sequence_length_are_told() -> None:
     assert page.lengths({"plan": {}}) is None
 
 
+def test_an_edited_configs_files_go_in_whole() -> None:
+    manifest = {"plan": {"sequence_len": 64}, "data": {"path": "rows.jsonl", "train_rows": 90, "eval_rows": 10}}
+    facts = dict(page.data_facts(manifest))
+    assert facts["rows trained on"] == "90"
+    assert "rows left out" not in facts
+    manifest["data"] |= {"left_out": 2, "format": "messages"}
+    assert dict(page.data_facts(manifest))["rows left out"] == "2"
+
+
 def test_charts_have_prediction_and_budget_as_lines() -> None:
     events = [{"event": "train_begin", "step": 0, "time": 10.0}]
     events += [
