@@ -307,6 +307,13 @@ def test_never_a_traceback_on_a_good_config_with_odd_values(kind: Any, data: st.
     found(yaml.safe_dump(config, sort_keys=False), kind=kind, gpu=data.draw(st.sampled_from(["a10g", "cpu", "t4"])))
 
 
+@pytest.mark.parametrize("key", ["sequence_len", "micro_batch_size", "eval_batch_size", "lora_r"])
+def test_a_size_of_zero_is_an_error_and_not_a_job_to_estimate(key: str) -> None:
+    config = yaml.safe_load(GOOD) | {key: 0}
+    findings = found(yaml.safe_dump(config, sort_keys=False), kind="axolotl", gpu="a10g")
+    assert "QL851" not in str(findings)
+
+
 def test_a_run_manifest() -> None:
     import json
 

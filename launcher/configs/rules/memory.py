@@ -43,7 +43,8 @@ def does_not_fit(c: Config) -> Iterator[Hit]:
 def estimate_request(c: Config) -> MemoryRequest | None:
     """The job as `ql estimate` would ask for it, read back from the config.
 
-    None where it cannot be known: an unknown model or optimizer, full fine-tuning, 8 bit, preference training.
+    None where it cannot be known: sizes below 1, an unknown model or optimizer, full fine-tuning, 8 bit, preference
+    training.
     """
     if c.card is None or c.card.is_cpu or c.get("rl"):
         return None
@@ -64,4 +65,7 @@ def estimate_request(c: Config) -> MemoryRequest | None:
     values = read_back(c, "", Positions(), gpu, model, Rows()).values
     if values["optimizer"] not in OPTIMIZER_BYTES or None in (values["lora_r"], values["learning_rate"]):
         return None
+    sizes = (values["sequence_len"], values["micro_batch_size"], values["eval_batch_size"], values["lora_r"])
+    if any(size is not None and size < 1 for size in sizes):
+        return None  # another rule says so: there is no job to estimate
     return memory_request(values, Request(gpu=gpu, model=model, base_model=c.base_model, recipes={}))
