@@ -22,40 +22,40 @@ from launcher.merge import writer
 SHARD = 200_000
 """Bytes per shard: the small model has half a dozen."""
 
-# Imports torch once. Then for each point a child that dies by SIGKILL at that call of the functions by which bytes
-# reach the disk (0: at none; below 1: at that share of the calls of the run before). With "resume", a second child
-# follows that runs the same merge to its end.
+# Imports torch once. Then for each point a child that dies by SIGKILL at one call of a function by which bytes reach
+# the disk: [function, share of its calls in the whole merge before], or null for a whole merge. The point names the
+# function because three threads call them: which call is the n-th of all differs from run to run. With "resume", a
+# second child follows that runs the same merge to its end.
 KILLED = """
-import hashlib, json, os, pathlib, shutil, signal, sys, threading
+import collections, hashlib, json, os, pathlib, shutil, signal, sys, threading
 sys.path.insert(0, {root!r})
 from launcher.merge import job
 
 request, points, resume = json.loads(sys.argv[1]), json.loads(sys.argv[2]), sys.argv[3] == "resume"
-calls, lock = 0, threading.Lock()
+calls, lock = collections.Counter(), threading.Lock()
 
-def dying(name, function, point, report):
+def dying(name, function, at, report):
     def call(*args, **kwargs):
-        global calls
-        with lock:  # three threads write, sync and rename at the same time
-            calls += 1
-            mine = calls
-        if mine == point:
+        with lock:
+            calls[name] += 1
+            mine = calls[name]
+        if mine == at:
             if name == "write":  # half of the bytes arrive
                 function(args[0], bytes(args[1])[: len(args[1]) // 2])
-            pathlib.Path(report).write_text(name)
+            pathlib.Path(report).write_text(json.dumps(name))
             os.kill(os.getpid(), signal.SIGKILL)
         return function(*args, **kwargs)
     return call
 
-def child(point, report):
+def child(at, report):
     pid = os.fork()
     if pid == 0:
-        if point:
-            os.write = dying("write", os.write, point, report)
-            os.fsync = dying("fsync", os.fsync, point, report)
-            pathlib.Path.replace = dying("rename", pathlib.Path.replace, point, report)
+        if at is not None:
+            os.write = dying("write", os.write, at.get("write"), report)
+            os.fsync = dying("fsync", os.fsync, at.get("fsync"), report)
+            pathlib.Path.replace = dying("rename", pathlib.Path.replace, at.get("rename"), report)
         job.run(request, lambda message: None)
-        pathlib.Path(report).write_text(str(calls))
+        pathlib.Path(report).write_text(json.dumps(calls))
         os._exit(0)
     return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
 
@@ -65,23 +65,22 @@ def digests():
         return None
     return {{path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in sorted(out.iterdir())}}
 
-whole = 0
+whole = {{}}
 for number, point in enumerate(points):
-    point = round(point * whole) if 0 < point < 1 else point
+    at = {{point[0]: 1 + round(point[1] * (whole[point[0]] - 1))}} if point else {{}}
     report = request["out"] + ".report"
-    code = child(point, report)
-    line = {{"code": code, "said": pathlib.Path(report).read_text(), "left": digests()}}
+    code = child(at, report)
+    line = {{"code": code, "said": json.loads(pathlib.Path(report).read_text()), "left": digests()}}
+    if code == 0:
+        whole = line["said"]
     if resume:
-        line["resumed"] = child(0, report)
+        line["resumed"] = child(None, report)
         line["ended"] = digests()
+    if resume or (code == 0 and number + 1 < len(points)):
         shutil.rmtree(request["out"])
-    elif code == 0:
-        whole = int(line["said"])
-        if number + 1 < len(points):
-            shutil.rmtree(request["out"])
     print(json.dumps(line), flush=True)
 """
-NEVER = 10**9
+Point = tuple[str, float] | None
 
 
 @pytest.fixture
@@ -101,8 +100,8 @@ def contents(folder: Path) -> dict[str, str]:
     return {path.name: sha256_file(path) for path in folder.iterdir()}
 
 
-def run_killed(root: Path, request: dict[str, Any], *points: float, resume: bool = False) -> list[dict[str, Any]]:
-    """One report for each point: the exit code, the call it died in (or how many there were), what was left."""
+def run_killed(root: Path, request: dict[str, Any], *points: Point, resume: bool = False) -> list[dict[str, Any]]:
+    """One report for each point: the exit code, the call it died in (or how many of each there were), what was left."""
     argv = [sys.executable, "-c", KILLED.format(root=str(root)), json.dumps(request), json.dumps(points)]
     done = subprocess.run(
         [*argv, "resume" if resume else "once"], capture_output=True, text=True, check=False, timeout=600
@@ -112,23 +111,25 @@ def run_killed(root: Path, request: dict[str, Any], *points: float, resume: bool
 
 
 def test_killed_twenty_times_it_ends_with_the_same_bytes(root: Path, request_: dict[str, Any]) -> None:
-    (whole,) = run_killed(root, request_, NEVER)
-    shutil.rmtree(request_["out"])
-    calls = int(whole["said"])
-    points = [1 + number * (calls - 1) // 19 for number in range(20)]
-    reports = run_killed(root, request_, *points, resume=True)
+    points = [
+        *(("write", number / 7) for number in range(8)),
+        *(("fsync", number / 5) for number in range(6)),
+        *(("rename", number / 5) for number in range(6)),
+    ]
+    whole, *reports = run_killed(root, request_, None, *points, resume=True)
+    assert whole["code"] == 0
     assert len(reports) == 20
-    for report in reports:
+    for report, (name, _) in zip(reports, points, strict=True):
         assert report["code"] == -signal.SIGKILL
+        assert report["said"] == name
         assert report["left"] in (None, whole["left"])  # complete or not there
         assert report["resumed"] == 0
         assert report["ended"] == whole["left"]
-    assert {report["said"] for report in reports} == {"write", "fsync", "rename"}
 
 
 def interrupted(root: Path, request: dict[str, Any]) -> dict[str, str]:
     """Leave a merge that died two thirds through; returns what it would have become."""
-    whole, _ = run_killed(root, request, NEVER, 0.67)
+    whole, _ = run_killed(root, request, None, ("fsync", 0.67))
     left: dict[str, str] = whole["left"]
     return left
 
