@@ -15,7 +15,7 @@ from launcher.cli.options import json_option, person_settings, plan_options
 
 if TYPE_CHECKING:
     from launcher.planning.forecast import Forecast
-    from launcher.runs.prepare import Prepared
+    from launcher.runs.prepared import Prepared
     from launcher.runs.propose import Card
 
 # Settings that people look at first: shown with their planned values, to be changed.

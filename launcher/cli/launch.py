@@ -13,7 +13,7 @@ import click
 from launcher.cli.options import json_option, person_settings, plan_options, repair_options, runs_dir
 
 if TYPE_CHECKING:
-    from launcher.runs.prepare import Prepared
+    from launcher.runs.prepared import Prepared
     from launcher.runs.run import Run
 
 
@@ -96,6 +96,7 @@ def command(
     from launcher.runs import launch as runs
     from launcher.runs.asked import Asked
     from launcher.runs.job import Job, read_job
+    from launcher.runs.prepare import prepare_asked
     from launcher.runs.repairs import Policy
 
     written = read_job(job) if job is not None else Job()
@@ -137,7 +138,7 @@ def command(
 
         run_both(asked, options, dry_run=dry_run, as_json=as_json)
         return
-    prepared = asked.prepare(python)
+    prepared = prepare_asked(asked, python)
     if dry_run:
         _show_dry_run(prepared, runs.dry_run(prepared, price), as_json)
         return

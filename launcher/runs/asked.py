@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 from launcher.planning.request import Request, make_request
-from launcher.runs.prepare import Prepared, prepare
 
 
 @dataclass(frozen=True)
@@ -35,32 +34,6 @@ class Asked:
             method=self.method,
             backend=self.backend,
             settings=self.settings,
-        )
-
-    def prepare(self, trainer_python: str) -> Prepared:
-        """Decide and check: a run planned here, or one read back from a config that the person edited.
-
-        Raises what `launcher.runs.prepare.prepare` and `launcher.runs.edited.prepare_edited` raise.
-        """
-        golden = Path(self.golden) if self.golden else None
-        if self.config is not None:
-            from launcher.runs.edited import Flags, prepare_edited
-
-            flags = Flags(
-                trainer_python=trainer_python,
-                preset=self.preset,
-                gpu=self.gpu,
-                model=self.model,
-                method=self.method,
-                backend=self.backend,
-                settings=self.settings,
-                data=Path(self.data) if self.data else None,
-            )
-            config = Path(self.config)
-            return prepare_edited(config, flags, golden=golden, gates=self.gates, allow_overlap=self.allow_overlap)
-        assert self.data is not None
-        return prepare(
-            self.request(), Path(self.data), golden=golden, gates=self.gates, allow_overlap=self.allow_overlap
         )
 
     def to_dict(self) -> dict[str, Any]:

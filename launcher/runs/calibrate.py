@@ -22,7 +22,8 @@ from launcher.planning.estimate import estimate_plan_memory, memory_request, pla
 from launcher.planning.plan import Plan
 from launcher.planning.request import Request
 from launcher.runs import preflight
-from launcher.runs.prepare import Prepared, prepare
+from launcher.runs.prepare import prepare
+from launcher.runs.prepared import Prepared
 from launcher.sizing import Correction, MemoryEstimate
 from launcher.sizing.memory import OPTIMIZER_BYTES
 

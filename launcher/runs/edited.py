@@ -7,8 +7,8 @@ speak of what is trained. Flags may agree with the file; one that contradicts it
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -29,29 +29,16 @@ from launcher.planning.estimate import estimate_plan_memory
 from launcher.planning.plan import SETTINGS, Plan
 from launcher.planning.request import AUTO, Request, make_request
 from launcher.resources import resource
+from launcher.runs.asked import Asked
 from launcher.runs.edited_data import DataFile, copy_data, count_rows, find_data, moved, write_sample
 from launcher.runs.edited_file import Edited, Template, model_of, paths_inside, read_edited, refusals, template_of
 from launcher.runs.preflight import examine
-from launcher.runs.prepare import TEMPLATE_FILE, Prepared, read_gates, require_fit
+from launcher.runs.prepared import TEMPLATE_FILE, Prepared, read_gates, require_fit
 from launcher.sizing.memory import OPTIMIZER_BYTES
 from launcher.trainers import get_trainer
 
 SCRIPT = "train.py"
 _FLAGS = {"compute_dtype": "--compute-dtype", "max_steps": "--max-steps", "keep": "--keep", "method": "--method"}
-
-
-@dataclass(frozen=True)
-class Flags:
-    """What the person asked for beside the config; None, or nothing, where a flag was not given."""
-
-    trainer_python: str
-    preset: str | None = None
-    gpu: str | None = None
-    model: str | None = None
-    method: str | None = None
-    backend: str | None = None
-    settings: Mapping[str, Any] = field(default_factory=dict)
-    data: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -109,41 +96,36 @@ class RawData:
         ).to_dict()
 
 
-def prepare_edited(
-    path: Path,
-    flags: Flags,
-    *,
-    golden: Path | None = None,
-    gates: Sequence[str] = (),
-    allow_overlap: bool = False,
-) -> PreparedEdited:
-    """Check an edited config and read its plan back. Nothing is left on the disk.
+def prepare_edited(asked: Asked, trainer_python: str) -> PreparedEdited:
+    """Check the edited config of ``asked`` and read its plan back. Nothing is left on the disk.
 
     Raises Unreadable for a file that is no training config, for flags that contradict it and for unknown names;
     BadInput with every error that `ql validate --with-data --gpu` finds in it, and when the run does not fit.
     """
-    parsed = read_gates(gates, golden)
-    edited = read_edited(path)
-    preset = load_preset(flags.preset) if flags.preset else None
-    gpu = _card(preset, flags)
+    assert asked.config is not None
+    golden = Path(asked.golden) if asked.golden else None
+    parsed = read_gates(asked.gates, golden)
+    edited = read_edited(Path(asked.config))
+    preset = load_preset(asked.preset) if asked.preset else None
+    gpu = _card(preset, asked, trainer_python)
     model = model_of(edited, preset)
     if problems := refusals(edited):
         raise BadInput(problems)
     request = replace(make_request(gpu=gpu.name, model=model.name if preset else edited.base_model), preset=preset)
     request = replace(request, model=model, base_model=edited.base_model)
-    own = str(flags.settings.get("chat_template") or model.chat_template)
+    own = str(asked.settings.get("chat_template") or model.chat_template)
     template = template_of(edited, own)
     base = find_base(edited.base_model)
-    found = read_back(edited.config, path.name, edited.positions, gpu, model, Rows())
-    if conflicts := _conflicts(edited, found, template, flags):
+    found = read_back(edited.config, edited.path.name, edited.positions, gpu, model, Rows())
+    if conflicts := _conflicts(edited, found, template, asked):
         raise Unreadable(conflicts)
     files_of_run = _files(edited, template, base)
-    seen_golden = None if allow_overlap else golden
+    seen_golden = None if asked.allow_overlap else golden
     with tempfile.TemporaryDirectory(prefix="ql-launch-") as scratch:
         raw, folder = None, edited.folder
-        if flags.data is not None:
+        if asked.data is not None:
             folder = Path(scratch)
-            raw = _raw(flags, edited, found, template, base, golden, allow_overlap)
+            raw = _raw(asked, edited, found, template, base, golden)
             raw.write(folder)
             if TEMPLATE_FILE in files_of_run:
                 (folder / TEMPLATE_FILE).write_text(files_of_run[TEMPLATE_FILE], encoding="utf-8")
@@ -153,7 +135,7 @@ def prepare_edited(
             raise BadInput(problems)
         held_out = edited.config.get("val_set_size", 0.0) if edited.config.kind == "axolotl" else 0.0
         rows = count_rows(data_files, held_out)
-        found = read_back(edited.config, path.name, edited.positions, gpu, model, rows)
+        found = read_back(edited.config, edited.path.name, edited.positions, gpu, model, rows)
         plan = _plan(found, request, rows, edited, template)
         report = _inspect(raw, data_files, plan, template, base)
     golden_rows = _golden(golden, edited)
@@ -175,7 +157,7 @@ def prepare_edited(
         golden_path=golden,
         golden=golden_rows,
         gates=parsed,
-        allow_overlap=allow_overlap,
+        allow_overlap=asked.allow_overlap,
         overlay=paths_inside(edited, template) | moved(edited.raw, data_files),
         notes=_notes(edited, findings),
         data_files=data_files,
@@ -183,33 +165,33 @@ def prepare_edited(
     )
 
 
-def _card(preset: Preset | None, flags: Flags) -> Gpu:
+def _card(preset: Preset | None, asked: Asked, trainer_python: str) -> Gpu:
     """The card of the flag, of the preset, or of this machine."""
-    name = flags.gpu or (preset.gpu if preset else None)
+    name = asked.gpu or (preset.gpu if preset else None)
     if name is not None:
         return load_gpu(name)
-    devices = examine(flags.trainer_python)["devices"]
+    devices = examine(trainer_python)["devices"]
     found = find_gpu(devices[0]["name"]) if devices else load_gpu("cpu")
     if found is None:
         raise Unreadable(f"the card of this machine, {devices[0]['name']}, is not in the catalog", hint="--gpu NAME")
     return found
 
 
-def _conflicts(edited: Edited, found: ReadBack, template: Template | None, flags: Flags) -> list[Problem]:
+def _conflicts(edited: Edited, found: ReadBack, template: Template | None, asked: Asked) -> list[Problem]:
     """Flags that say something else than the file, each with the line that it contradicts."""
     problems = []
-    asked = dict(flags.settings)
-    asked |= {key: value for key, value in (("backend", flags.backend), ("method", flags.method)) if value}
-    raw = flags.data is not None
-    for setting, value in asked.items():
+    wanted = dict(asked.settings)
+    wanted |= {key: value for key, value in (("backend", asked.backend), ("method", asked.method)) if value}
+    raw = asked.data is not None
+    for setting, value in wanted.items():
         if raw and setting == "eval_fraction" and "test_datasets" in str(found.places.get(setting, "test_datasets")):
             continue  # how the file of --data is split: the config only has the result
         if raw and setting == "chat_template" and template is not None and template.text is None:
             continue  # the config names the file that this run will have
         if not _same(found.values[setting], value):
             problems.append(_conflict(edited, found, setting, value))
-    if flags.model is not None and resolve_base(load_model(flags.model)) != edited.base_model:
-        message = f"base_model is {edited.config.base_model} here, and --model says {flags.model}"
+    if asked.model is not None and resolve_base(load_model(asked.model)) != edited.base_model:
+        message = f"base_model is {edited.config.base_model} here, and --model says {asked.model}"
         problems.append(edited.problem("base_model", message, _HINT))
     if raw:
         problems += _data_conflicts(edited)
@@ -257,22 +239,21 @@ def _data_conflicts(edited: Edited) -> list[Problem]:
 
 
 def _raw(
-    flags: Flags,
+    asked: Asked,
     edited: Edited,
     found: ReadBack,
     template: Template | None,
     base: Path | None,
     golden: Path | None,
-    allow_overlap: bool,
 ) -> RawData:
     """How the file of ``--data`` is split and cut: as the config says, or as the preset and the recipe do."""
-    assert flags.data is not None
+    assert asked.data is not None
     evaluates = edited.config.has("eval_file" if edited.config.kind == "unsloth" else "test_datasets")
-    layers = [flags.settings, load_preset(flags.preset).settings if flags.preset else {}]
+    layers = [asked.settings, load_preset(asked.preset).settings if asked.preset else {}]
     layers.append(load_recipe(found.values["method"]).settings)
     fraction = next(layer["eval_fraction"] for layer in layers if "eval_fraction" in layer)
     return RawData(
-        path=flags.data,
+        path=Path(asked.data),
         eval_fraction=fraction if evaluates else 0.0,
         seed=found.values["seed"],
         sequence_len=found.values["sequence_len"],
@@ -280,7 +261,7 @@ def _raw(
         chat_template=(template.name if template else None) or "inst",
         base=base,
         golden=golden,
-        allow_overlap=allow_overlap,
+        allow_overlap=asked.allow_overlap,
     )
 
 

@@ -16,7 +16,7 @@ from launcher.configs.validate import UNREADABLE, Options, check_source, schema_
 from launcher.data.chat import OWN_TEMPLATE, SHIPPED_TEMPLATES, load_chat_template
 from launcher.errors import BadInput, Problem, QlError, Unreadable
 from launcher.json_schema import check, load_schema
-from launcher.runs.prepare import TEMPLATE_FILE
+from launcher.runs.prepared import TEMPLATE_FILE
 from launcher.yaml_source import Positions, parse_yaml
 
 OUTPUT = "trainer"  # where the stages look for what was trained

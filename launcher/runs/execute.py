@@ -13,7 +13,8 @@ from launcher.runs.events import mend_events
 from launcher.runs.follow import Recording
 from launcher.runs.inputs import fingerprint
 from launcher.runs.observer import Observer
-from launcher.runs.prepare import Prepared
+from launcher.runs.prepare import prepare_asked
+from launcher.runs.prepared import Prepared
 from launcher.runs.run import Run
 from launcher.runs.signals import stopped_by_signals
 
@@ -89,7 +90,7 @@ def _prepare_again(run: Run) -> Prepared:
     """
     if not run.data.get("asked"):
         raise RunFailed(f"{run.path.name} was stopped while it was prepared", hint="start it again with `ql launch`")
-    prepared = Asked.from_dict(run.data["asked"]).prepare(run.trainer_python)
+    prepared = prepare_asked(Asked.from_dict(run.data["asked"]), run.trainer_python)
     now, then = prepared.plan.to_dict(), run.data["plan"]
     different = [key for key in then if key != "reasons" and now.get(key) != then[key]]
     if different:

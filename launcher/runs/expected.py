@@ -8,7 +8,7 @@ from typing import Any
 from launcher.errors import BadInput
 from launcher.planning.decide import make_plan
 from launcher.planning.forecast import forecast
-from launcher.runs.prepare import Prepared
+from launcher.runs.prepared import Prepared
 
 
 def overridden(prepared: Prepared) -> dict[str, Any]:

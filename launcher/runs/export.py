@@ -8,7 +8,7 @@ from pathlib import Path
 
 from launcher.errors import Unreadable
 from launcher.resources import resource
-from launcher.runs.prepare import Prepared
+from launcher.runs.prepared import Prepared
 from launcher.trainers import get_trainer
 
 

@@ -19,7 +19,7 @@ from launcher.runs.expected import expected, overridden
 from launcher.runs.lock import locked
 from launcher.runs.observer import Observer
 from launcher.runs.place import require_writable
-from launcher.runs.prepare import Prepared
+from launcher.runs.prepared import Prepared
 from launcher.runs.repairs import Policy
 from launcher.runs.run import Run, create_run, new_manifest
 from launcher.trainers import get_trainer

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from launcher.errors import Problem, Unreadable
 from launcher.planning.estimate import memory_request
-from launcher.runs.prepare import Prepared
+from launcher.runs.prepared import Prepared
 from launcher.sizing import disk_space, merge_host_memory
 
 GIB = 2**30

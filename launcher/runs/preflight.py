@@ -19,7 +19,7 @@ from launcher.runs.base_model import base_problems, reach_problems
 from launcher.runs.base_model import check_base as check_base
 from launcher.runs.card import check_card, no_device
 from launcher.runs.place import place_problems
-from launcher.runs.prepare import Prepared
+from launcher.runs.prepared import Prepared
 from launcher.trainers import get_trainer
 
 GIB = 2**30

@@ -16,6 +16,7 @@ from launcher.planning.plan import SETTINGS
 from launcher.report.rerun import AS_IN_QLORA, rerun_command
 from launcher.runs.asked import Asked
 from launcher.runs.both import OWN, Both, prepare_both
+from launcher.runs.prepare import prepare_asked
 
 
 def plan_both(tickets: Path, **asked: Any) -> Both:
@@ -67,7 +68,7 @@ def test_each_run_of_a_pair_can_be_planned_again(preset: str, tickets: Path) -> 
     both = plan_both(tickets, preset=preset, settings={"seed": 7})
     for prepared in both.each:
         plan = prepared.plan.to_dict()
-        resumed = both.asked_for(plan["method"]).prepare(sys.executable).plan.to_dict()
+        resumed = prepare_asked(both.asked_for(plan["method"]), sys.executable).plan.to_dict()
         command = rerun_command({"plan": plan, "stages": [], "data": {"path": str(tickets)}})
         done = CliRunner().invoke(main, [*command[1:], "--dry-run", "--json"])
         again = json.loads(done.stdout)["plan"]

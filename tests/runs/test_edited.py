@@ -14,7 +14,8 @@ from click.testing import CliRunner, Result
 from launcher.cli.main import main
 from launcher.errors import BadInput, QlError, Unreadable
 from launcher.planning.request import make_request
-from launcher.runs.edited import Flags, PreparedEdited, prepare_edited
+from launcher.runs.asked import Asked
+from launcher.runs.edited import PreparedEdited, prepare_edited
 from launcher.runs.export import export
 from launcher.runs.prepare import prepare
 
@@ -46,8 +47,10 @@ def edit(folder: Path, pattern: str, text: str) -> Path:
     return path
 
 
-def prepared(path: Path, golden: Path | None = None, **flags: Any) -> PreparedEdited:
-    return prepare_edited(path, Flags("python", **{"preset": "cpu-tiny", **flags}), golden=golden)
+def prepared(path: Path, golden: Path | None = None, data: Path | None = None, **flags: Any) -> PreparedEdited:
+    asked: dict[str, Any] = {"preset": "cpu-tiny", **flags}
+    files = {"data": data and str(data), "config": str(path), "golden": golden and str(golden)}
+    return prepare_edited(Asked(**files, **asked), "python")
 
 
 def line_of(path: Path, start: str) -> int:
@@ -208,7 +211,7 @@ def test_golden_rows_in_the_training_data_are_errors(folder: Path, tmp_path: Pat
     golden.write_text(json.dumps({"input": row["messages"][:-1], "target": row["messages"][-1]["content"]}) + "\n")
     with pytest.raises(BadInput, match="QL804"):
         prepared(folder / "config.yaml", golden)
-    prepare_edited(folder / "config.yaml", Flags("python", preset="cpu-tiny"), golden=golden, allow_overlap=True)
+    prepared(folder / "config.yaml", golden, allow_overlap=True)
 
 
 def test_data_beside_a_config_that_reads_other_files(folder: Path, tickets: Path) -> None:

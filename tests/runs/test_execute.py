@@ -21,7 +21,7 @@ from launcher.runs.execute import execute, first_unfinished
 from launcher.runs.export import export
 from launcher.runs.launch import LaunchOptions, _create
 from launcher.runs.observer import Silent
-from launcher.runs.prepare import prepare
+from launcher.runs.prepare import prepare, prepare_asked
 from launcher.runs.run import STAGES, Run, create_run, new_manifest, open_run
 
 PLAN = {"preset": "cpu-tiny", "backend": "axolotl", "method": "qlora", "base_model": "x", "compute_dtype": "float32"}
@@ -166,13 +166,13 @@ def test_a_config_that_was_edited_while_its_run_lay_in_prepare_is_noticed(tmp_pa
     folder = tmp_path / "mine"
     export(prepare(make_request(preset="cpu-tiny", backend="axolotl"), tickets), folder)
     asked = Asked(None, config=str(folder / "config.yaml"), preset="cpu-tiny")
-    prepared = asked.prepare("python")
+    prepared = prepare_asked(asked, "python")
     options = LaunchOptions(runs_dir=tmp_path / "runs", trainer_python="python", asked=asked)
     run = _create(prepared, options, {}, None, [])
     assert executing._prepare_again(open_run(run.path)).files == prepared.files
     with (folder / "config.yaml").open("a") as stream:
         stream.write("\nneftune_noise_alpha: 5\n")
-    assert asked.prepare("python").plan == prepared.plan
+    assert prepare_asked(asked, "python").plan == prepared.plan
     with pytest.raises(RunFailed, match=r"changed since, config\.yaml") as caught:
         executing._prepare_again(open_run(run.path))
     assert str(folder / "config.yaml") in str(caught.value)

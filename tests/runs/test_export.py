@@ -12,7 +12,8 @@ from launcher.errors import Unreadable
 from launcher.json_schema import check
 from launcher.planning.request import make_request
 from launcher.runs.export import export
-from launcher.runs.prepare import Prepared, prepare
+from launcher.runs.prepare import prepare
+from launcher.runs.prepared import Prepared
 
 
 @pytest.fixture(scope="module", params=["axolotl", "unsloth"])

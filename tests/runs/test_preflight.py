@@ -21,7 +21,8 @@ from launcher.runs.asked import Asked
 from launcher.runs.base_model import reach_problems
 from launcher.runs.place import place_problems, require_writable
 from launcher.runs.preflight import check_base, check_environment, check_start, examine
-from launcher.runs.prepare import Prepared
+from launcher.runs.prepare import prepare_asked
+from launcher.runs.prepared import Prepared
 
 VERSIONS = dict.fromkeys(
     ("axolotl", "unsloth", "torch", "transformers", "peft", "bitsandbytes", "safetensors", "accelerate"), "1.0"
@@ -227,7 +228,7 @@ def test_a_base_out_of_reach_is_said_early(tmp_path: Path, monkeypatch: pytest.M
 
 @pytest.fixture(scope="module")
 def prepared(tickets: Path) -> Prepared:
-    return Asked(data=str(tickets), preset="cpu-tiny").prepare(sys.executable)
+    return prepare_asked(Asked(data=str(tickets), preset="cpu-tiny"), sys.executable)
 
 
 def test_a_place_that_holds_the_run_passes(prepared: Prepared, tmp_path: Path) -> None:
