@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from launcher.cli.watch import StageView, Watch
 
 NARROW = 60  # columns; below, one short line for each thing
+MIDDLE = 76  # columns; below, curves and bars are half as long
 WIDE = 100  # columns; from here on, two things in a line
 SHORT = 12  # lines of a terminal; below, the narrow form too
 MESSAGES = 4  # newest warnings and repairs that stay in view
@@ -36,13 +37,15 @@ class LiveView:
 
 
 def _full(watch: Watch, width: int, plain: bool) -> RenderableType:
-    lines: list[RenderableType] = [_line(_title(watch, plain), "bold"), _stages(watch, plain)]
+    lines: list[RenderableType] = [_line(_title(watch, plain), "bold"), _stages(watch, width, plain)]
     train = watch.stages.get("train")
     if train and watch.total_steps:
         lines.append(_training(watch, width, plain))
     current = watch.stages.get(watch.running or "")
     if current and current.total and watch.running != "train":
         lines.append(_counted(watch, current, width, plain))
+    if doing := watch.doing():
+        lines.append(_line(f"{watch.running}: {doing}"))
     lines.append(_numbers(watch, width, plain))
     lines += _messages(watch)
     return Group(*lines)
@@ -64,7 +67,9 @@ def _narrow(watch: Watch, plain: bool) -> RenderableType:
         parts = [f"{last['tokens_per_second']:,.0f} tok/s"] if last.get("tokens_per_second") else []
         lines.append(_line(" ".join([*parts, *([f"{watch.peak_gib:.2f} GiB"] if watch.peak_gib else [])])))
     elif current and current.total:
-        lines[0].append(f" {current.text} {current.done}/{current.total}")
+        lines[0].append(f" {_count(current)} {current.text}")
+    elif doing := watch.doing():
+        lines[0].append(f": {doing}")
     left = watch.left()
     lines.append(_line(f"{duration(watch.spent())} spent" + (f", {duration(left)} left" if left is not None else "")))
     if watch.messages:
@@ -79,12 +84,17 @@ def _title(watch: Watch, plain: bool) -> str:
     return (" - " if plain else " · ").join(str(part) for part in parts if part) or "run"
 
 
-def _stages(watch: Watch, plain: bool) -> Text:
-    text = Text(no_wrap=True, overflow="ellipsis")
-    for name, view in watch.stages.items():
-        mark = _MARKS.get(view.state, ("·", "."))[plain]
-        took = f" {duration(view.seconds)}" if view.state == "done" and view.seconds is not None else ""
-        text.append(f"{mark} {name}{took}   ", style=_STYLES.get(view.state, "dim"))
+def _stages(watch: Watch, width: int, plain: bool) -> Text:
+    """All of them in one line: with the time that each took where there is room."""
+    for timed in (True, False):
+        text = Text(no_wrap=True, overflow="ellipsis")
+        for name, view in watch.stages.items():
+            mark = _MARKS.get(view.state, ("·", "."))[plain]
+            took = f" {duration(view.seconds)}" if timed and view.state == "done" and view.seconds is not None else ""
+            gap = "   " if timed else "  "
+            text.append(f"{gap if text else ''}{mark} {name}{took}", style=_STYLES.get(view.state, "dim"))
+        if text.cell_len <= width:
+            break
     return text
 
 
@@ -104,20 +114,26 @@ def _training(watch: Watch, width: int, plain: bool) -> Text:
 
 
 def _counted(watch: Watch, view: StageView, width: int, plain: bool) -> Text:
-    tail = f" {view.done}/{view.total} {view.text}"
+    tail = f" {_count(view)} {view.text}"
     head = f"{watch.running} "
     room = max(10, min(60, width - len(head) - len(tail) - 1))
     share = (view.done or 0) / (view.total or 1)
     return _line(f"{head}{bar(share, room, ascii_only=plain)}{tail}")
 
 
+def _count(view: StageView) -> str:
+    share = (view.done or 0) / (view.total or 1)
+    return f"{view.done:g}/{view.total}" if view.total and view.total > 1 else f"{share:.0%}"
+
+
 def _numbers(watch: Watch, width: int, plain: bool) -> Table:
     """Name and value, twice in a line where the terminal is wide."""
-    pairs = list(_pairs(watch, 24 if width < WIDE else 20, plain))
+    pairs = list(_pairs(watch, 12 if width < MIDDLE else 24 if width < WIDE else 20, plain))
+    names = max(len(name) for name, _ in pairs)
     columns = 2 if width >= WIDE else 1
     table = Table.grid(padding=(0, 2))
     for _ in range(columns):
-        table.add_column(style="dim", no_wrap=True)
+        table.add_column(style="dim", no_wrap=True, min_width=names if columns == 1 else None)
         table.add_column(no_wrap=True, overflow="ellipsis", ratio=1)
     short = [pair for pair in pairs if len(pair[1]) <= width // 2 - 20]
     long = [pair for pair in pairs if pair not in short]
@@ -174,8 +190,8 @@ def _memory(watch: Watch, width: int, plain: bool) -> str:
     predicted, budget = watch.estimate.get("peak_gib"), watch.estimate.get("budget_gib")
     if budget:
         marks = [predicted / budget] if predicted else []
-        text += f" {bar(watch.peak_gib / budget, width // 2, marks=marks, ascii_only=plain)} of {budget:.2f} to give"
-    return text + (f", {predicted:.2f} predicted" if predicted else "")
+        text += f" of {budget:.2f} {bar(watch.peak_gib / budget, width // 2, marks=marks, ascii_only=plain)}"
+    return text + (f" predicted {predicted:.2f}" if predicted else "")
 
 
 def _messages(watch: Watch) -> list[Text]:

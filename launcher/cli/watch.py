@@ -20,8 +20,9 @@ class StageView:
     state: str = "pending"
     began: float | None = None
     seconds: float | None = None
-    done: int | None = None
+    done: float | None = None  # of total; a share of 1 where the stage tells only that
     total: int | None = None
+    left: float | None = None  # seconds, where the stage tells them itself
     text: str = ""
 
 
@@ -65,7 +66,7 @@ class Watch:
         if state == "running":
             started = known.get("started")
             view.began = datetime.fromisoformat(started).timestamp() if started else self.clock()
-            view.seconds, view.done = None, None
+            view.seconds, view.done, view.total, view.left = None, None, None, None
         elif known.get("state") == state and known.get("seconds") is not None:
             view.seconds = known["seconds"]
         elif view.began is not None:
@@ -75,6 +76,9 @@ class Watch:
     def progress(self, stage: str, message: Mapping[str, Any]) -> None:
         view = self.stages.setdefault(stage, StageView("running", self.clock()))
         view.done, view.total = message.get("done"), message.get("total")
+        view.left = message.get("seconds_left")
+        if isinstance(message.get("fraction"), int | float):  # as the merge says it
+            view.done, view.total = float(message["fraction"]), 1
         view.text = str(message.get("text") or "")
 
     def telemetry(self, event: Mapping[str, Any]) -> list[str]:
@@ -147,6 +151,21 @@ class Watch:
         """The stage that runs, where one does."""
         return next((name for name, view in self.stages.items() if view.state == "running"), None)
 
+    def doing(self) -> str | None:
+        """What the stage that runs is at, and for how long, where nothing counts it: what loads tells nothing."""
+        name = self.running
+        view = self.stages.get(name or "")
+        if name is None or view is None or view.began is None or view.total:
+            return None
+        what = "libraries and weights load"
+        if name == "train":
+            if self.last and not self.train_ended:
+                return None
+            what = "the adapter is written" if self.train_ended else f"the trainer starts: {what}"
+        elif name in ("prepare", "report"):
+            return None
+        return f"{what}, {duration(self.clock() - view.began)}"
+
     @property
     def step(self) -> int:
         return int(self.last.get("step") or (self.train_began[1] if self.train_began else 0))
@@ -178,6 +197,8 @@ class Watch:
                 return None
             pace = (float(self.last.get("time") or self.clock()) - begin) / done
             return max(0.0, pace * (self.total_steps - self.step))
+        if view and view.left is not None:
+            return view.left
         if view and view.began is not None and view.done and view.total:
             return (self.clock() - view.began) / view.done * (view.total - view.done)
         return None

@@ -190,6 +190,55 @@ def test_a_terminal_without_blocks_gets_ascii() -> None:
     assert drawn.isascii()
 
 
+@pytest.mark.parametrize("width", [60, 66, 80, 99, 100, 110])
+def test_nothing_is_cut_off(width: int) -> None:
+    """Every stage, every name and every value whole, also when four stages are behind."""
+    watch = played()
+    watch.messages.clear()
+    for name in ("prepare", "train", "evaluate", "merge", "verify", "report"):
+        watch.stage(name, "running")
+        if name != "report":
+            watch.stages[name].began = 1100.0 - 754
+            watch.stage(name, "done")
+    drawn = plain(draw(watch, width))
+    assert "…" not in drawn
+    for said in ("✓ prepare", "✓ verify", "▸ report", "gradient norm", "6.39 GiB peak of 21.50", "predicted 7.00"):
+        assert said in drawn, said
+
+
+@pytest.mark.parametrize("width", [40, 60, 80, 120])
+def test_a_merge_is_counted_in_what_it_tells(width: int) -> None:
+    """The merge speaks of bytes, as a share and in words, with the seconds that are left."""
+    watch = played()
+    watch.stage("train", "done")
+    watch.stage("merge", "running")
+    watch.progress("merge", {"text": "3.50 of 14.00 GB, 350 MB/s", "fraction": 0.25, "seconds_left": 30.0})
+    drawn = plain(draw(watch, width))
+    assert "25% 3.50 of 14.00 GB" in drawn
+    assert "30.0 s left" in drawn
+    assert max(map(len, drawn.splitlines())) <= width
+
+
+def test_a_stage_that_counts_nothing_yet_says_what_it_does() -> None:
+    now = [1100.0]
+    watch = Watch(FACTS, lambda: now[0])
+    watch.stage("train", "running")
+    now[0] += 20
+    assert "train: the trainer starts: libraries and weights load, 20.0 s" in plain(draw(watch, 80))
+    assert plain(draw(watch, 40)).startswith("train: the trainer starts: libraries")
+    for event in (BEGIN, STEP):
+        watch.telemetry(event)
+    assert watch.doing() is None
+    watch.telemetry({"event": "train_end"})
+    assert watch.doing() == "the adapter is written, 20.0 s"
+    watch.stage("train", "done")
+    assert watch.doing() is None
+    watch.stage("evaluate", "running")
+    assert watch.doing() == "libraries and weights load, 0.0 s"
+    watch.progress("evaluate", {"text": "base", "done": 0, "total": 24})
+    assert watch.doing() is None
+
+
 def test_a_view_of_nothing_yet() -> None:
     assert "0.0 s spent" in plain(draw(Watch({}, lambda: 5.0), 80))
 

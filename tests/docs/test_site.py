@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -56,3 +57,22 @@ def test_pages_that_stand_beside_docs_are_in_it(site: Path) -> None:
     assert 'src="assets/architecture.svg"' in contributing
     assert "--8&lt;--" not in contributing
     assert "Unreleased" in (site / "changelog.html").read_text(encoding="utf-8")
+
+
+def test_search_works_in_pages_opened_from_a_disk(site: Path) -> None:
+    """Browsers start no worker for a file: the index comes as a script, and so does what stands in for the worker."""
+    sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed: pip install 'ql[test]'")
+    executable = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+    if executable is None:
+        pytest.skip("no chromium here: apt-get install chromium")
+    with sync_api.sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=executable, args=["--no-sandbox"])
+        page = browser.new_page()
+        asked: list[str] = []
+        page.on("request", lambda request: asked.append(request.url))
+        page.goto((site / "reference" / "commands.html").as_uri())
+        page.click("[data-md-component=search-query]")
+        page.keyboard.type("excess_length")
+        page.wait_for_selector(".md-search-result__item a[href*='data.html']", state="attached")
+        assert all(url.startswith("file:") for url in asked)
+        browser.close()
