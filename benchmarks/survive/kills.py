@@ -14,6 +14,7 @@ import json
 import subprocess
 import sys
 import time
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -111,6 +112,18 @@ def reached(run: Path, item: dict[str, Any], began: float | None, seconds: dict[
     return any(event["event"] == "log" and event["step"] >= step for event in events(run))
 
 
+def newest_checkpoint(run: Path) -> int:
+    """The step of the newest complete checkpoint; 0 without one."""
+    sealed = [path.parent.name for path in (run / "trainer").glob("checkpoint-*/ql-complete.json")]
+    return max((int(name.partition("-")[2]) for name in sealed), default=0)
+
+
+def began_again(steps: list[int]) -> tuple[int, int]:
+    """The last step before a training began again, and the step from which it did, by the steps as they were logged."""
+    before, after = next((pair for pair in pairwise(steps) if pair[1] <= pair[0]), (steps[-1], steps[-1] + 1))
+    return before, after - 1
+
+
 def one(item: dict[str, Any], work: Path, before: dict[str, Any]) -> dict[str, Any] | None:
     """Kill, look, resume, compare. None when the run had left the stage before it could be killed."""
     run = copy_run(work / "at" / item["stage"], work / "run")
@@ -127,6 +140,7 @@ def one(item: dict[str, Any], work: Path, before: dict[str, Any]) -> dict[str, A
             break
         time.sleep(0.001 if quick or "checkpoint" in item["when"] else 0.02)
     killed = kill(process, run, item["whom"])
+    newest = newest_checkpoint(run)  # where the launcher lives on, the run adds more while we wait
     try:
         code = process.wait(120)
     except subprocess.TimeoutExpired:
@@ -137,18 +151,23 @@ def one(item: dict[str, Any], work: Path, before: dict[str, Any]) -> dict[str, A
     if at == "done" and not mended:
         return None
     left = left_behind(run, {} if item["whom"] == "child" else killed)
-    seen = [event for event in events(run) if event["event"] == "log"]
-    sealed = [path.parent.name for path in (run / "trainer").glob("checkpoint-*/ql-complete.json")]
-    newest = max((int(name.partition("-")[2]) for name in sealed), default=0)
+    seen = [event["step"] for event in events(run) if event["event"] == "log"]
+    if item["whom"] != "child":
+        newest = newest_checkpoint(run)  # its trainer may have sealed one before it noticed
     begin = time.monotonic()
     again = None
     if manifest(run)["state"] != "finished":
         again = ql("resume", str(run), log=log).wait(LIMIT)
     after = products(run)
     data = manifest(run)
-    resumed = [entry for entry in data.get("resumes", []) if entry["stage"] == "train"]
-    from_step = resumed[-1]["from_step"] if resumed and item["stage"] == "train" else None
-    last = max((event["step"] for event in seen), default=0)
+    from_step = None
+    last = max(seen, default=0)
+    if item["stage"] == "train":
+        if mended:  # nobody resumed it: its own steps say where it began again
+            last, from_step = began_again(seen)
+        else:
+            resumed = [entry for entry in data.get("resumes", []) if entry["stage"] == "train"]
+            from_step = resumed[-1]["from_step"] if resumed else None
     return {
         **item,
         "exit_code": code,
