@@ -20,8 +20,8 @@ from rich.console import Console
 from launcher.cli.live import LiveView
 from launcher.cli.progress import STAGES
 from launcher.cli.watch import Watch
-from launcher.runs.comparison import compare
-from launcher.runs.reporting import write_report
+from launcher.runs.results.comparison import compare
+from launcher.runs.results.reporting import write_report
 from launcher.runs.run import open_run
 
 RECORDED = Path(__file__).resolve().parent.parent / "tests" / "report" / "recorded"

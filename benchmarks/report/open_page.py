@@ -21,7 +21,7 @@ from pathlib import Path
 
 from playwright.sync_api import sync_playwright
 
-from launcher.runs.reporting import write_report
+from launcher.runs.results.reporting import write_report
 from launcher.runs.run import create_run, new_manifest
 
 RECORDED = Path(__file__).resolve().parent.parent.parent / "tests" / "report" / "recorded" / "qlora"

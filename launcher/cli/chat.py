@@ -33,8 +33,8 @@ def command(
     """
     from launcher.backends.workers import call_worker
     from launcher.errors import Unreadable
+    from launcher.runs.results.scoring import model_request
     from launcher.runs.run import open_run
-    from launcher.runs.scoring import model_request
 
     if prompt is not None and not prompt.strip():
         raise Unreadable("--prompt is empty")

@@ -20,7 +20,7 @@ SHOWN_FLIPS = 10  # of the prompts that flipped, on a terminal; all are in the J
 @json_option
 def command(runs: tuple[str, ...], html: Path | None, runs_dir: Path, as_json: bool) -> None:
     """Hold each RUN against the first: plan, curves, golden scores with a paired test, memory, speed, cost."""
-    from launcher.runs.comparison import compare
+    from launcher.runs.results.comparison import compare
     from launcher.runs.run import open_run
 
     facts = compare([open_run(name, runs_dir) for name in runs], html)

@@ -39,8 +39,8 @@ def command(
     """
     from launcher.backends.workers import call_worker
     from launcher.cli.progress import make_progress
+    from launcher.runs.results.scoring import evaluate_run
     from launcher.runs.run import open_run
-    from launcher.runs.scoring import evaluate_run
 
     found = open_run(run, runs_dir)
     python = trainer_python or found.trainer_python

@@ -97,7 +97,7 @@ def command(
     from launcher.runs.asked import Asked
     from launcher.runs.job import Job, read_job
     from launcher.runs.prepare import prepare_asked
-    from launcher.runs.repairs import Policy
+    from launcher.runs.training.repairs import Policy
 
     written = read_job(job) if job is not None else Job()
     chosen = written.settings | person_settings(settings, compute_dtype, max_steps)
@@ -195,7 +195,7 @@ def _show_dry_run(prepared: Prepared, facts: dict[str, Any], as_json: bool) -> N
 
 def show_result(run: Run, as_json: bool) -> None:
     from launcher.cli.runs import describe
-    from launcher.runs.summary import summarise
+    from launcher.runs.results.summary import summarise
 
     facts = summarise(run)
     click.echo(json.dumps(facts, indent=2) if as_json else describe(facts))

@@ -99,7 +99,7 @@ def command(
     if check is not None:
         _check(check, as_json)
         return
-    from launcher.runs.cards import write_cards
+    from launcher.runs.results.model_cards import write_cards
     from launcher.runs.run import open_run
 
     found = open_run(run, runs_dir) if run is not None else None

@@ -43,7 +43,7 @@ def command(
     The token comes from HF_TOKEN or from `hf auth login`, and is never shown. Exits 1 when the run missed a gate, 3
     when there is nothing to upload or the hub refuses.
     """
-    from launcher.runs.pushing import push, what_to_push
+    from launcher.runs.results.pushing import push, what_to_push
     from launcher.runs.run import open_run
 
     found = open_run(run, runs_dir)

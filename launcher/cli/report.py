@@ -23,9 +23,9 @@ def command(run: str, out: Path | None, runs_dir: Path, as_json: bool) -> None:
     from launcher.errors import Unreadable
     from launcher.report.series import read_series
     from launcher.runs.events import read_events
-    from launcher.runs.reporting import write_report
+    from launcher.runs.results.reporting import write_report
+    from launcher.runs.results.summary import summarise
     from launcher.runs.run import open_run
-    from launcher.runs.summary import summarise
 
     found = open_run(run, runs_dir)
     try:

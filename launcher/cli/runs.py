@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 def command(run: str | None, follow: bool, runs_dir: Path, as_json: bool) -> None:
     """List the runs, or show RUN: a name, a path, or `latest`."""
     from launcher.errors import Unreadable
+    from launcher.runs.results.summary import summarise
     from launcher.runs.run import list_runs, open_run
-    from launcher.runs.summary import summarise
 
     if run is None and follow:
         run = "latest"

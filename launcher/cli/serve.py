@@ -26,8 +26,8 @@ def command(runs: tuple[str, ...], only_print: bool, adapter: bool, runs_dir: Pa
     Several RUNs of one base are served as several adapters on it.
     """
     from launcher.errors import RunFailed
+    from launcher.runs.results.serving import serving_commands
     from launcher.runs.run import open_run
-    from launcher.runs.serving import serving_commands
 
     commands = serving_commands([open_run(name, runs_dir) for name in runs])
     if as_json:

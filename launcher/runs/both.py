@@ -14,11 +14,11 @@ from launcher.planning.plan import Plan
 from launcher.planning.request import Request
 from launcher.report.rerun import AS_IN_QLORA
 from launcher.runs.asked import Asked
-from launcher.runs.comparison import compare
 from launcher.runs.launch import LaunchOptions, launch
 from launcher.runs.observer import Observer
 from launcher.runs.prepare import prepare
 from launcher.runs.prepared import Prepared
+from launcher.runs.results.comparison import compare
 from launcher.runs.run import Run
 
 # What makes the methods differ, and how each fits the card. Everything else of the plan is the same for both.

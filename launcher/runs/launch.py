@@ -18,10 +18,10 @@ from launcher.runs.execute import execute
 from launcher.runs.expected import expected, overridden
 from launcher.runs.lock import locked
 from launcher.runs.observer import Observer
-from launcher.runs.place import require_writable
+from launcher.runs.preflight.machine import require_writable
 from launcher.runs.prepared import Prepared
-from launcher.runs.repairs import Policy
 from launcher.runs.run import Run, create_run, new_manifest
+from launcher.runs.training.repairs import Policy
 from launcher.trainers import get_trainer
 
 REMOTE_CODE = "QL616"  # the finding that a config lets the model's own code run

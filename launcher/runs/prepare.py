@@ -28,10 +28,10 @@ from launcher.runs.prepared import TEMPLATE_FILE, Prepared, read_gates, require_
 def prepare_asked(asked: Asked, trainer_python: str) -> Prepared:
     """Decide and check what was asked for: a run planned here, or one read back from a config that the person edited.
 
-    Raises what `prepare` and `launcher.runs.edited.prepare_edited` raise.
+    Raises what `prepare` and `launcher.runs.edited.prepare.prepare_edited` raise.
     """
     if asked.config is not None:
-        from launcher.runs.edited import prepare_edited
+        from launcher.runs.edited.prepare import prepare_edited
 
         return prepare_edited(asked, trainer_python)
     assert asked.data is not None

@@ -10,7 +10,6 @@ from launcher.runs.execute import execute, first_unfinished
 from launcher.runs.inputs import check_unchanged
 from launcher.runs.lock import locked
 from launcher.runs.observer import Observer
-from launcher.runs.resume_plan import plan_of
 from launcher.runs.run import Run, open_run
 
 
@@ -41,7 +40,7 @@ def resume(run: Run, observer: Observer, *, accept_changes: bool = False, traine
 
 def _check_place(run: Run, observer: Observer) -> None:
     """The machine may be another one than the run began on."""
-    plan = plan_of(run.plan)
+    plan = run.read_plan()
     environment = preflight.examine(run.trainer_python, plan.backend)
     try:
         gpu = load_gpu(plan.gpu)

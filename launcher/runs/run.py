@@ -7,14 +7,15 @@ import json
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from launcher.backends.secrets import redact
-from launcher.errors import Unreadable
+from launcher.errors import RunFailed, Unreadable
 from launcher.files import read_bounded, write_atomic
+from launcher.planning.plan import Plan
 from launcher.runs.events import append_event
 
 MANIFEST = "run.json"
@@ -45,6 +46,16 @@ class Run:
     def plan(self) -> dict[str, Any]:
         """The plan as it holds now: with what repairs have changed, which ``data["plan"]`` is without."""
         return {**self.data["plan"], **(self.data.get("changes") or {})}
+
+    def read_plan(self) -> Plan:
+        """`plan` as planning knows it. Raises RunFailed when it is of another version of ql."""
+        data = self.plan
+        try:
+            values: dict[str, Any] = {item.name: data[item.name] for item in fields(Plan)}
+        except KeyError as error:
+            raise RunFailed(f"this run's plan has no {error.args[0]}: it is of another version of ql") from None
+        values = {key: tuple(value) if isinstance(value, list) else value for key, value in values.items()}
+        return Plan(**values)
 
     @property
     def trainer_python(self) -> str:

@@ -14,14 +14,14 @@ from launcher.golden.evaluate import evaluate as evaluate_golden
 from launcher.golden.gates import judge, parse_gates
 from launcher.golden.rows import read_golden
 from launcher.report.series import read_series
-from launcher.runs.cards import write_cards
 from launcher.runs.events import read_events
 from launcher.runs.observer import Observer
-from launcher.runs.reporting import write_report
+from launcher.runs.results.model_cards import write_cards
+from launcher.runs.results.reporting import write_report
+from launcher.runs.results.summary import curve_of
 from launcher.runs.run import Run
-from launcher.runs.summary import curve_of
-from launcher.runs.training import train_to_the_end
-from launcher.runs.what_fits import what_fits
+from launcher.runs.training.train import train_to_the_end
+from launcher.runs.training.what_fits import what_fits
 
 Call = Callable[[str, dict[str, Any]], dict[str, Any]]
 

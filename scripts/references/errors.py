@@ -77,7 +77,7 @@ def exit_codes(modules: list[Path]) -> dict[str, int]:
 def _faults() -> Iterator[str]:
     """The kinds of failure of a training, as run.json and `ql runs` name them."""
     from launcher.backends.faults import CAUSES
-    from launcher.runs.repairs import REPAIRS
+    from launcher.runs.training.repairs import REPAIRS
 
     yield "## Failures of a training"
     yield ""

@@ -16,7 +16,7 @@ RUN = """
 import resource, sys
 from click.testing import CliRunner
 from launcher.cli.main import main
-import launcher.configs.validate, launcher.data.inspect, launcher.golden.rows, launcher.runs.summary
+import launcher.configs.validate, launcher.data.inspect, launcher.golden.rows, launcher.runs.results.summary
 import launcher.runs.prepare
 pages = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
 resource.setrlimit(resource.RLIMIT_AS, (pages + int(sys.argv[1]), resource.RLIM_INFINITY))

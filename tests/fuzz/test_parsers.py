@@ -21,10 +21,10 @@ from launcher.configs.validate import check_text
 from launcher.data.inspect import inspect_data
 from launcher.errors import QlError
 from launcher.golden.rows import read_golden
-from launcher.runs.base_model import base_problems
 from launcher.runs.events import read_events
+from launcher.runs.preflight.base_model import base_problems
+from launcher.runs.results.summary import summarise
 from launcher.runs.run import open_run
-from launcher.runs.summary import summarise
 from launcher.yaml_source import parse_yaml
 
 quick = settings(max_examples=60, suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture])

@@ -9,7 +9,7 @@ import pytest
 
 from launcher.catalog import list_presets
 from launcher.report.card import HUB_LICENSES, render_card
-from launcher.runs.cards import write_cards
+from launcher.runs.results.model_cards import write_cards
 from manifests import SCORES, finished_run
 
 

@@ -10,7 +10,7 @@ import pytest
 from click.testing import CliRunner
 
 from launcher.cli.main import main
-from launcher.runs.comparison import compare
+from launcher.runs.results.comparison import compare
 from launcher.runs.run import Run
 
 

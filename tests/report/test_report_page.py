@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from launcher.runs.reporting import write_report
+from launcher.runs.results.reporting import write_report
 from launcher.runs.run import Run
 
 NewTab = Callable[..., Any]

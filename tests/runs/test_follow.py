@@ -11,8 +11,8 @@ import pytest
 from launcher.runs.events import append_event, mend_events, read_events
 from launcher.runs.follow import PROGRESS, Recording, follow
 from launcher.runs.lock import locked
+from launcher.runs.results.summary import summarise
 from launcher.runs.run import Run, create_run, new_manifest, open_run
-from launcher.runs.summary import summarise
 
 
 class Listener:

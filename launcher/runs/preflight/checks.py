@@ -15,10 +15,9 @@ from launcher.catalog import Gpu
 from launcher.catalog.local import snapshot_in_cache
 from launcher.errors import Problem, RunFailed
 from launcher.planning.plan import Plan
-from launcher.runs.base_model import base_problems, reach_problems
-from launcher.runs.base_model import check_base as check_base
-from launcher.runs.card import check_card, no_device
-from launcher.runs.place import place_problems
+from launcher.runs.preflight.base_model import base_problems, reach_problems
+from launcher.runs.preflight.gpu import check_card, no_device
+from launcher.runs.preflight.machine import place_problems
 from launcher.runs.prepared import Prepared
 from launcher.trainers import get_trainer
 

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from launcher.errors import BadInput
+from launcher.runs.results.serving import serving_commands
 from launcher.runs.run import Run
-from launcher.runs.serving import serving_commands
 
 
 def run(folder: Path, *has: str, **changes: Any) -> Run:

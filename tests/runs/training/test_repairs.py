@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from launcher.backends.faults import CAUSES, TrainerFailed
 from launcher.cli.options import repair_options
-from launcher.runs.repairs import REPAIRS, Policy, Repair, choose, likely_cause
+from launcher.runs.training.repairs import REPAIRS, Policy, Repair, choose, likely_cause
 
 PLAN: dict[str, Any] = {
     "micro_batch_size": 4, "gradient_accumulation_steps": 4,

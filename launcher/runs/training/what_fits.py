@@ -7,9 +7,8 @@ from dataclasses import replace
 from launcher.errors import QlError
 from launcher.planning.estimate import estimate_plan_memory
 from launcher.runs.asked import Asked
-from launcher.runs.repairs import LENGTH_STEP, SHORTEST
-from launcher.runs.resume_plan import plan_of
 from launcher.runs.run import Run
+from launcher.runs.training.repairs import LENGTH_STEP, SHORTEST
 
 MARGIN = 0.85  # of what the estimate gives for the run that did not fit: it was too low there
 
@@ -19,7 +18,7 @@ def what_fits(run: Run) -> str | None:
     if not run.data.get("asked"):
         return None
     try:
-        plan = plan_of(run.plan)
+        plan = run.read_plan()
         request = Asked.from_dict(run.data["asked"]).request()
         here = estimate_plan_memory(plan, request)
         budget = here.budget_gib

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
+from launcher.runs.results.summary import CURVE, summarise
 from launcher.runs.run import Run, create_run, new_manifest
-from launcher.runs.summary import CURVE, summarise
 
 PLAN = {"preset": "a10g-7b", "gpu": "a10g", "model": "x", "backend": "axolotl", "method": "qlora", "base_model": "x"}
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from launcher.backends.workers import call_worker
 from launcher.errors import BadInput, Problem, RunFailed
-from launcher.runs.cards import write_cards
+from launcher.runs.results.model_cards import write_cards
 from launcher.runs.run import Run, now
 
 

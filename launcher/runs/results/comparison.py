@@ -13,9 +13,9 @@ from launcher.report.compare_html import render_comparison
 from launcher.report.comparison import RunFacts, compare_runs
 from launcher.report.series import read_series
 from launcher.runs.events import read_events
-from launcher.runs.reporting import read_scores
+from launcher.runs.results.reporting import read_scores
+from launcher.runs.results.summary import summarise
 from launcher.runs.run import Run
-from launcher.runs.summary import summarise
 
 
 def gather(run: Run) -> RunFacts:

@@ -8,92 +8,33 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
-from launcher.catalog import Gpu, Preset, find_gpu, load_gpu, load_model, load_preset, load_recipe, resolve_base
+from launcher.catalog import Gpu, Preset, find_gpu, load_gpu, load_preset, load_recipe
 from launcher.configs.findings import Finding
 from launcher.configs.readback import ReadBack, Rows, read_back
 from launcher.data.base import find_base
 from launcher.data.chat import load_chat_template
 from launcher.data.facts import DataFacts
 from launcher.data.inspect import inspect_data
-from launcher.data.prepare import EVAL_FILE, TRAIN_FILE, prepare_data
 from launcher.data.report import DataReport
-from launcher.errors import BadInput, Problem, Unreadable
-from launcher.files import sha256_file, write_atomic
+from launcher.errors import BadInput, Unreadable
 from launcher.golden.evaluate import metrics_for
 from launcher.golden.rows import GoldenRow, read_golden
 from launcher.planning.estimate import estimate_plan_memory
 from launcher.planning.plan import SETTINGS, Plan
-from launcher.planning.request import AUTO, Request, make_request
+from launcher.planning.request import Request, make_request
 from launcher.resources import resource
 from launcher.runs.asked import Asked
-from launcher.runs.edited_data import DataFile, copy_data, count_rows, find_data, moved, write_sample
-from launcher.runs.edited_file import Edited, Template, model_of, paths_inside, read_edited, refusals, template_of
+from launcher.runs.edited.data import DataFile, count_rows, find_data, moved
+from launcher.runs.edited.file import Edited, Template, model_of, paths_inside, read_edited, refusals, template_of
+from launcher.runs.edited.flags import contradictions
+from launcher.runs.edited.prepared import PreparedEdited, RawData
 from launcher.runs.preflight import examine
-from launcher.runs.prepared import TEMPLATE_FILE, Prepared, read_gates, require_fit
+from launcher.runs.prepared import TEMPLATE_FILE, read_gates, require_fit
 from launcher.sizing.memory import OPTIMIZER_BYTES
 from launcher.trainers import get_trainer
-
-SCRIPT = "train.py"
-_FLAGS = {"compute_dtype": "--compute-dtype", "max_steps": "--max-steps", "keep": "--keep", "method": "--method"}
-
-
-@dataclass(frozen=True)
-class PreparedEdited(Prepared):
-    """A run of an edited config, on the files that it names or on ``raw``: the person's own, split for this run."""
-
-    data_files: tuple[DataFile, ...] = ()
-    raw: RawData | None = None
-
-    @property
-    def data_source(self) -> dict[str, Any]:
-        path = self.raw.path if self.raw else next(item.source for item in self.data_files if item.trains)
-        return {"path": str(path.resolve()), "sha256": sha256_file(path)}
-
-    def write(self, folder: Path) -> dict[str, Any]:
-        for name, text in self.files.items():
-            write_atomic(folder / name, text)
-        if self.raw:
-            written = self.raw.write(folder)
-            write_sample([replace(item, source=folder / item.target) for item in self.data_files], folder, chat=True)
-            return written
-        written = copy_data(self.data_files, folder, chat=self.plan.conversational)
-        evaluation = self.plan.eval_rows or 0
-        total = sum(item.rows for item in self.data_files)
-        return {"train_rows": total - evaluation, "eval_rows": evaluation, "excess": self.excess, **written}
-
-
-@dataclass(frozen=True)
-class RawData:
-    """Rows given with ``--data``, which become data/train.jsonl and data/eval.jsonl as in any other launch."""
-
-    path: Path
-    eval_fraction: float
-    seed: int
-    sequence_len: int
-    excess_length: Any
-    chat_template: str
-    base: Path | None
-    golden: Path | None
-    allow_overlap: bool
-
-    def write(self, folder: Path) -> dict[str, Any]:
-        """Write the files into ``folder``. Raises BadInput with every row that cannot be trained on."""
-        return prepare_data(
-            self.path,
-            folder,
-            eval_fraction=self.eval_fraction,
-            seed=self.seed,
-            sequence_len=self.sequence_len,
-            excess_length=self.excess_length,
-            chat_template=self.chat_template,
-            base=self.base,
-            golden=self.golden,
-            allow_overlap=self.allow_overlap,
-        ).to_dict()
 
 
 def prepare_edited(asked: Asked, trainer_python: str) -> PreparedEdited:
@@ -117,7 +58,7 @@ def prepare_edited(asked: Asked, trainer_python: str) -> PreparedEdited:
     template = template_of(edited, own)
     base = find_base(edited.base_model)
     found = read_back(edited.config, edited.path.name, edited.positions, gpu, model, Rows())
-    if conflicts := _conflicts(edited, found, template, asked):
+    if conflicts := contradictions(edited, found, template, asked):
         raise Unreadable(conflicts)
     files_of_run = _files(edited, template, base)
     seen_golden = None if asked.allow_overlap else golden
@@ -175,67 +116,6 @@ def _card(preset: Preset | None, asked: Asked, trainer_python: str) -> Gpu:
     if found is None:
         raise Unreadable(f"the card of this machine, {devices[0]['name']}, is not in the catalog", hint="--gpu NAME")
     return found
-
-
-def _conflicts(edited: Edited, found: ReadBack, template: Template | None, asked: Asked) -> list[Problem]:
-    """Flags that say something else than the file, each with the line that it contradicts."""
-    problems = []
-    wanted = dict(asked.settings)
-    wanted |= {key: value for key, value in (("backend", asked.backend), ("method", asked.method)) if value}
-    raw = asked.data is not None
-    for setting, value in wanted.items():
-        if raw and setting == "eval_fraction" and "test_datasets" in str(found.places.get(setting, "test_datasets")):
-            continue  # how the file of --data is split: the config only has the result
-        if raw and setting == "chat_template" and template is not None and template.text is None:
-            continue  # the config names the file that this run will have
-        if not _same(found.values[setting], value):
-            problems.append(_conflict(edited, found, setting, value))
-    if asked.model is not None and resolve_base(load_model(asked.model)) != edited.base_model:
-        message = f"base_model is {edited.config.base_model} here, and --model says {asked.model}"
-        problems.append(edited.problem("base_model", message, _HINT))
-    if raw:
-        problems += _data_conflicts(edited)
-    return problems
-
-
-_HINT = "leave the flag out, or edit the file"
-
-
-def _conflict(edited: Edited, found: ReadBack, setting: str, value: Any) -> Problem:
-    flag = _FLAGS.get(setting, f"--set {setting}")
-    here = found.values[setting]
-    shown = ", ".join(here) if isinstance(here, tuple) else "none" if here is None else here
-    if setting == "method" and value == AUTO:
-        return edited.problem("adapter", f"the file has chosen {here}, and --method auto would choose", _HINT)
-    if setting == "backend":
-        return Problem(f"this is a config of {here}, and --backend says {value}", file=edited.name, hint=_HINT)
-    if setting not in found.places:
-        message = f"the file does not set {setting} ({found.reasons[setting]}: {shown}), and {flag} says {value}"
-        return Problem(message, file=edited.name, hint=_HINT)
-    return edited.problem(found.places[setting], f"{setting} is {shown} here, and {flag} says {value}", _HINT)
-
-
-def _same(here: Any, asked: Any) -> bool:
-    if isinstance(here, tuple):
-        return list(here) == list(asked) if isinstance(asked, list | tuple) else False
-    return bool(here == asked)
-
-
-def _data_conflicts(edited: Edited) -> list[Problem]:
-    """``--data`` becomes data/train.jsonl and data/eval.jsonl: a config that reads other files contradicts it."""
-    named: list[tuple[tuple[Any, ...], Any, str]]
-    if edited.config.kind == "unsloth":
-        named = [(("train_file",), edited.config.get("train_file"), TRAIN_FILE)]
-        named += [(("eval_file",), edited.config.get("eval_file"), EVAL_FILE)] if edited.config.has("eval_file") else []
-    else:
-        named = []
-        for key, target in (("datasets", TRAIN_FILE), ("test_datasets", EVAL_FILE)):
-            named += [((key, index, "path"), item.get("path"), target) for index, item in edited.config.datasets(key)]
-    return [
-        edited.problem(path, f"trains on {name} here, and --data becomes {target}", _HINT)
-        for path, name, target in named
-        if name != target
-    ]
 
 
 def _raw(

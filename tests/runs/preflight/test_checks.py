@@ -16,11 +16,11 @@ from launcher.catalog import load_gpu, load_model
 from launcher.errors import RunFailed, Unreadable
 from launcher.planning.decide import make_plan
 from launcher.planning.request import make_request
-from launcher.runs import place
 from launcher.runs.asked import Asked
-from launcher.runs.base_model import reach_problems
-from launcher.runs.place import place_problems, require_writable
 from launcher.runs.preflight import check_base, check_environment, check_start, examine
+from launcher.runs.preflight import machine as place
+from launcher.runs.preflight.base_model import reach_problems
+from launcher.runs.preflight.machine import place_problems, require_writable
 from launcher.runs.prepare import prepare_asked
 from launcher.runs.prepared import Prepared
 

@@ -13,10 +13,10 @@ import pytest
 from launcher.backends import attempt
 from launcher.backends.base import Backend, Overlay
 from launcher.backends.faults import TrainerFailed
-from launcher.runs import training
 from launcher.runs.observer import Silent
 from launcher.runs.run import Run, create_run, new_manifest, open_run
-from launcher.runs.training import train_to_the_end
+from launcher.runs.training import train as training
+from launcher.runs.training.train import train_to_the_end
 
 INJECT = Path(__file__).resolve().parents[2] / "launcher" / "inject"
 PLAN = {

@@ -13,9 +13,9 @@ from launcher.report.html import render_report
 from launcher.report.prompts import SUBJECTS
 from launcher.report.series import read_series
 from launcher.runs.events import read_events
+from launcher.runs.results.serving import serving_commands
+from launcher.runs.results.summary import summarise
 from launcher.runs.run import Run
-from launcher.runs.serving import serving_commands
-from launcher.runs.summary import summarise
 
 
 def write_report(run: Run, path: Path | None = None) -> Path:

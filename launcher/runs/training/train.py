@@ -17,8 +17,8 @@ from launcher.backends.faults import TrainerFailed
 from launcher.errors import Problem
 from launcher.files import sync_folder, write_atomic
 from launcher.runs.observer import Observer
-from launcher.runs.repairs import Policy, Repair, choose, likely_cause
 from launcher.runs.run import Run
+from launcher.runs.training.repairs import Policy, Repair, choose, likely_cause
 
 SCALER = "scaler.pt"
 # Of a checkpoint, what only a resume needs; the rest is the adapter and its tokenizer.

@@ -1,6 +1,6 @@
 """What the launcher does by itself about a training that ended badly: one measure at a time, each bounded.
 
-Pure decisions: `launcher.runs.training` records and carries them out.
+Pure decisions: `launcher.runs.training.train` records and carries them out.
 """
 
 from __future__ import annotations

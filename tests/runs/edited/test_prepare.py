@@ -15,7 +15,8 @@ from launcher.cli.main import main
 from launcher.errors import BadInput, QlError, Unreadable
 from launcher.planning.request import make_request
 from launcher.runs.asked import Asked
-from launcher.runs.edited import PreparedEdited, prepare_edited
+from launcher.runs.edited.prepare import prepare_edited
+from launcher.runs.edited.prepared import PreparedEdited
 from launcher.runs.export import export
 from launcher.runs.prepare import prepare
 
