@@ -2,7 +2,7 @@
 
 ``kind``   oom_train, oom_eval, nan, zero_loss, zero_gradients, masked, diverge, hang, exit, kill, skip
 ``step``   the optimizer step (from 1) at which it begins
-``above``  oom: only with more rows than this in a batch; nan and diverge: only with a learning rate above this
+``above``  oom: only with more rows than this in a batch; nan and skip: only with a learning rate above this
 Hanging, exiting and being killed happen once: a file in the working directory, which is the run's, says that it did.
 """
 
@@ -27,16 +27,19 @@ def install() -> None:
         # What accelerate's optimizer says after a step that the fp16 loss scaler skipped; a CPU has no such scaler.
         from accelerate.optimizer import AcceleratedOptimizer
 
-        AcceleratedOptimizer.step_was_skipped = property(lambda self: Fault.now >= FAULT["step"])
+        AcceleratedOptimizer.step_was_skipped = property(
+            lambda self: Fault.now >= FAULT["step"] and Fault.rate > FAULT["above"]
+        )
     trainer.DEFAULT_CALLBACKS.append(Fault)
 
 
 class Fault(TrainerCallback):  # type: ignore[misc]
     now = 1  # the step that is being made
+    rate = 0.0  # the run's learning rate, before any schedule
 
     def on_train_begin(self, args: Any, state: Any, control: Any, model: Any = None, **kwargs: Any) -> None:
         Fault.now = state.global_step + 1
-        self.args = args
+        Fault.rate = args.learning_rate
         model.register_forward_pre_hook(self.before, with_kwargs=True)
         model.register_forward_hook(self.after)
 
@@ -72,7 +75,7 @@ class Fault(TrainerCallback):  # type: ignore[misc]
     def after(self, module: Any, args: Any, output: Any) -> Any:
         if not module.training or not self.begun or output.loss is None:
             return output
-        if FAULT["kind"] == "nan" and self.args.learning_rate > FAULT["above"]:
+        if FAULT["kind"] == "nan" and Fault.rate > FAULT["above"]:
             output.loss = output.loss * float("nan")
         elif FAULT["kind"] == "zero_loss":
             output.loss = output.loss * 0.0
