@@ -7,7 +7,6 @@ With --budget nothing new is begun after so many seconds, and a later call goes 
 
 from __future__ import annotations
 
-import argparse
 import json
 import shutil
 import sys
@@ -17,9 +16,9 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
-from pipeline import ROOT, events, launch_arguments, left_behind, manifest, ql, save, write_inputs
+from pipeline import ROOT, events, launch_arguments, left_behind, manifest, ql, write_inputs
+from resumable import go_on, read_options, read_results
 
-RESULTS = Path(__file__).resolve().parent / "results"
 PLUGIN = ROOT / "tests" / "acceptance" / "faults"
 LIMIT = 900.0  # seconds for one run
 
@@ -92,29 +91,18 @@ def one(backend: str, work: Path, fault: tuple[str, dict[str, Any], tuple[str, .
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--backend", choices=("axolotl", "unsloth"), required=True)
-    parser.add_argument("--work", type=Path, required=True, help="a folder that is kept between calls")
-    parser.add_argument("--budget", type=float, default=float("inf"), help="seconds")
-    parser.add_argument("--only", help="a part of the name of the faults to inject")
-    options = parser.parse_args()
-    begin = time.monotonic()
-    work = options.work.resolve() / options.backend
-    work.mkdir(parents=True, exist_ok=True)
-    RESULTS.mkdir(exist_ok=True)
-    path = RESULTS / f"faults-{options.backend}.json"
-    results = json.loads(path.read_text()) if path.exists() else {"backend": options.backend, "faults": []}
-    done = {entry["name"] for entry in results["faults"]}
-    for fault in FAULTS:
-        if fault[0] in done or (options.only and options.only not in fault[0]):
-            continue
-        if time.monotonic() - begin > options.budget:
-            break
-        found = one(options.backend, work, fault)
-        results["faults"].append(found)
-        save(path, results)
-        print(json.dumps({key: found[key] for key in ("name", "as_wanted", "state", "seconds")}), flush=True)
-    print(f"{len(results['faults'])} of {len(FAULTS)} done")
+    options = read_options(__doc__, "faults to inject")
+    path, results = read_results("faults", options.backend)
+    go_on(
+        path,
+        results,
+        "faults",
+        {fault[0]: fault for fault in FAULTS},
+        lambda fault: one(options.backend, options.work, fault),
+        only=options.only,
+        budget=options.budget,
+        shown=("name", "as_wanted", "state", "seconds"),
+    )
 
 
 if __name__ == "__main__":

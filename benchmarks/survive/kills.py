@@ -9,7 +9,6 @@ in results/kills-BACKEND.json.
 
 from __future__ import annotations
 
-import argparse
 import json
 import subprocess
 import sys
@@ -35,8 +34,8 @@ from pipeline import (
     stage_state,
     write_inputs,
 )  # fmt: skip
+from resumable import go_on, read_options, read_results
 
-RESULTS = Path(__file__).resolve().parent / "results"
 STAGES = ("prepare", "train", "evaluate", "merge", "verify", "report")
 WHOM = ("launcher", "all", "child", "launcher")
 LIMIT = 900.0  # seconds for one process; a run that takes longer hangs
@@ -189,44 +188,32 @@ def one(item: dict[str, Any], work: Path, before: dict[str, Any]) -> dict[str, A
     }
 
 
+def one_in_time(item: dict[str, Any], work: Path, before: dict[str, Any]) -> dict[str, Any]:
+    """`one`, a few times and each time earlier while the run gets out of the stage before it can be killed."""
+    for _ in range(4):
+        found = one(item, work, before)
+        if found is not None:
+            return found
+        item = {**item, "share": item.get("share", 1.0) / 2}
+    return {**item, "missed": True}
+
+
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--backend", choices=("axolotl", "unsloth"), required=True)
-    parser.add_argument("--work", type=Path, required=True, help="a folder that is kept between calls")
-    parser.add_argument("--budget", type=float, default=float("inf"), help="seconds")
-    parser.add_argument("--only", help="a part of the name of the kills to do")
-    options = parser.parse_args()
     begin = time.monotonic()
-    work = options.work.resolve() / options.backend
-    work.mkdir(parents=True, exist_ok=True)
-    RESULTS.mkdir(exist_ok=True)
-    path = RESULTS / f"kills-{options.backend}.json"
-    results = (
-        json.loads(path.read_text()) if path.exists() else {"backend": options.backend, "steps": STEPS, "kills": []}
-    )
-    results["undisturbed"] = undisturbed(options.backend, work)
+    options = read_options(__doc__, "kills to do")
+    path, results = read_results("kills", options.backend, steps=STEPS)
+    before = results["undisturbed"] = undisturbed(options.backend, options.work)
     save(path, results)
-    done = {entry["name"] for entry in results["kills"]}
-    for item in plan():
-        if item["name"] in done or (options.only and options.only not in item["name"]):
-            continue
-        if time.monotonic() - begin > options.budget:
-            print(f"{len(results['kills'])} of {len(plan())} done; call again to go on")
-            return
-        for _ in range(4):
-            found = one(item, work, results["undisturbed"])
-            if found is not None:
-                break
-            item = {**item, "share": item.get("share", 1.0) / 2}
-        else:
-            found = {**item, "missed": True}
-        results["kills"].append(found)
-        save(path, results)
-        short = {
-            key: found.get(key) for key in ("name", "finished", "merged_identical", "processes_left", "resume_seconds")
-        }
-        print(json.dumps(short), flush=True)
-    print(f"{len(results['kills'])} of {len(plan())} done")
+    go_on(
+        path,
+        results,
+        "kills",
+        {item["name"]: item for item in plan()},
+        lambda item: one_in_time(item, options.work, before),
+        only=options.only,
+        budget=options.budget - (time.monotonic() - begin),
+        shown=("name", "finished", "merged_identical", "processes_left", "resume_seconds"),
+    )
 
 
 if __name__ == "__main__":
