@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 import sys
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from launcher.cli.options import json_option, person_settings, plan_options
+from launcher.cli.options import Wanted, json_option, plan_options
 
 if TYPE_CHECKING:
     from launcher.runs.calibrate import Calibration
@@ -22,14 +23,7 @@ DEFAULT_MODEL = "mistral-7b"
 @click.option("--forget", is_flag=True, help="Drop what was measured here before; with --gpu, of that card alone.")
 @json_option
 def command(
-    preset: str | None,
-    gpu: str | None,
-    model: str | None,
-    method: str | None,
-    backend: str | None,
-    compute_dtype: str | None,
-    settings: tuple[str, ...],
-    max_steps: int | None,
+    wanted: Wanted,
     trainer_python: str | None,
     forget: bool,
     as_json: bool,
@@ -40,7 +34,6 @@ def command(
     plan is for a 7B, or on a CPU for the built-in tiny model. The correction is of one card and one trainer.
     """
     from launcher.errors import Unreadable
-    from launcher.planning.request import make_request
     from launcher.runs.calibrate import calibrate, card_of_this_machine
     from launcher.runs.preflight import examine
 
@@ -48,29 +41,20 @@ def command(
         from launcher.catalog import load_gpu
         from launcher.planning.corrections import calibration_file, forget_corrections
 
-        count = forget_corrections(load_gpu(gpu) if gpu else None)
+        count = forget_corrections(load_gpu(wanted.gpu) if wanted.gpu else None)
         facts = {"forgotten": count, "stored_in": str(calibration_file())}
         click.echo(json.dumps(facts, indent=2) if as_json else f"forgotten: {count}")
         return
-    if max_steps is not None:
+    if wanted.max_steps is not None:
         raise Unreadable("a calibration has its own number of steps: leave --max-steps out")
     python = trainer_python or sys.executable
     environment = examine(python)
-    if preset is None and gpu is None:
+    if wanted.preset is None and wanted.gpu is None:
         card = card_of_this_machine(environment)
-        gpu = card.name
-        model = model or ("cpu-tiny" if card.kind == "cpu" else DEFAULT_MODEL)
-        if card.kind == "cpu" and model == "cpu-tiny":
-            preset = "cpu-tiny"
-    request = make_request(
-        preset=preset,
-        gpu=gpu,
-        model=model,
-        method=method,
-        backend=backend,
-        settings=person_settings(settings, compute_dtype, None),
-    )
-    found = calibrate(request, environment, python, _say)
+        model = wanted.model or ("cpu-tiny" if card.kind == "cpu" else DEFAULT_MODEL)
+        preset = "cpu-tiny" if card.kind == "cpu" and model == "cpu-tiny" else None
+        wanted = replace(wanted, preset=preset, gpu=card.name, model=model)
+    found = calibrate(wanted.request(), environment, python, _say)
     click.echo(json.dumps(found.to_dict(), indent=2) if as_json else _describe(found))
     for note in found.notes:
         click.echo(f"note: {note}", err=True)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from launcher.cli.options import json_option, person_settings, plan_options
+from launcher.cli.options import Wanted, json_option, plan_options
 
 if TYPE_CHECKING:
     from launcher.catalog import Gpu
@@ -40,14 +40,7 @@ STAND_IN = "h100"  # planned for while the real card is still to be put in: it r
 @click.option("--compare", is_flag=True, help="The same job on all cards, side by side.")
 @json_option
 def command(
-    preset: str | None,
-    gpu: str | None,
-    model: str | None,
-    method: str | None,
-    backend: str | None,
-    compute_dtype: str | None,
-    settings: tuple[str, ...],
-    max_steps: int | None,
+    wanted: Wanted,
     seq_len: int | None,
     micro_batch: int | None,
     data: Path | None,
@@ -70,7 +63,6 @@ def command(
     from launcher.errors import Unreadable
     from launcher.planning.forecast import compare as compare_cards
     from launcher.planning.forecast import forecast
-    from launcher.planning.request import make_request
 
     if (rows is None) != (row_tokens is None):
         raise Unreadable("--rows and --row-tokens go together")
@@ -80,19 +72,13 @@ def command(
         raise Unreadable("--tflops and --bandwidth go together")
     if tflops is not None and vram is None:
         raise Unreadable("--tflops and --bandwidth describe a card that is not known: give its --vram too")
-    chosen = person_settings(settings, compute_dtype, max_steps)
-    chosen |= {key: value for key, value in (("sequence_len", seq_len), ("micro_batch_size", micro_batch)) if value}
-    request = make_request(
-        preset=preset,
-        gpu=gpu or (STAND_IN if preset is None and (vram is not None or compare) else None),
-        model=model,
-        method=method,
-        backend=backend,
-        settings=chosen,
-        architecture=architecture,
-    )
+    short = {key: value for key, value in (("sequence_len", seq_len), ("micro_batch_size", micro_batch)) if value}
+    names_a_card = wanted.gpu is not None or wanted.preset is not None
+    if not names_a_card and (vram is not None or compare):
+        wanted = replace(wanted, gpu=STAND_IN)
+    request = wanted.request(short, architecture=architecture)
     if vram is not None:
-        known = request.gpu if gpu is not None or preset is not None else None
+        known = request.gpu if names_a_card else None
         request = replace(request, gpu=_card(known, vram, tflops, bandwidth), corrections={})
     request = _with_data(request, data, rows, row_tokens)
     if compare:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from launcher.cli.options import json_option, person_settings, plan_options
+from launcher.cli.options import Wanted, json_option, plan_options
 
 
 @click.command()
@@ -16,14 +16,7 @@ from launcher.cli.options import json_option, person_settings, plan_options
 @click.option("-o", "--out", type=click.Path(path_type=Path), help="Folder to write; the default is the preset's name.")
 @json_option
 def command(
-    preset: str | None,
-    gpu: str | None,
-    model: str | None,
-    method: str | None,
-    backend: str | None,
-    compute_dtype: str | None,
-    settings: tuple[str, ...],
-    max_steps: int | None,
+    wanted: Wanted,
     data: Path,
     out: Path | None,
     as_json: bool,
@@ -32,19 +25,10 @@ def command(
 
     The command that runs it stands on top of config.yaml.
     """
-    from launcher.planning.request import make_request
     from launcher.runs.export import export
     from launcher.runs.prepare import prepare
 
-    request = make_request(
-        preset=preset,
-        gpu=gpu,
-        model=model,
-        method=method,
-        backend=backend,
-        settings=person_settings(settings, compute_dtype, max_steps),
-    )
-    prepared = prepare(request, data)
+    prepared = prepare(wanted.request(), data)
     folder = out or Path(prepared.plan.preset or f"{prepared.plan.gpu}-{prepared.plan.model}")
     written = export(prepared, folder)
     if as_json:

@@ -6,12 +6,13 @@ import json
 import os
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from launcher.cli.options import json_option, person_settings, plan_options
+from launcher.cli.options import Wanted, json_option, plan_options
 
 if TYPE_CHECKING:
     from launcher.planning.forecast import Forecast
@@ -33,14 +34,7 @@ GATE = "exact_match>=base"
 @click.option("--yes", is_flag=True, help="Ask nothing: take the options, and the proposal for the rest.")
 @json_option
 def command(
-    preset: str | None,
-    gpu: str | None,
-    model: str | None,
-    method: str | None,
-    backend: str | None,
-    compute_dtype: str | None,
-    settings: tuple[str, ...],
-    max_steps: int | None,
+    wanted: Wanted,
     data: Path | None,
     golden: Path | None,
     gates: tuple[str, ...],
@@ -55,27 +49,25 @@ def command(
     terminal, or with --yes, it asks nothing. Exits 1 when the data is unusable or nothing fits.
     """
     from launcher.planning.forecast import forecast
-    from launcher.planning.request import make_request
     from launcher.runs.prepare import prepare
     from launcher.runs.propose import write_new
 
     ask = sys.stdin.isatty() and not yes
     data = data or _ask_data(ask)
     golden = golden or _ask_golden(ask)
-    chosen = person_settings(settings, compute_dtype, max_steps)
-    card = f"{gpu or preset}, as asked for"
+    chosen = wanted.settings()
+    card = f"{wanted.gpu or wanted.preset}, as asked for"
     others: list[Forecast] = []
-    if preset is None and not (gpu and model):
-        card, preset, others = _propose(ask, data, golden, gpu, model, backend, price)
-        gpu = None if preset else gpu
-    request = make_request(preset=preset, gpu=gpu, model=model, method=method, backend=backend, settings=chosen)
-    prepared = prepare(request, data, golden=golden, gates=gates or ((GATE,) if golden else ()))
+    if wanted.preset is None and not (wanted.gpu and wanted.model):
+        card, preset, others = _propose(ask, data, golden, wanted, price)
+        wanted = replace(wanted, preset=preset, gpu=None if preset else wanted.gpu)
+    prepared = prepare(wanted.request(), data, golden=golden, gates=gates or ((GATE,) if golden else ()))
     estimate = forecast(prepared.request, usd_per_hour=price, golden_rows=len(prepared.golden))
     out = out or _ask_out(ask)
-    asked = {"gpu": gpu, "model": model, "method": method, "backend": backend}
+    asked = {key: getattr(wanted, key) for key in ("gpu", "model", "method", "backend")}
     write_new(out, job_text(prepared, estimate, out, card, others, asked, chosen))
     if as_json:
-        facts = {"file": str(out), "preset": preset, "card": card, "estimate": estimate.to_dict()}
+        facts = {"file": str(out), "preset": wanted.preset, "card": card, "estimate": estimate.to_dict()}
         click.echo(json.dumps(facts, indent=2))
         return
     click.echo(f"{prepared.plan.preset or prepared.request.model.title}: {describe(estimate)}")
@@ -101,13 +93,7 @@ def _ask_out(ask: bool) -> Path:
 
 
 def _propose(
-    ask: bool,
-    data: Path,
-    golden: Path | None,
-    gpu: str | None,
-    model: str | None,
-    backend: str | None,
-    price: float | None,
+    ask: bool, data: Path, golden: Path | None, wanted: Wanted, price: float | None
 ) -> tuple[str, str | None, list[Forecast]]:
     """(why this card, the chosen preset or None where a model was named, the presets that were not chosen)."""
     from launcher.catalog import load_gpu
@@ -115,17 +101,18 @@ def _propose(
     from launcher.golden.rows import read_golden
     from launcher.runs.propose import Card, candidates, choose, find_card
 
+    gpu = wanted.gpu
     card = find_card() if gpu is None else Card(load_gpu(gpu), f"{load_gpu(gpu).title}, as asked for")
     card = _ask_card(ask, card) if gpu is None else card
     assert card.gpu is not None
     report = inspect_data(data)
     report.require_rows()
     prompts = len(read_golden(golden, conversational=report.conversational)) if golden else 0
-    found = candidates(card.gpu, report.facts(), backend=backend, usd_per_hour=price, golden_rows=prompts)
+    found = candidates(card.gpu, report.facts(), backend=wanted.backend, usd_per_hour=price, golden_rows=prompts)
     proposed = choose(found)
     others = [one for one in found if one is not proposed]
-    if not ask or model is not None:
-        return card.why, proposed.plan.preset, [] if model else others
+    if not ask or wanted.model is not None:
+        return card.why, proposed.plan.preset, [] if wanted.model else others
     name = _ask_preset(card, found, proposed)
     return card.why, name, [one for one in found if one.plan.preset != name]
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from launcher.cli.options import json_option, person_settings, plan_options, repair_options, runs_dir
+from launcher.cli.options import Wanted, json_option, plan_options, repair_options, runs_dir
 
 if TYPE_CHECKING:
     from launcher.runs.prepared import Prepared
@@ -57,14 +57,7 @@ if TYPE_CHECKING:
 @json_option
 def command(
     job: Path | None,
-    preset: str | None,
-    gpu: str | None,
-    model: str | None,
-    method: str | None,
-    backend: str | None,
-    compute_dtype: str | None,
-    settings: tuple[str, ...],
-    max_steps: int | None,
+    wanted: Wanted,
     data: Path | None,
     config: Path | None,
     golden: Path | None,
@@ -100,7 +93,7 @@ def command(
     from launcher.runs.training.repairs import Policy
 
     written = read_job(job) if job is not None else Job()
-    chosen = written.settings | person_settings(settings, compute_dtype, max_steps)
+    chosen = written.settings | wanted.settings()
     if keep is not None:
         chosen["keep"] = keep
     data, golden = data or written.data, golden or written.golden
@@ -109,11 +102,11 @@ def command(
     asked = Asked(
         data=str(data) if data else None,
         config=str(config) if config else None,
-        preset=preset or written.preset,
-        gpu=gpu or written.gpu,
-        model=model or written.model,
-        method=method or written.method,
-        backend=backend or written.backend,
+        preset=wanted.preset or written.preset,
+        gpu=wanted.gpu or written.gpu,
+        model=wanted.model or written.model,
+        method=wanted.method or written.method,
+        backend=wanted.backend or written.backend,
         settings=chosen,
         golden=str(golden) if golden else None,
         gates=tuple(gates or written.gates),

@@ -2,21 +2,68 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, fields
+from functools import wraps
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from launcher.cli import complete
 
+if TYPE_CHECKING:
+    from launcher.planning.request import Request
+
 Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What `plan_options` were given: the run that a person wants planned. None, or nothing: not given."""
+
+    preset: str | None
+    gpu: str | None
+    model: str | None
+    method: str | None
+    backend: str | None
+    compute_dtype: str | None
+    pairs: tuple[str, ...]  # --set KEY=VALUE, as typed
+    max_steps: int | None
+
+    def settings(self) -> dict[str, Any]:
+        """``--set`` pairs and the flags that are short for one, as one dict; raises Unreadable for bad pairs."""
+        from launcher.planning.request import parse_settings
+
+        parsed = parse_settings(self.pairs)
+        if self.compute_dtype is not None:
+            parsed["compute_dtype"] = self.compute_dtype
+        if self.max_steps is not None:
+            parsed["max_steps"] = self.max_steps
+        return parsed
+
+    def request(self, more: Mapping[str, Any] | None = None, *, architecture: str | None = None) -> Request:
+        """The names looked up, with ``more`` settings; raises what `make_request` raises, and for bad pairs."""
+        from launcher.planning.request import make_request
+
+        return make_request(
+            preset=self.preset,
+            gpu=self.gpu,
+            model=self.model,
+            method=self.method,
+            backend=self.backend,
+            settings=self.settings() | dict(more or {}),
+            architecture=architecture,
+        )
 
 
 def plan_options(
     function: Callable[..., Any], *, methods: tuple[str, ...] = ("qlora", "lora", "auto")
 ) -> Callable[..., Any]:
-    """What names a run to plan: preset, or card and model; method, trainer, and single values."""
+    """What names a run to plan: preset, or card and model; method, trainer, and single values.
+
+    The verb gets them as one argument, ``wanted``.
+    """
     decorators: list[Decorator] = [
         click.option(
             "--preset", metavar="NAME", shell_complete=complete.names_of("preset"), help="A named preset: `ql presets`."
@@ -46,7 +93,7 @@ def plan_options(
         ),
         click.option(
             "--set",
-            "settings",
+            "pairs",
             multiple=True,
             metavar="KEY=VALUE",
             shell_complete=complete.settings,
@@ -56,9 +103,13 @@ def plan_options(
             "--max-steps", type=click.IntRange(min=1), help="Stop after so many optimizer steps: a smoke run."
         ),
     ]
-    for decorator in reversed(decorators):
-        function = decorator(function)
-    return function
+
+    @wraps(function)
+    def gathered(**given: Any) -> Any:
+        wanted = Wanted(**{item.name: given.pop(item.name) for item in fields(Wanted)})
+        return function(wanted=wanted, **given)
+
+    return _decorated(gathered, decorators)
 
 
 def json_option(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -70,18 +121,6 @@ runs_dir = click.option(
     "--runs-dir", type=click.Path(path_type=Path, file_okay=False), default=Path("runs"), show_default=True,
     help="Where runs are kept.",
 )  # fmt: skip
-
-
-def person_settings(settings: tuple[str, ...], compute_dtype: str | None, max_steps: int | None) -> dict[str, Any]:
-    """``--set`` pairs and the flags that are short for one, as one dict; raises Unreadable for bad pairs."""
-    from launcher.planning.request import parse_settings
-
-    parsed = parse_settings(settings)
-    if compute_dtype is not None:
-        parsed["compute_dtype"] = compute_dtype
-    if max_steps is not None:
-        parsed["max_steps"] = max_steps
-    return parsed
 
 
 def repair_options(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -103,6 +142,11 @@ def repair_options(function: Callable[..., Any]) -> Callable[..., Any]:
             help="How long a stopped run waits for its checkpoint.",
         ),
     ]  # fmt: skip
+    return _decorated(function, decorators)
+
+
+def _decorated(function: Callable[..., Any], decorators: Sequence[Decorator]) -> Callable[..., Any]:
+    """The function with the options in this order."""
     for decorator in reversed(decorators):
         function = decorator(function)
     return function

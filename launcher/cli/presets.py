@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import click
 
 from launcher.cli import complete
-from launcher.cli.options import json_option, person_settings, plan_options
+from launcher.cli.options import Wanted, json_option, plan_options
 
 
 @click.command()
@@ -17,34 +18,19 @@ from launcher.cli.options import json_option, person_settings, plan_options
 @json_option
 def command(
     name: str | None,
-    preset: str | None,
-    gpu: str | None,
-    model: str | None,
-    method: str | None,
-    backend: str | None,
-    compute_dtype: str | None,
-    settings: tuple[str, ...],
-    max_steps: int | None,
+    wanted: Wanted,
     as_json: bool,
 ) -> None:
     """List the presets; with NAME, the plan that it makes, with the reason for each value.
 
     The other options change that plan as they do for `ql launch`.
     """
-    if name is None and preset is None and gpu is None:
+    if name is None and wanted.preset is None and wanted.gpu is None:
         _list(as_json)
         return
     from launcher.planning.decide import make_plan
-    from launcher.planning.request import make_request
 
-    request = make_request(
-        preset=name or preset,
-        gpu=gpu,
-        model=model,
-        method=method,
-        backend=backend,
-        settings=person_settings(settings, compute_dtype, max_steps),
-    )
+    request = replace(wanted, preset=name or wanted.preset).request()
     plan = make_plan(request)
     if as_json:
         click.echo(json.dumps(plan.to_dict(), indent=2))
