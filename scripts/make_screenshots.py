@@ -80,6 +80,8 @@ def main(target: Path) -> None:
                     page = browser.new_page(viewport={"width": width, "height": 900}, color_scheme=theme)
                     page.goto(path.as_uri())
                     page.wait_for_selector("html[data-drawn]")
+                    if (width, theme) == (WIDTHS[0], "light"):
+                        page.screenshot(path=target / f"{name}-top.jpg", type="jpeg", quality=70)
                     page.locator(".prompt > summary").nth(1).click()
                     shoot(page, target / f"{name}-{width}-{theme}.jpg")
                     page.close()

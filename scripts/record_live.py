@@ -24,9 +24,8 @@ import time
 from pathlib import Path
 
 LONGEST_SILENCE = 1.5  # seconds between two writes in the recording
-PLACES = {
-    str(Path(__file__).resolve().parent.parent): "/home/ada/ql"
-}  # paths of this machine, and what is shown instead
+# Paths of this machine, and what is shown instead.
+PLACES = {str(Path.cwd()): "/home/ada", str(Path(__file__).resolve().parent.parent): "/home/ada/ql"}
 
 # What rich writes before it draws again: the lines of the last picture go.
 REDRAW = re.compile(r"\r\x1b\[2K(?:\x1b\[1A\x1b\[2K)*")

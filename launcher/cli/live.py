@@ -19,6 +19,7 @@ NARROW = 60  # columns; below, one short line for each thing
 MIDDLE = 76  # columns; below, curves and bars are half as long
 WIDE = 100  # columns; from here on, two things in a line
 SHORT = 12  # lines of a terminal; below, the narrow form too
+LONG = ("memory", "time", "money")  # have a line of their own everywhere: nothing moves when their words grow
 MESSAGES = 4  # newest warnings and repairs that stay in view
 _MARKS = {"done": ("✓", "+"), "running": ("▸", ">"), "failed": ("✗", "x"), "stopped": ("■", "x"), "skipped": ("–", "-")}
 _STYLES = {"done": "green", "running": "bold", "failed": "bold red", "stopped": "yellow", "skipped": "dim"}
@@ -131,28 +132,32 @@ def _numbers(watch: Watch, width: int, plain: bool) -> Table:
     pairs = list(_pairs(watch, 12 if width < MIDDLE else 24 if width < WIDE else 20, plain))
     names = max(len(name) for name, _ in pairs)
     columns = 2 if width >= WIDE else 1
-    table = Table.grid(padding=(0, 2))
-    for _ in range(columns):
-        table.add_column(style="dim", no_wrap=True, min_width=names if columns == 1 else None)
-        table.add_column(no_wrap=True, overflow="ellipsis", ratio=1)
-    short = [pair for pair in pairs if len(pair[1]) <= width // 2 - 20]
-    long = [pair for pair in pairs if pair not in short]
     if columns == 1:
+        table = _grid(1, names)
         for name, value in pairs:
             table.add_row(name, value)
         return table
+    table, rest = _grid(2, names), _grid(1, names)
+    short = [pair for pair in pairs if pair[0] not in LONG]
     for left, right in zip(short[::2], [*short[1::2], ("", "")], strict=False):
         table.add_row(*left, *right)
+    for pair in pairs:
+        if pair[0] in LONG:
+            rest.add_row(*pair)
     outer = Table.grid()
     outer.add_row(table)
-    if long:
-        rest = Table.grid(padding=(0, 2))
-        rest.add_column(style="dim", no_wrap=True)
-        rest.add_column(no_wrap=True, overflow="ellipsis")
-        for name, value in long:
-            rest.add_row(name, value)
-        outer.add_row(rest)
+    outer.add_row(rest)
     return outer
+
+
+def _grid(columns: int, names: int) -> Table:
+    """``columns`` times a name, of which the first are ``names`` wide, and its value."""
+    table = Table.grid(padding=(0, 2))
+    for index in range(columns):
+        table.add_column(style="dim", no_wrap=True, min_width=None if index else names)
+        # a loss and its curve when it has grown: the second column stays where it is
+        table.add_column(no_wrap=True, overflow="ellipsis", ratio=1, min_width=28 if columns > 1 else None)
+    return table
 
 
 def _pairs(watch: Watch, curve: int, plain: bool) -> Iterator[tuple[str, str]]:

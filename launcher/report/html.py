@@ -6,7 +6,9 @@ import base64
 import hashlib
 import shlex
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from functools import cache
+from pathlib import PurePath
 from typing import Any
 
 from launcher import __version__
@@ -117,7 +119,10 @@ def _read(name: str) -> str:
 def _subtitle(summary: Mapping[str, Any], manifest: Mapping[str, Any]) -> str:
     plan, estimate = manifest["plan"], manifest.get("estimate") or {}
     card = estimate.get("gpu_title") or plan.get("gpu") or ""
-    parts_of_it = [plan["base_model"], f"{plan['method']} with {plan['backend']}", card, summary["created"]]
+    base = PurePath(plan["base_model"])
+    started = datetime.fromisoformat(summary["created"]).strftime("%Y-%m-%d %H:%M %Z")
+    method = f"{plan['method']} with {plan['backend']}"
+    parts_of_it = [base.name if base.is_absolute() else plan["base_model"], method, card, started]
     return " · ".join(str(part) for part in parts_of_it if part)
 
 
