@@ -25,13 +25,28 @@ if TYPE_CHECKING:
     from launcher.catalog import Model
 
 SPECIAL = ["<unk>", "<s>", "</s>", "<pad>"]
-CLASSES = {"llama": "LlamaForCausalLM", "mistral": "MistralForCausalLM", "qwen2": "Qwen2ForCausalLM"}
+CLASSES = {
+    "llama": "LlamaForCausalLM",
+    "mistral": "MistralForCausalLM",
+    "qwen2": "Qwen2ForCausalLM",
+    "qwen3": "Qwen3ForCausalLM",
+}
+# config.json files of models that the catalog does not have, by name.
+ARCHITECTURES = Path(__file__).resolve().parent / "sizing" / "architectures"
 BLOCK, NESTED = 64, 256  # weights under one scale, scales under one scale
 # The 16 values of NF4 (Dettmers et al. 2023, appendix E), as bitsandbytes stores them beside each weight.
 NF4 = (
     -1.0, -0.6961928, -0.52507305, -0.39491749, -0.28444138, -0.18477343, -0.09105004, 0.0,
     0.0795803, 0.1609302, 0.2461123, 0.33791524, 0.44070983, 0.562617, 0.72295684, 1.0,
 )  # fmt: skip
+
+
+def find_model(name: str) -> Model:
+    """A model of the catalog, or one of `ARCHITECTURES`."""
+    from launcher.catalog import load_model
+
+    folder = ARCHITECTURES / name
+    return load_model(str(folder) if (folder / "config.json").is_file() else name)
 
 
 def config(model: Model, *, quantized: bool, compute_dtype: str = "bfloat16") -> dict[str, Any]:
@@ -79,9 +94,12 @@ Tensor = tuple[str, str, tuple[int, ...]]  # name, safetensors' name of the type
 
 
 def layer_tensors(model: Model, index: int, quantized: bool) -> Iterator[Tensor]:
-    from launcher.catalog.architecture import linear_layers
+    from launcher.catalog.architecture import QK_NORM, linear_layers
 
     prefix = f"model.layers.{index}"
+    if model.model_type in QK_NORM:
+        for norm in ("q_norm", "k_norm"):
+            yield f"{prefix}.self_attn.{norm}.weight", "BF16", (model.head_dim,)
     for norm in ("input_layernorm", "post_attention_layernorm"):
         yield f"{prefix}.{norm}.weight", "BF16", (model.hidden_size,)
     for linear in linear_layers(model):
@@ -179,11 +197,10 @@ def write_shard(path: Path, tensors: list[Tensor], noise: Noise, states: dict[st
 
 
 def write_checkpoint(name: str, folder: Path, *, quantized: bool = False, layers: int | None = None) -> int:
-    """Write a checkpoint of the catalog model ``name``, cut to its first ``layers``; returns its number of weights."""
-    from launcher.catalog import load_model
+    """Write a checkpoint of the model ``name``, cut to its first ``layers``; returns its number of weights."""
     from launcher.catalog.architecture import count_parameters
 
-    model = load_model(name)
+    model = find_model(name)
     if layers:
         model = replace(model, num_layers=layers)
         model = replace(model, parameters=count_parameters(model))

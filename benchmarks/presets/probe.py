@@ -36,6 +36,8 @@ def load(path: Path, name: str) -> Any:
 
 
 sizing = load(ROOT / "benchmarks" / "sizing" / "probe.py", "sizing_probe")
+others = load(ROOT / "benchmarks" / "presets" / "others.py", "others")
+RUN = Path(sys.argv[1]).resolve().parent if len(sys.argv) > 1 else Path()  # folder that all probes of a run share
 
 
 def write_own_rows(path: Path, job: dict[str, Any]) -> None:
@@ -62,19 +64,25 @@ def write_files(job: dict[str, Any], folder: Path) -> dict[str, Any]:
 
 
 def micro_batch_clock(device: Any) -> Any:
-    """Seconds of each micro-batch, the device idle at both ends."""
+    """Seconds of each micro-batch, the device idle at both ends.
+
+    Once the first has compiled what there is to compile, the other probes are stopped, where the job is timed.
+    """
     from transformers import TrainerCallback
 
     class Clock(TrainerCallback):
         def __init__(self) -> None:
             self.seconds: list[float] = []
+            self.alone = False
 
         def _mark(self) -> None:
             if device.cuda:
                 device.torch.cuda.synchronize()
-            now = time.perf_counter()
-            self.seconds.append(now - self.began)
-            self.began = now
+            self.seconds.append(time.perf_counter() - self.began)
+            if len(self.seconds) == 1 and JOB.get("kind") not in (None, "blind"):
+                self.alone = True
+                others.stop(RUN)
+            self.began = time.perf_counter()
 
         def on_step_begin(self, *args: Any, **kwargs: Any) -> None:
             if device.cuda:
@@ -86,6 +94,13 @@ def micro_batch_clock(device: Any) -> Any:
 
         def on_step_end(self, *args: Any, **kwargs: Any) -> None:
             self._mark()
+
+        def on_train_end(self, *args: Any, **kwargs: Any) -> None:
+            self.let_go()
+
+        def let_go(self) -> None:
+            if self.alone:
+                others.wake(RUN)
 
     return Clock()
 
@@ -106,15 +121,22 @@ def run_shape(trainer: Any, shape: dict[str, Any], rows: Any, device: Any) -> di
         device.torch.cuda.set_per_process_memory_fraction(share)
     hurry(0 if "presets" in shape else LATER)
     try:
-        if shape.get("rows") == "own":
-            return run_own(trainer, shape, device)
         clock = micro_batch_clock(device)
-        trainer.add_callback(clock)
-        found: dict[str, Any] = sizing_run_shape(trainer, shape, rows, device)
-        trainer.remove_callback(clock)
+        if "presets" in shape:  # not a warm-up
+            trainer.add_callback(clock)
+        try:
+            run = run_own if shape.get("rows") == "own" else sizing_run_shape
+            found: dict[str, Any] = run(trainer, shape, rows, device)
+        finally:
+            clock.let_go()
+            trainer.remove_callback(clock)
+        if clock.alone and "out_of_memory" not in found:
+            found["alone"] = True
+        if shape.get("rows") == "own":
+            return found
         found["micro_batch_seconds"] = [round(second, 4) for second in clock.seconds]
         if clock.seconds and "out_of_memory" not in found:
-            # The quickest: the first one compiles, and other jobs load meanwhile, which can only slow it down.
+            # The quickest: the first one compiles, and some hold an optimizer's step too.
             tokens = shape["micro_batch_size"] * shape["sequence_len"]
             found["tokens_per_second"] = round(tokens / min(clock.seconds), 1)
         return found
@@ -138,7 +160,7 @@ def as_quantised_from(trainer: Any, dtype: str) -> None:
             state.dtype = getattr(torch, dtype)
 
 
-def run_own(trainer: Any, shape: dict[str, Any], device: Any) -> dict[str, Any]:
+def run_own(trainer: Any, shape: dict[str, Any], rows: Any, device: Any) -> dict[str, Any]:
     """Train ``steps`` on the job's own data as the trainer itself batches it: losses, tokens of rows per second."""
     sys.path.insert(0, str(ROOT / "launcher" / "inject"))
     from ql_telemetry import TelemetryCallback
@@ -165,6 +187,7 @@ def run_own(trainer: Any, shape: dict[str, Any], device: Any) -> dict[str, Any]:
     rates = sorted(event["tokens_per_second"] for event in logs[2:] if event.get("tokens_per_second"))
     return {
         "training": device.peaks(),
+        "after": device.now(),
         "tokens_per_second": rates[len(rates) // 2] if rates else None,
         "curve": [{key: event[key] for key in keys if key in event} for event in logs],
     }
@@ -173,9 +196,9 @@ def run_own(trainer: Any, shape: dict[str, Any], device: Any) -> dict[str, Any]:
 if __name__ == "__main__":
     sizing_write_files, sizing_run_shape = sizing.write_files, sizing.run_shape
     sizing.write_files, sizing.run_shape = write_files, run_shape
-    sizing.STEPS = (
-        1  # a step is two micro-batches: the second one is timed, and has the first one's gradients beside it
-    )
+    # A step is two micro-batches: the second has the first one's gradients beside it.
+    sizing.STEPS = 1
+    others.register(RUN)
     sizing.main()
     sys.stdout.flush()
     os._exit(0)

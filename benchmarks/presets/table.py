@@ -21,6 +21,9 @@ def markdown(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     return "\n".join([*lines, *("| " + " | ".join(row) + " |" for row in rows)])
 
 
+JOB_KEYS = ("model", "method", "compute_dtype", "gradient_checkpointing", "activation_offload")
+
+
 def load(folder: Path) -> tuple[list[dict[str, Any]], dict[str, Any], dict[str, Any]]:
     """All records, the presets' plans and predictions, and the calibration; a missing file is empty."""
     lines = (folder / "results.jsonl").read_text(encoding="utf-8").splitlines()
@@ -67,17 +70,32 @@ def covers(case: dict[str, Any], planned: dict[str, Any]) -> bool:
     return trained and evaluated and reserved + outside <= planned["budget_gib"]
 
 
+def of_preset(records: list[dict[str, Any]], name: str, plan: dict[str, Any], rows: str) -> dict[str, Any] | None:
+    """The newest record of the preset as it is planned now; one that failed only where there is no other."""
+    job = {"trainer": "backend"} | {key: key for key in JOB_KEYS}
+    found = [
+        record
+        for record in find_records(records, "preset")
+        if name in record["shape"].get("presets", ())
+        and record["shape"].get("rows") == rows
+        and all(record["shape"][key] == plan[key] for key in ("micro_batch_size", "sequence_len"))
+        and all(record[key] == plan[of] for key, of in job.items() if key in record and of in plan)
+    ]
+    return max(found, key=lambda record: ("error" not in record, record.get("at", 0.0)), default=None)
+
+
 def preset_row(
     name: str, planned: dict[str, Any], records: list[dict[str, Any]], cases: Sequence[dict[str, Any]] = ()
 ) -> dict[str, Any]:
     """One preset's figures; ``why`` says what is missing or not reached."""
     plan = planned["plan"]
-    record = next((r for r in find_records(records, "preset") if name in r["shape"].get("presets", ())), None)
+    record, padded = (of_preset(records, name, plan, rows) for rows in ("full", "ragged"))
     examples = [
         r
         for r in find_records(records, "example")
         if r["model"] == plan["model"] and r["trainer"] == plan["backend"] and r.get("tokens_per_second")
     ]
+    examples.sort(key=lambda r: -r.get("at", 0.0))
     examples.sort(key=lambda r: r.get("plan", {}).get("compute_dtype") != plan.get("compute_dtype"))
     example = examples[0] if examples else None
     outside = planned["usable_gib"] - planned["cap_gib"]
@@ -110,7 +128,13 @@ def preset_row(
         row["example_fits"] = example_gib is not None and example_gib <= planned["usable_gib"]
         if not row["example_fits"]:
             row["why"].append(f"the example needs {example_gib:.1f} GiB: it does not fit this card")
-    if plan["micro_batch_size"] > 1:
+    if padded is not None and "out_of_memory" in padded:
+        row["why"].append("ran out of memory under the cap with padded rows")
+        row["proven"] = False
+    elif padded is not None and "error" not in padded and padded["shape"]["cap_gib"] <= planned["cap_gib"] + 1e-3:
+        row["padded"] = measured_gib(padded, outside)
+        row["used"] = max(row["measured"], row["padded"]) / planned["budget_gib"]
+    elif plan["micro_batch_size"] > 1:
         row["why"].append(f"full rows; padded ones are predicted to take {planned['peak_gib']:.1f} GiB")
     if row["used"] < ENOUGH:
         row["why"].append(plan["reasons"]["micro_batch_size"])
@@ -130,10 +154,24 @@ def slow_reason(planned: dict[str, Any]) -> str:
     return f"{here} this GPU waits for its host to start kernels{there}"
 
 
+def timing(records: list[dict[str, Any]]) -> str:
+    """What else went on while speeds were measured."""
+    timed = [
+        record
+        for kind in ("preset", "example")
+        for record in find_records(records, kind)
+        if record.get("tokens_per_second") and record["shape"].get("rows") == "full"
+    ]
+    beside = sum(not record.get("alone") for record in timed)
+    if not beside:
+        return "Everything else on the machine was stopped while a shape was timed."
+    return f"{beside} of {len(timed)} shapes were timed while other jobs loaded: their speeds are rough."
+
+
 def presets_table(rows: list[dict[str, Any]]) -> str:
     header = (
-        "preset", "trainer", "shape", "budget", "predicted", "measured", "used", "allocated", "tokens/s", "example",
-        "times", "predicted on its card", "note",
+        "preset", "trainer", "shape", "budget", "predicted", "measured", "padded", "used", "allocated", "tokens/s",
+        "example", "times", "predicted on its card", "note",
     )  # fmt: skip
     out = []
     for row in rows:
@@ -144,14 +182,14 @@ def presets_table(rows: list[dict[str, Any]]) -> str:
         needed = max(planned["peak_gib"], planned["evaluation_gib"])
         cells = [row["preset"], plan["backend"], shape, f"{planned['budget_gib']:.1f}", f"{needed:.1f}"]
         if not row.get("measured"):
-            cells += ["-"] * 6
+            cells += ["-"] * 7
         else:
             example = "-" if "example" not in row else f"{row['example']:,.0f}"
             speed = "-" if "speed" not in row else f"{row['speed']:,.0f}"
             ratio = "-" if "ratio" not in row else f"{row['ratio']:.2f}"
-            cells += [
-                f"{row['measured']:.1f}", f"{row['used']:.0%}", f"{row['allocated']:.1f}", speed, example, ratio,
-            ]  # fmt: skip
+            padded = f"{row['padded']:.1f}" if row.get("padded") else "-"
+            cells += [f"{row['measured']:.1f}", padded, f"{row['used']:.0%}", f"{row['allocated']:.1f}"]
+            cells += [speed, example, ratio]
         gain = planned.get("gain_on_its_card")
         out.append([*cells, "-" if gain is None else f"{gain:.2f}", "; ".join(row["why"])])
     return markdown(header, out)
@@ -347,9 +385,9 @@ Each preset ran under a cap equal to what its card gives, less CUDA context and 
 {device} proves memory: it is neither an A10G's speed nor its kernels.** Speeds are the {device}'s; they compare
 settings, not cards. "Measured" is what was reserved, evaluation included, and the same context and paged state on top;
 "example" is the trainer's own example settings (micro-batch 2, recomputation, the kernels that it switches on itself).
-Rows were full: in a micro-batch of several rows of unequal length an attention mask takes memory too, which the
-prediction includes (the padded cases of benchmarks/sizing show it), so there the prediction is above the measurement.
-Other jobs loaded on the same machine while shapes were timed: speeds are rough.
+Rows were full, and "padded" is the same with rows of unequal length: in a micro-batch of several of them an attention
+mask takes memory too, which the prediction includes, so with full rows it is above the measurement. Budget, prediction
+and "used" hold for both. {timing(records)}
 
 {len(proven)} of {len(rows)} presets are proven; the others were not run, or fell short as their note says.
 {verdict}. {len(used)} use at least {ENOUGH:.0%} of their budget. Of {len(timed)} that an

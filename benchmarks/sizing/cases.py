@@ -10,7 +10,10 @@ import sys
 from pathlib import Path
 from typing import Any
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent.parent))
+HERE = Path(__file__).resolve().parent
+sys.path[:0] = [str(HERE.parent.parent), str(HERE.parent)]
+
+from random_checkpoint import find_model  # noqa: E402
 
 GIB = 2**30
 FUSED = ["lora", "liger"]  # what ql switches on for Axolotl by default
@@ -25,13 +28,11 @@ def shape(sequence_len: int, micro_batch: int, **more: Any) -> dict[str, Any]:
 
 def job(trainer: str, model: str, shapes: list[dict[str, Any]], **more: Any) -> dict[str, Any]:
     """One process: a loaded model and its shapes. ``gib``: what it holds, and what it may take at its peak."""
-    from launcher.catalog import load_model
-
     method = more.pop("method", "qlora")
     checkpoint = more.pop("checkpoint", "bf16" if method == "lora" else "nf4")
     words = [trainer, model, method, *(f"{key}={value}" for key, value in more.items() if key != "extra")]
     name = "-".join(words).replace("[", "").replace("]", "").replace("'", "").replace(", ", "+").replace("=", "_")
-    parameters = load_model(model).parameters if not more.get("layers") else 2.5e9
+    parameters = find_model(model).parameters if not more.get("layers") else 2.5e9
     held = parameters * (2.0 if method == "lora" else 0.6) / GIB + 2.5
     return {
         "id": name, "trainer": trainer, "model": model, "method": method, "checkpoint": checkpoint,

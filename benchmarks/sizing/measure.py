@@ -32,11 +32,12 @@ SPARE_SECONDS = 14.0  # before the limit: the last shape ends, results are flush
 def checkpoint_gib(key: str) -> float:
     from dataclasses import replace
 
-    from launcher.catalog import load_model
+    from random_checkpoint import find_model
+
     from launcher.catalog.architecture import count_parameters, linear_parameters
 
     name, kind, layers = key.split(":")
-    model = load_model(name)
+    model = find_model(name)
     if layers != "0":
         model = replace(model, num_layers=int(layers))
     linear = linear_parameters(model)
@@ -100,13 +101,21 @@ class Measure:
     def loaded(self, job: dict[str, Any]) -> bool:
         return (self.scratch / job["id"] / "loaded").exists()
 
-    def write_checkpoints(self, pool: ProcessPoolExecutor) -> None:
+    def place(self, key: str) -> Path:
+        """The folder of a checkpoint."""
+        return Path(self.store / key)
+
+    def delete_checkpoints(self) -> None:
+        """Those that no job needs any more."""
         for key in [key for key in self.stored if not self.users(key)]:
             future = self.stored[key]
             if future is None or future.done():
-                shutil.rmtree(self.store / key, ignore_errors=True)
+                shutil.rmtree(self.place(key), ignore_errors=True)
                 del self.stored[key]
                 self.say(f"deleted {key}")
+
+    def write_checkpoints(self, pool: ProcessPoolExecutor) -> None:
+        self.delete_checkpoints()
         used = sum(checkpoint_gib(key) for key in self.stored)
         for job in self.waiting:
             key = job["key"]
@@ -115,7 +124,7 @@ class Measure:
             if used + checkpoint_gib(key) > STORE_GIB:
                 continue
             used += checkpoint_gib(key)
-            self.stored[key] = pool.submit(make, key, str(self.store / key), str(self.tokenizer))
+            self.stored[key] = pool.submit(make, key, str(self.place(key)), str(self.tokenizer))
 
     def held_gib(self) -> float:
         return sum(job["gib"][0] for _, job in self.running.values())
@@ -125,13 +134,17 @@ class Measure:
             future = self.stored.get(job["key"])
             if len(self.running) >= self.processes or future is None or not future.done():
                 continue
+            if (problem := future.exception()) is not None:
+                self.say(f"no checkpoint for {job['id']}: {problem}")
+                self.waiting.remove(job)
+                continue
             jobs = [job, *(other for _, other in self.running.values())]
             largest = max(each["gib"][1] - each["gib"][0] for each in jobs)
             if self.running and self.held_gib() + job["gib"][0] + largest > DEVICE_GIB:
                 continue
             self.waiting.remove(job)
             folder = self.scratch / "models" / job["id"]
-            view(self.store / job["key"], folder, job.get("compute_dtype", "bfloat16"))
+            view(self.place(job["key"]), folder, job.get("compute_dtype", "bfloat16"))
             file = self.scratch / f"{job['id']}.json"
             file.write_text(json.dumps({**job, "folder": str(folder)}))
             environment = {

@@ -12,6 +12,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
+import blind
 from residuals import HELD_OUT, HERE, Case, published, read, select, summary
 
 FIGURES = ("allocated", "device", "evaluation device", "loading device")
@@ -118,6 +119,10 @@ on which machine, and what the figures mean: [README.md](README.md).
 ![predicted against measured](residuals.svg)
 
 {totals(cases, peers)}
+
+## A blind test
+
+{blind.section(blind.committed(), blind.read())}
 
 ## Every case
 

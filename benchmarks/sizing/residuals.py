@@ -12,14 +12,15 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent.parent))
-
-from launcher.catalog import load_model
-from launcher.catalog.architecture import count_parameters
-from launcher.sizing import TRAINERS, MemoryEstimate, MemoryRequest, estimate_memory
-from launcher.sizing.memory import paged_state
-
 HERE = Path(__file__).resolve().parent
+sys.path[:0] = [str(HERE.parent.parent), str(HERE.parent)]
+
+from random_checkpoint import find_model  # noqa: E402
+
+from launcher.catalog.architecture import count_parameters  # noqa: E402
+from launcher.sizing import TRAINERS, MemoryEstimate, MemoryRequest, estimate_memory  # noqa: E402
+from launcher.sizing.memory import paged_state  # noqa: E402
+
 # No constant of the training peaks was fitted to a run of these; the others were.
 HELD_OUT = {"axolotl": ("llama-2-13b", "qwen2.5-7b", "qwen2.5-32b"), "unsloth": ("llama-2-7b", "qwen2.5-7b")}
 
@@ -44,21 +45,9 @@ class Case:
 
     @property
     def figures(self) -> dict[str, tuple[float, float]]:
-        """Figure: (measured, predicted).
-
-        ``device`` is the driver's figure for the process at its training peak. It leaves out managed memory, so the
-        paged optimizer state is taken off the prediction.
-        """
-        raw, estimate = self.raw, self.estimate
-        context = raw["after"]["process_gib"] - raw["after"]["reserved_gib"]
-        paged = paged_state(self.request)
-        return {
-            "allocated": (raw["training"]["allocated_gib"], estimate.allocated_gib),
-            "device": (raw["training"]["reserved_gib"] + context, estimate.peak_gib - paged),
-            "evaluation": (raw["evaluation"]["allocated_gib"], estimate.evaluation_allocated_gib),
-            "evaluation device": (raw["evaluation"]["reserved_gib"] + context, estimate.evaluation_gib - paged),
-            "loading device": (raw["loading"]["reserved_gib"] + context, estimate.load_gib),
-        }
+        """Figure: (measured, predicted)."""
+        found, said = measured(self.raw), predicted(self.request, self.estimate)
+        return {figure: (found[figure], said[figure]) for figure in found}
 
     def error(self, figure: str) -> float:
         """(predicted - measured) / measured."""
@@ -66,16 +55,51 @@ class Case:
         return predicted / measured - 1
 
 
+def measured(raw: dict[str, Any]) -> dict[str, float]:
+    """Figure: GiB that were measured; without evaluation's where none was made.
+
+    ``device`` is the driver's figure for the process at its training peak.
+    """
+    context = raw["after"]["process_gib"] - raw["after"]["reserved_gib"]
+    found = {
+        "allocated": raw["training"]["allocated_gib"],
+        "device": raw["training"]["reserved_gib"] + context,
+        "loading device": raw["loading"]["reserved_gib"] + context,
+    }
+    if raw.get("evaluation"):
+        found["evaluation"] = raw["evaluation"]["allocated_gib"]
+        found["evaluation device"] = raw["evaluation"]["reserved_gib"] + context
+    return found
+
+
+def predicted(request: MemoryRequest, estimate: MemoryEstimate) -> dict[str, float]:
+    """Figure: GiB that were predicted. The driver's figure leaves out managed memory, so paged state is taken off."""
+    paged = paged_state(request)
+    return {
+        "allocated": estimate.allocated_gib,
+        "device": estimate.peak_gib - paged,
+        "evaluation": estimate.evaluation_allocated_gib,
+        "evaluation device": estimate.evaluation_gib - paged,
+        "loading device": estimate.load_gib,
+    }
+
+
 def read(folder: Path = HERE / "results") -> list[Case]:
     return [_case(path.stem, json.loads(path.read_text(encoding="utf-8"))) for path in sorted(folder.glob("*.json"))]
 
 
 def _case(name: str, raw: dict[str, Any]) -> Case:
-    model, plan, shape = load_model(raw["model"]), raw["plan"], raw["shape"]
+    request = request_of(raw)
+    return Case(name, raw, request, estimate_memory(request))
+
+
+def request_of(raw: dict[str, Any]) -> MemoryRequest:
+    """What the memory model is asked for a job that was, or will be, measured."""
+    model, plan, shape = find_model(raw["model"]), raw["plan"], raw["shape"]
     if "layers" in raw:
         model = replace(model, num_layers=raw["layers"])
         model = replace(model, parameters=count_parameters(model))
-    request = MemoryRequest(
+    return MemoryRequest(
         model=model,
         trainer=TRAINERS[raw["trainer"]],
         method=raw["method"],
@@ -95,7 +119,6 @@ def _case(name: str, raw: dict[str, Any]) -> Case:
         prequantized=raw["checkpoint"] == "nf4",
         usable_gib=raw["device"]["total_gib"],
     )
-    return Case(name, raw, request, estimate_memory(request))
 
 
 def published(cases: Iterable[Case]) -> list[Case]:

@@ -26,24 +26,27 @@ def load(name: str) -> ModuleType:
     return module
 
 
-cases, table = load("cases"), load("table")
+proving, table = load("jobs"), load("table")
 
 
 def test_every_preset_of_a_gpu_is_measured_once_under_no_more_than_its_own_cap() -> None:
-    caps = {proof.preset: proof.cap_gib for proof in cases.proofs()}
+    caps = {proof.preset: proof.cap_gib for proof in proving.proofs()}
     assert set(caps) == {name for name in list_presets() if load_preset(name).gpu != "cpu"}
-    found: dict[str, dict[str, Any]] = {}
-    for job in cases.jobs():
-        for shape in job["shapes"]:
-            for preset in shape["presets"]:
-                assert preset not in found
-                found[preset] = shape
-                assert shape["cap_gib"] <= caps[preset] + 1e-3
-    assert set(found) == set(caps)
+    for rows in ("full", "ragged"):
+        found: dict[str, dict[str, Any]] = {}
+        for job in proving.jobs():
+            for shape in job["shapes"]:
+                for preset in shape["presets"]:
+                    if shape["rows"] == rows:
+                        assert preset not in found
+                        found[preset] = shape
+                        assert shape["cap_gib"] <= caps[preset] + 1e-3
+        several = {proof.preset for proof in proving.proofs() if proof.plan.micro_batch_size > 1}
+        assert set(found) == (set(caps) if rows == "full" else several)
 
 
 def test_a_cap_is_what_the_card_gives_less_context_and_paged_state() -> None:
-    for proof in cases.proofs():
+    for proof in proving.proofs():
         outside = proof.request.gpu.usable_gib - proof.cap_gib
         parts = proof.memory.breakdown_gib
         paged = parts["optimizer_state"] if proof.plan.optimizer.startswith("paged") else 0.0
@@ -52,13 +55,13 @@ def test_a_cap_is_what_the_card_gives_less_context_and_paged_state() -> None:
 
 
 def test_a_jobs_shapes_share_what_a_loaded_trainer_is_made_for() -> None:
-    plans = {proof.preset: proof.plan for proof in cases.proofs()}
-    for job in cases.jobs():
+    plans = {proof.preset: proof.plan for proof in proving.proofs()}
+    for job in proving.jobs():
         for shape in job["shapes"]:
             for preset in shape["presets"]:
                 plan = plans[preset]
                 assert all(
-                    job[key] == _listed(getattr(plan, key)) for key in cases.MODEL_KEYS if key not in ("trainer",)
+                    job[key] == _listed(getattr(plan, key)) for key in proving.MODEL_KEYS if key not in ("trainer",)
                 )
                 assert job["trainer"] == plan.backend
                 assert shape["micro_batch_size"] == plan.micro_batch_size
@@ -70,25 +73,70 @@ def _listed(value: Any) -> Any:
 
 
 def test_each_trainer_and_model_has_its_example_settings_measured() -> None:
-    examples = {(job["trainer"], job["model"]) for job in cases.jobs() if job["kind"] == "example"}
-    assert examples == {(proof.plan.backend, proof.plan.model) for proof in cases.proofs()}
-    for job in cases.jobs():
+    examples = {(job["trainer"], job["model"]) for job in proving.jobs() if job["kind"] == "example"}
+    assert examples == {(proof.plan.backend, proof.plan.model) for proof in proving.proofs()}
+    for job in proving.jobs():
         if job["kind"] == "example":
-            assert [shape["micro_batch_size"] for shape in job["shapes"]] == [cases.EXAMPLE_ROWS]
+            assert [shape["micro_batch_size"] for shape in job["shapes"]] == [proving.EXAMPLE_ROWS]
             assert "liger" not in job["kernels"]
 
 
-def test_the_houses_cards_come_first() -> None:
-    jobs = cases.jobs()
-    first = [job for job in jobs if not job["later"]]
-    assert jobs[: len(first)] == first
-    house = {name for name in list_presets() if load_preset(name).gpu in cases.HOUSE}
+def test_what_proves_most_comes_first() -> None:
+    planned = proving.jobs()
+    ranks = [job["rank"] for job in planned]
+    assert ranks == sorted(ranks)
+    house = {name for name in list_presets() if load_preset(name).gpu in proving.HOUSE}
+    first = [job for job in planned if job["rank"] == proving.HOUSE_FIRST]
     assert house <= {preset for job in first for shape in job["shapes"] for preset in shape["presets"]}
-    assert {job["checkpoint"] for job in jobs} == {"nf4"}
+    assert {job["checkpoint"] for job in planned} == {"nf4"}
+    assert [job["id"].endswith(proving.WHOLE) for job in planned] == [
+        job["gib"][1] > proving.WHOLE_GIB for job in planned
+    ]
+
+
+def came_back(job: dict[str, Any], shape: dict[str, Any], **more: Any) -> dict[str, Any]:
+    peaks = {"allocated_gib": 9.0, "reserved_gib": 10.0}
+    return {"kind": job["kind"], "id": job["id"], "shape": shape, "training": peaks, **more}
+
+
+def test_what_came_back_is_not_run_again() -> None:
+    planned = proving.jobs()
+    records = [came_back(job, shape, alone=True) for job in planned for shape in job["shapes"]]
+    assert proving.jobs(records) == []
+    job = planned[0]
+    rest = proving.jobs(records[1:])
+    assert [(one["id"], one["shapes"][0]["presets"]) for one in rest] == [(job["id"], job["shapes"][0]["presets"])]
+    extra = proving.extra_jobs()
+    half = [came_back(one, one["shapes"][0], alone=True) for one in extra if len(one["shapes"]) == 2]
+    assert sum(len(one["shapes"]) for one in proving.remaining(extra, half)) == len(half) + 4
+
+
+def test_what_was_timed_beside_other_work_is_timed_again_behind_all_else() -> None:
+    job = proving.jobs()[0]
+    again = proving.jobs([came_back(job, shape) for shape in job["shapes"] if shape["rows"] == "full"])
+    found = next(one for one in again if one["id"] == job["id"])
+    assert found["rank"] == proving.RAGGED
+    assert [shape["rows"] for shape in found["shapes"]] == ["ragged"] + ["full"] * (len(found["shapes"]) - 1)
+
+
+@pytest.mark.parametrize("more", [{"error": "RuntimeError: x"}, {"training": None}])
+def test_what_failed_is_run_again(more: dict[str, Any]) -> None:
+    planned = proving.jobs()
+    job = planned[0]
+    records = [came_back(job, shape, alone=True, **more) for shape in job["shapes"]]
+    assert proving.jobs(records) == planned
+
+
+def test_a_run_under_a_looser_cap_is_run_again_unless_it_ran_out() -> None:
+    planned = proving.jobs()
+    job, shape = planned[0], planned[0]["shapes"][0]
+    loose = {**shape, "cap_gib": shape["cap_gib"] + 1.0}
+    assert proving.jobs([came_back(job, loose, alone=True)]) == planned
+    assert proving.jobs([came_back(job, loose, out_of_memory="CUDA out of memory")]) != planned
 
 
 def test_names_of_jobs_are_file_names_and_differ() -> None:
-    names = [job["id"] for job in [*cases.jobs(), *cases.extra_jobs()]]
+    names = [job["id"] for job in [*proving.jobs(), *proving.extra_jobs()]]
     assert len(set(names)) == len(names)
     assert all(set(name) <= set("abcdefghijklmnopqrstuvwxyz0123456789-.+") for name in names)
 
@@ -108,8 +156,8 @@ def planned(**changes: Any) -> dict[str, Any]:
 
 def record(**changes: Any) -> dict[str, Any]:
     return {
-        "kind": "preset", "trainer": "axolotl", "model": "mistral-7b", "device": {"name": "NVIDIA H200"},
-        "shape": {"presets": ["a10g-7b"], "cap_gib": 21.0, "micro_batch_size": 4, "sequence_len": 2048},
+        "kind": "preset", "trainer": "axolotl", "model": "mistral-7b", "device": {"name": "NVIDIA H200"}, "alone": True,
+        "shape": {"presets": ["a10g-7b"], "cap_gib": 21.0, "micro_batch_size": 4, "sequence_len": 2048, "rows": "full"},
         "training": {"allocated_gib": 17.0, "reserved_gib": 18.5},
         "evaluation": {"allocated_gib": 10.0, "reserved_gib": 12.0}, "tokens_per_second": 9000.0, "versions": {},
     } | changes  # fmt: skip
@@ -143,8 +191,29 @@ def test_what_falls_short_says_why(changes: dict[str, Any], why: str) -> None:
 
 
 def test_a_cap_looser_than_the_presets_proves_nothing() -> None:
-    wide = record(shape={"presets": ["a10g-7b"], "cap_gib": 30.0})
+    wide = record(shape=record()["shape"] | {"cap_gib": 30.0})
     assert not table.preset_row("a10g-7b", planned(), [wide])["proven"]
+
+
+def test_the_newest_record_of_a_preset_counts_and_one_of_another_plan_does_not() -> None:
+    newer = record(at=2.0, tokens_per_second=9500.0)
+    row = table.preset_row("a10g-7b", planned(), [record(at=1.0), newer, record(at=3.0, error="x")])
+    assert row["speed"] == 9500.0
+    other = record(shape=record()["shape"] | {"micro_batch_size": 8})
+    assert table.preset_row("a10g-7b", planned(), [other])["why"] == ["not run"]
+    assert table.preset_row("a10g-7b", planned(), [record(gradient_checkpointing=False)])["why"] == ["not run"]
+
+
+def test_padded_rows_are_measured_too_and_must_not_run_out() -> None:
+    shape = record()["shape"] | {"rows": "ragged"}
+    padded = record(shape=shape, training={"allocated_gib": 18.0, "reserved_gib": 19.0})
+    row = table.preset_row("a10g-7b", planned(), [record(), padded])
+    assert row["padded"] == pytest.approx(20.0)
+    assert row["why"] == []
+    out = record(shape=shape, out_of_memory="CUDA out of memory")
+    row = table.preset_row("a10g-7b", planned(), [record(), out])
+    assert any("ran out of memory under the cap with padded rows" in why for why in row["why"])
+    assert not row["proven"]
 
 
 def test_a_larger_case_of_the_memory_model_covers_a_preset_that_was_not_run() -> None:

@@ -7,6 +7,7 @@ made under the tightest of their caps: what fits there fits under the others.
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
@@ -15,7 +16,7 @@ from typing import Any
 ROOT = Path(__file__).resolve().parent.parent.parent
 sys.path.insert(0, str(ROOT))
 
-from launcher.catalog import list_presets  # noqa: E402
+from launcher.catalog import list_presets, load_gpu  # noqa: E402
 from launcher.planning.decide import make_plan  # noqa: E402
 from launcher.planning.estimate import estimate_plan_memory, memory_request  # noqa: E402
 from launcher.planning.plan import Plan  # noqa: E402
@@ -28,13 +29,9 @@ PROVING_CARD = "h200"
 EXAMPLE_ROWS = 2  # micro-batch of both trainers' own example settings
 EXAMPLE_KERNELS = {"axolotl": ("lora",), "unsloth": ()}  # Axolotl switches its LoRA kernels on by itself, Liger not
 HOUSE = ("a10g", "4090", "a100-48gb", "h100")  # the cards whose presets are measured first
-EXAMPLES_FIRST = ("a10g-7b", "h100-7b")  # and whose example settings
-FIRST = (
-    "a10g-7b", "4090-7b", "a100-48gb-70b", "h100-7b", "a10g-13b", "4090-13b", "a100-48gb-13b", "a100-48gb-7b",
-    "h100-13b", "a10g-8b", "4090-8b", "a100-48gb-8b", "h100-8b", "a100-48gb-32b", "h100-70b",
-)  # fmt: skip
+EXAMPLES_OF_BOTH_DTYPES = "mistral-7b"  # its example settings are measured in float16 and in bfloat16
 # Order in which models are measured.
-MODELS = ("mistral-7b", "llama-2-70b", "llama-2-13b", "llama-3.1-8b", "qwen2.5-14b", "qwen2.5-32b")
+MODELS = ("qwen2.5-14b", "llama-2-13b", "mistral-7b", "llama-3.1-8b", "qwen2.5-32b", "llama-2-70b")
 MODEL_KEYS = ("trainer", "model", "method", "compute_dtype", "gradient_checkpointing", "activation_offload", "kernels")
 
 
@@ -108,85 +105,141 @@ def proofs() -> tuple[Proof, ...]:
 
 
 def seconds_of(group: dict[str, Any], shape: dict[str, Any], template: Proof) -> float:
-    """About how long a shape takes on the proving card: two micro-batches, and an evaluation of a third of one."""
-    request = make_request(gpu=PROVING_CARD, model=template.request.model.name)
-    job = memory_request(template.plan.to_dict(), template.request)
+    """About how long a shape takes on the proving card: micro-batches, an evaluation, 2 s more."""
+    micro_batches = 2 * shape["steps"] + 0.4
+    return micro_batches * micro_batch_seconds(group, shape, template) + 2.0
+
+
+def micro_batch_seconds(group: dict[str, Any], shape: dict[str, Any], template: Proof) -> float:
+    """Seconds of one micro-batch on the proving card, by the speed model."""
     job = replace(
-        job,
+        memory_request(template.plan.to_dict(), template.request),
         sequence_len=shape["sequence_len"],
         micro_batch_size=shape["micro_batch_size"],
         kernels=tuple(group["kernels"]),
         gradient_checkpointing=group["gradient_checkpointing"],
     )
-    rate = tokens_per_second(job, request.gpu) or 1000.0
-    micro_batches = 2 * shape["steps"] + 0.4
-    return micro_batches * shape["sequence_len"] * shape["micro_batch_size"] / rate + 1.0
+    rate = tokens_per_second(job, load_gpu(PROVING_CARD)) or 1000.0
+    return float(shape["sequence_len"] * shape["micro_batch_size"] / rate)
 
 
-def jobs() -> list[dict[str, Any]]:
-    """The jobs of benchmarks/sizing/measure.py in the order of their importance: what the house's cards need first.
+def jobs(records: Iterable[dict[str, Any]] = ()) -> list[dict[str, Any]]:
+    """The jobs of benchmarks/sizing/measure.py, one for each loaded trainer, what is worth most first.
 
-    A job with ``later`` begins when all others have.
+    ``records`` are earlier results: what they hold is left out, or comes last where it was timed beside other work.
+    Rows come full, which is what is timed, and where there are several in a micro-batch also ragged, which is what a
+    plan promises room for.
     """
-    shapes: dict[tuple[str, str], dict[str, Any]] = {}
     groups: dict[str, Proof] = {}
+    shapes: dict[str, dict[str, dict[str, Any]]] = {}
     for proof in proofs():
         group = _name(proof.group)
         groups.setdefault(group, proof)
-        fresh = {**proof.shape, "cap_gib": proof.cap_gib, "peak_gib": proof.memory.needed_gib, "presets": []}
-        known = shapes.setdefault((group, _name(proof.shape)), fresh)
-        known["presets"].append(proof.preset)
-        known["cap_gib"] = min(known["cap_gib"], round(proof.cap_gib, 4))
-    gpus = {proof.preset: proof.request.gpu.name for proof in proofs()}
-    rank = {preset: place for place, preset in enumerate(FIRST)}
+        for rows in ("full", "ragged") if proof.shape["micro_batch_size"] > 1 else ("full",):
+            fresh = {**proof.shape, "rows": rows, "cap_gib": proof.cap_gib, "presets": []}
+            known = shapes.setdefault(group, {}).setdefault(_name(fresh), fresh)
+            known["presets"].append(proof.preset)
+            known["cap_gib"] = min(known["cap_gib"], round(proof.cap_gib, 4))
+            known["peak_gib"] = max(known.get("peak_gib", 0.0), proof.memory.needed_gib)
+    done = Done(records)
     found = []
-    for later in (False, True):
-        for group, proof in groups.items():
-            chosen = [
-                shape
-                for (name, _), shape in shapes.items()
-                if name == group and later != any(gpus[preset] in HOUSE for preset in shape["presets"])
-            ]
-            if chosen:
-                job = _job(proof.group, chosen, proof)
-                place = min(rank.get(preset, len(FIRST)) for shape in chosen for preset in shape["presets"])
-                name = job["id"] + ("-later" if later else "")
-                found.append({**job, "id": name, "later": later, "rank": place})
-    # Right behind the presets that they are held against.
-    found += [
-        {**_example(proof, later=False), "rank": rank[proof.preset] + 4.5}
-        for proof in proofs()
-        if proof.preset in EXAMPLES_FIRST
-    ]
-    found += [{**_example(proof, later=True), "rank": len(FIRST) + 1} for proof in _one_each()]
-    return sorted({job["id"]: job for job in reversed(found)}.values(), key=_importance)
+    for group, proof in groups.items():
+        left = [shape for shape in shapes[group].values() if not done.for_good("preset", group, shape)]
+        large = [shape for shape in left if shape["peak_gib"] > WHOLE_GIB]
+        small = [shape for shape in left if shape not in large]
+        found += [_job(proof.group, small, proof, done)] if small else []
+        if large:
+            found.append(_job(proof.group, large, proof, done))
+            found[-1]["id"] += WHOLE
+    for proof in _one_each():
+        example = _example(proof)
+        if not done.for_good("example", example["id"], example["shapes"][0]):
+            again = done.somehow("example", example["id"], example["shapes"][0])
+            found.append({**example, "rank": AGAIN if again else EXAMPLE})
+    return sorted(found, key=lambda job: (job["rank"], MODELS.index(job["model"])))
 
 
-def _importance(job: dict[str, Any]) -> tuple[bool, float, int]:
-    return job["later"], job["rank"], MODELS.index(job["model"])
+# Ranks of jobs, of which the least begin first: presets that nothing proves yet, those of the house's cards before the
+# others and what needs the whole device behind them; then the example settings, and what is only to be timed again.
+HOUSE_FIRST, OTHERS, WHOLE_DEVICE, EXAMPLE, RAGGED, AGAIN = range(6)
+WHOLE_GIB, WHOLE = 90.0, "-whole"  # from where on a shape waits for the others to leave, in a job of its own
+LONG_SECONDS = 1.5  # a micro-batch that takes longer is run twice, not four times
+
+
+class Done:
+    """What earlier records say of a shape."""
+
+    def __init__(self, records: Iterable[dict[str, Any]]) -> None:
+        self.records: dict[tuple[str, str], dict[str, Any]] = {}
+        for record in records:
+            if "error" not in record and record.get("training"):
+                self.records[_key(record["kind"], record["id"], record["shape"])] = record
+
+    def somehow(self, kind: str, name: str, shape: dict[str, Any]) -> bool:
+        """Whether it was run under a cap that is tight enough, or looser and ran out."""
+        record = self.records.get(_key(kind, name, shape))
+        if record is None:
+            return False
+        cap, had = shape.get("cap_gib"), record["shape"].get("cap_gib")
+        return cap is None or had is None or had <= cap + 1e-3 or "out_of_memory" in record
+
+    def for_good(self, kind: str, name: str, shape: dict[str, Any]) -> bool:
+        """Whether there is nothing to add: it was timed with the card to itself, ran out, or is not for its speed."""
+        if not self.somehow(kind, name, shape):
+            return False
+        record = self.records[_key(kind, name, shape)]
+        timed = kind not in ("blind",) and shape.get("rows") != "ragged"
+        return not timed or "out_of_memory" in record or record.get("alone", False)
+
+
+def _key(kind: str, name: str, shape: dict[str, Any]) -> tuple[str, str]:
+    return f"{kind} {name.removesuffix('-later').removesuffix(WHOLE)}", _name(shape) + f" {shape.get('expected', '')}"
+
+
+def remaining(jobs: Iterable[dict[str, Any]], records: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Jobs without the shapes that ``records`` hold; those with none left are left out."""
+    done, found = Done(records), []
+    for job in jobs:
+        shapes = [shape for shape in job["shapes"] if not done.for_good(job["kind"], job["id"], shape)]
+        if shapes:
+            found.append({**job, "shapes": shapes})
+    return found
 
 
 def _one_each() -> list[Proof]:
-    """One preset of each trainer and model: its example settings are measured once for all its cards."""
-    kept: dict[tuple[str, str], Proof] = {}
+    """One preset of each trainer, model and dtype of the house's cards: example settings are measured once for all."""
+    kept: dict[tuple[str, ...], Proof] = {}
     for proof in proofs():
-        if not any((proof.plan.backend, proof.plan.model) == _example_of(name) for name in EXAMPLES_FIRST):
-            kept.setdefault((proof.plan.backend, proof.plan.model), proof)
+        plan = proof.plan
+        if plan.model == EXAMPLES_OF_BOTH_DTYPES:
+            kept.setdefault((plan.backend, plan.model, plan.compute_dtype), proof)
+        else:
+            kept.setdefault((plan.backend, plan.model), proof)
     return list(kept.values())
 
 
-def _example_of(preset: str) -> tuple[str, str]:
-    plan = next(proof.plan for proof in proofs() if proof.preset == preset)
-    return plan.backend, plan.model
+def _job(group: dict[str, Any], shapes: list[dict[str, Any]], proof: Proof, done: Done) -> dict[str, Any]:
+    name = _name(group)
 
+    def rank(shape: dict[str, Any]) -> int:
+        if done.somehow("preset", name, shape):
+            return AGAIN
+        if shape["rows"] == "ragged":
+            return RAGGED
+        if shape["peak_gib"] > WHOLE_GIB:
+            return WHOLE_DEVICE
+        return HOUSE_FIRST if any(preset.startswith(HOUSE) for preset in shape["presets"]) else OTHERS
 
-def _job(group: dict[str, Any], shapes: list[dict[str, Any]], proof: Proof) -> dict[str, Any]:
-    shapes.sort(key=lambda shape: (shape["cap_gib"], shape["micro_batch_size"]))
+    for shape in shapes:
+        if shape["rows"] == "full" and micro_batch_seconds(group, shape, proof) < LONG_SECONDS:
+            shape["steps"] = 2
+    shapes.sort(key=lambda shape: (rank(shape), shape["cap_gib"], shape["micro_batch_size"]))
+    first = min(rank(shape) for shape in shapes)
     seconds = sum(seconds_of(group, shape, proof) for shape in shapes)
     weights = sum(proof.memory.breakdown_gib.get(part, 0.0) for part in WEIGHTS) + 1.0
     peak = max(shape.pop("peak_gib") for shape in shapes)
     return {
-        "id": _name(group),
+        "id": name,
         "kind": "preset",
         **group,
         "checkpoint": "nf4",
@@ -194,6 +247,7 @@ def _job(group: dict[str, Any], shapes: list[dict[str, Any]], proof: Proof) -> d
         "shapes": shapes,
         "seconds": round(seconds, 1),
         "gib": [round(weights, 1), round(min(peak + 3.0, 125.0), 1)],
+        "rank": first,
     }
 
 
@@ -210,14 +264,14 @@ def example_group(proof: Proof) -> dict[str, Any]:
     }
 
 
-def _example(proof: Proof, *, later: bool) -> dict[str, Any]:
+def _example(proof: Proof) -> dict[str, Any]:
     """The trainer's own example settings on the same model: micro-batch 2, checkpointing, its own kernels."""
     group = example_group(proof)
     shape = {**proof.shape, "micro_batch_size": EXAMPLE_ROWS, "eval_rows": EXAMPLE_ROWS}
     values = proof.plan.to_dict() | {key: value for key, value in group.items() if key != "trainer"}
     needed = estimate_memory(memory_request(values | {"micro_batch_size": EXAMPLE_ROWS}, proof.request)).needed_gib
-    job = _job(group, [{**shape, "cap_gib": 125.0, "peak_gib": needed, "presets": []}], proof)
-    return {**job, "id": "example-" + job["id"], "kind": "example", "later": later}
+    job = _job(group, [{**shape, "cap_gib": 125.0, "peak_gib": needed, "presets": []}], proof, Done(()))
+    return {**job, "id": "example-" + job["id"], "kind": "example"}
 
 
 def extra_jobs() -> list[dict[str, Any]]:
@@ -229,7 +283,7 @@ def extra_jobs() -> list[dict[str, Any]]:
         "kernels": ["lora", "liger"],
         "checkpoint": "bf16",
         "seed": 1,
-        "later": True,
+        "rank": OTHERS,
     }
     full = {"sequence_len": 2048, "rows": "full", "eval_rows": 1, "presets": []}
     found = []
@@ -306,4 +360,6 @@ def _name(facts: dict[str, Any]) -> str:
             parts.append("+".join(value) or "own")
         elif key in ("sequence_len", "micro_batch_size", "eval_rows"):
             parts.append(f"{key[:1]}{value}")
+        elif key == "rows":
+            parts.append(value)
     return "-".join(parts)
