@@ -173,11 +173,11 @@ class Done:
         self.records: dict[tuple[str, str], dict[str, Any]] = {}
         for record in records:
             if "error" not in record and record.get("training"):
-                self.records[_key(record["kind"], record["id"], record["shape"])] = record
+                self.records[shape_key(record["kind"], record["id"], record["shape"])] = record
 
     def somehow(self, kind: str, name: str, shape: dict[str, Any]) -> bool:
         """Whether it was run under a cap that is tight enough, or looser and ran out."""
-        record = self.records.get(_key(kind, name, shape))
+        record = self.records.get(shape_key(kind, name, shape))
         if record is None:
             return False
         cap, had = shape.get("cap_gib"), record["shape"].get("cap_gib")
@@ -187,12 +187,13 @@ class Done:
         """Whether there is nothing to add: it was timed with the card to itself, ran out, or is not for its speed."""
         if not self.somehow(kind, name, shape):
             return False
-        record = self.records[_key(kind, name, shape)]
+        record = self.records[shape_key(kind, name, shape)]
         timed = kind not in ("blind",) and shape.get("rows") != "ragged"
         return not timed or "out_of_memory" in record or record.get("alone", False)
 
 
-def _key(kind: str, name: str, shape: dict[str, Any]) -> tuple[str, str]:
+def shape_key(kind: str, name: str, shape: dict[str, Any]) -> tuple[str, str]:
+    """What two records of the same measurement have in common."""
     return f"{kind} {name.removesuffix('-later').removesuffix(WHOLE)}", _name(shape) + f" {shape.get('expected', '')}"
 
 

@@ -121,9 +121,11 @@ def run_shape(trainer: Any, shape: dict[str, Any], rows: Any, device: Any) -> di
         device.torch.cuda.set_per_process_memory_fraction(share)
     hurry(0 if "presets" in shape else LATER)
     try:
+        if "presets" not in shape:  # a warm-up
+            warm: dict[str, Any] = sizing_run_shape(trainer, shape, rows, device)
+            return warm
         clock = micro_batch_clock(device)
-        if "presets" in shape:  # not a warm-up
-            trainer.add_callback(clock)
+        trainer.add_callback(clock)
         try:
             run = run_own if shape.get("rows") == "own" else sizing_run_shape
             found: dict[str, Any] = run(trainer, shape, rows, device)

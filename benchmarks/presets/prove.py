@@ -129,7 +129,11 @@ def run(options: argparse.Namespace, jobs: list[dict[str, Any]]) -> None:
 
     (options.scratch / "cases.json").write_text(json.dumps(jobs))
     options.cases = options.scratch / "cases.json"
-    Proving(options).run()
+    try:
+        Proving(options).run()
+    finally:
+        for folder in filter(None, (options.store, options.memory_store)):
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def main() -> None:

@@ -193,12 +193,12 @@ class Measure:
             for future in self.stored.values():
                 if future is not None:
                     future.cancel()
-        self.say(f"not begun: {[job['id'] for job in self.waiting]}")
-        with (self.out / "logs.txt").open("w") as logs:
-            for job in self.jobs:
-                log = self.scratch / f"{job['id']}.log"
-                if log.is_file():
-                    logs.write(f"===== {job['id']}\n" + log.read_text(errors="replace")[-9000:] + "\n")
+            self.say(f"not begun: {[job['id'] for job in self.waiting]}")
+            with (self.out / "logs.txt").open("w") as logs:
+                for job in self.jobs:
+                    log = self.scratch / f"{job['id']}.log"
+                    if log.is_file():
+                        logs.write(f"===== {job['id']}\n" + log.read_text(errors="replace")[-9000:] + "\n")
 
 
 def main() -> None:

@@ -12,6 +12,8 @@ from __future__ import annotations
 import argparse
 import json
 import math
+import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -23,31 +25,17 @@ ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT), str(ROOT / "benchmarks")]
 
 MICRO, LENGTH, STEPS = 32, 1024, 4
-SHAPE = {
-    "vocab_size": 32000,
-    "hidden_size": 2048,
-    "intermediate_size": 5632,
-    "num_hidden_layers": 22,
-    "num_attention_heads": 32,
-    "num_key_value_heads": 4,
-    "max_position_embeddings": 2048,
-    "bos_token_id": 1,
-    "eos_token_id": 2,
-}
-
-
-def write_base(folder: Path) -> int:
-    """The checkpoint, made on the GPU; how many weights it has."""
-    import torch
-    from random_checkpoint import write_tokenizer
-    from transformers import AutoModelForCausalLM, LlamaConfig
-
-    torch.manual_seed(0)
-    with torch.device("cuda"):
-        model = AutoModelForCausalLM.from_config(LlamaConfig(**SHAPE), dtype=torch.bfloat16)
-    model.save_pretrained(folder)
-    write_tokenizer(folder)
-    return sum(parameter.numel() for parameter in model.parameters())
+# TinyLlama 1.1B's shape, and one of a million weights.
+SHAPE: dict[str, Any] = {
+    "vocab_size": 32000, "hidden_size": 2048, "intermediate_size": 5632, "num_hidden_layers": 22,
+    "num_attention_heads": 32, "num_key_value_heads": 4, "head_dim": 64, "max_position_embeddings": 2048,
+    "tie_word_embeddings": False,
+}  # fmt: skip
+TINY = SHAPE | {
+    "vocab_size": 8192, "hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 2, "num_attention_heads": 2,
+    "num_key_value_heads": 2, "head_dim": 32,
+}  # fmt: skip
+GRACE_SECONDS = 30.0  # that a launch gets to stop its trainer
 
 
 def launch(backend: str, gpu: str, base: Path, data: Path, out: Path, cap: float) -> None:
@@ -57,10 +45,11 @@ def launch(backend: str, gpu: str, base: Path, data: Path, out: Path, cap: float
 
     check = preflight.check_environment
 
-    def capped(plan: Any, gpu: Any, needed_gib: float, facts: Any) -> tuple[float, list[str]]:
-        _, notes = check(plan, gpu, needed_gib, facts)
+    def capped(plan: Any, gpu: Any, needed_gib: float, facts: Any) -> tuple[float | None, list[str]]:
+        _, notes = check(plan, gpu, min(cap, needed_gib), facts)
         text = f"benchmark: the trainer is held to {cap:.1f} GiB, where {needed_gib:.1f} GiB are planned"
-        return round(cap / facts["devices"][0]["total_gib"], 4), [*notes, text]
+        share = round(cap / facts["devices"][0]["total_gib"], 4) if facts["devices"] else None
+        return share, [*notes, text]
 
     preflight.check_environment = capped
     settings = {
@@ -69,30 +58,27 @@ def launch(backend: str, gpu: str, base: Path, data: Path, out: Path, cap: float
         "gradient_checkpointing": "false", "activation_offload": "false",
     }  # fmt: skip
     sets = [word for key, value in settings.items() for word in ("--set", f"{key}={value}")]
-    main(
-        [
-            "launch",
-            "--gpu",
-            gpu,
-            "--model",
-            str(base),
-            "--backend",
-            backend,
-            "--data",
-            str(data),
-            "--out",
-            str(out),
-            *sets,
-        ]
+    argv = ["launch", "--gpu", gpu, "--model", str(base), "--backend", backend, "--data", str(data)]
+    main([*argv, "--out", str(out), *sets])
+
+
+def run_within(argv: list[str], limit: float) -> tuple[int, list[str]]:
+    """The exit code (124: it ran past ``limit`` seconds and was asked to stop) and the last lines that it said."""
+    child = subprocess.Popen(
+        argv, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace", start_new_session=True
     )
-
-
-def card() -> tuple[str, str]:
-    """The catalog's name of the card that is here, and the driver's."""
-    import torch
-
-    name = torch.cuda.get_device_name(0)
-    return ("h200" if "H200" in name else "h100"), name
+    try:
+        said, _ = child.communicate(timeout=limit)
+        code = child.returncode
+    except subprocess.TimeoutExpired:
+        os.killpg(child.pid, signal.SIGTERM)  # the launcher stops its trainer, which has a group of its own
+        try:
+            said, _ = child.communicate(timeout=GRACE_SECONDS)
+        except subprocess.TimeoutExpired:
+            os.killpg(child.pid, signal.SIGKILL)
+            said, _ = child.communicate()
+        code = 124
+    return code, said.splitlines()[-40:]
 
 
 def main() -> None:
@@ -100,33 +86,31 @@ def main() -> None:
     parser.add_argument("--backend", choices=("axolotl", "unsloth"), default="unsloth")
     parser.add_argument("--cap-gib", type=float, default=24.0, help="what the trainer's allocator may take, in GiB")
     parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--limit", type=float, default=150.0, help="seconds")
+    parser.add_argument("--limit", type=float, default=230.0, help="seconds")
+    parser.add_argument("--gpu", default="h200", help="card of the catalog to plan for")
+    parser.add_argument("--tiny", action="store_true", help="a shape of a million weights: try the script on a CPU")
     parser.add_argument("--inner", nargs=3, type=Path, help=argparse.SUPPRESS)
     options = parser.parse_args()
-    gpu, name = card()
     if options.inner:
-        launch(options.backend, gpu, *options.inner, options.cap_gib)
+        launch(options.backend, options.gpu, *options.inner, options.cap_gib)
         return
     with tempfile.TemporaryDirectory() as scratch:
-        from random_checkpoint import write_rows
+        from random_checkpoint import write_rows, write_shape
 
         base, data, run = (Path(scratch) / part for part in ("base", "rows.jsonl", "run"))
         begin = time.monotonic()
-        weights = write_base(base)
+        base.mkdir()
+        weights = write_shape("llama", TINY if options.tiny else SHAPE, base)
         write_rows(data, 200, 1000)
         made = time.monotonic() - begin
         argv = [sys.executable, __file__, "--backend", options.backend, "--cap-gib", str(options.cap_gib)]
-        argv += ["--out", str(options.out), "--inner", str(base), str(data), str(run)]
+        argv += ["--gpu", options.gpu, "--out", str(options.out), "--inner", str(base), str(data), str(run)]
         begin = time.monotonic()
-        try:
-            done = subprocess.run(argv, capture_output=True, text=True, check=False, timeout=options.limit)
-            code, said = done.returncode, (done.stdout + done.stderr).splitlines()
-        except subprocess.TimeoutExpired as error:
-            code, said = 124, (error.stdout or b"").decode(errors="replace").splitlines()
+        code, said = run_within(argv, options.limit)
         facts: dict[str, Any] = {
-            "card": name, "backend": options.backend, "weights": weights, "cap_gib": options.cap_gib,
+            "card": options.gpu, "backend": options.backend, "weights": weights, "cap_gib": options.cap_gib,
             "base_seconds": round(made, 1), "seconds": round(time.monotonic() - begin, 1), "exit_code": code,
-            "messages": said[-40:],
+            "messages": said,
         }  # fmt: skip
         if (run / "run.json").is_file():
             data_of = json.loads((run / "run.json").read_text())
@@ -141,8 +125,9 @@ def main() -> None:
                 "stages",
                 "notes",
             )
-            facts |= {key: data_of.get(key) for key in keys}
+            facts |= {key: data_of.get(key) for key in (*keys, "notes")}
             facts["versions"] = data_of["environment"]["versions"]
+            facts["card"] = next((device["name"] for device in data_of["environment"]["devices"]), facts["card"])
             facts["planned"] = {
                 key: data_of["plan"][key] for key in ("micro_batch_size", "gradient_accumulation_steps")
             }
@@ -153,7 +138,8 @@ def main() -> None:
         if code and (run / "train.log").is_file():
             facts["log"] = (run / "train.log").read_text(errors="replace").splitlines()[-60:]
     options.out.parent.mkdir(parents=True, exist_ok=True)
-    options.out.write_text(json.dumps(facts, indent=1) + "\n")
+    text = json.dumps(facts, indent=1).replace(scratch, "SCRATCH").replace(str(ROOT), "ROOT")
+    options.out.write_text(text + "\n", encoding="utf-8")
     print(code, facts.get("state"), [repair["action"] for repair in facts.get("repairs") or []])
 
 
