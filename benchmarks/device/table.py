@@ -43,15 +43,15 @@ def section(data: dict[str, Any]) -> str:
     device = next((case["device"] for case in cases if case.get("device")), "a GPU")
     well = [case for case in cases if case["exit_code"] == 0 and case.get("all_finite")]
     head = (
-        "`bare_export.py` trains what `ql export` wrote, by the trainer's own command, in a process where ql cannot be\n"
-        f"imported: the shape of {data['model']} ({data['weights']:,} weights), {data['steps']} steps, on one {device},\n"
-        "all at once. Raw: `bare_export.json`."
+        "`bare_export.py` trains what `ql export` wrote, by the trainer's own command, in a process where ql\n"
+        f"cannot be imported: the shape of {data['model']} ({data['weights']:,} weights), {data['steps']} steps,\n"
+        f"on one {device}, all at once. Raw: `bare_export.json`."
     )
     names = ("preset", "trainer", "ended", "steps", "computed in", "4-bit layers", "loss", "evaluation loss", "adapter")
     lines = [f"| {' | '.join(names)} |", f"|{'---|' * len(names)}", *(row(case) for case in cases)]
     tail = (
-        f"{len(well)} of {len(cases)} ran to their end with finite losses. Axolotl's `allocated_gib` and `reserved_gib`\n"
-        "in the file are no peaks, as above."
+        f"{len(well)} of {len(cases)} ran to their end with finite losses. Axolotl's `allocated_gib` and\n"
+        "`reserved_gib` in the file are no peaks, as above."
     )
     return "\n\n".join([head, "\n".join(lines), tail])
 

@@ -39,7 +39,7 @@ BOUNDS = {
     "offload": (1.0, 1.5),
     "plain_kernels": (1.0, 1.5),
 }
-# Other jobs loaded and compiled on the same machine while a shape was timed: that can only have slowed it down, so a
+# Where other jobs loaded and compiled on the same machine while a shape was timed, that can only have slowed it down: a
 # prediction above the measurement weighs less than one below it.
 WEIGHT_ABOVE = 0.3
 
@@ -52,6 +52,7 @@ class Run:
     gpu: Gpu
     tokens_per_second: float
     held_out: bool
+    alone: bool = False  # nothing else ran on the machine while it was timed
 
     def error(self) -> float:
         """Predicted over measured, less 1."""
@@ -82,6 +83,8 @@ def _run(record: dict[str, Any]) -> Run | None:
     speed = record.get("tokens_per_second")
     if not speed or "out_of_memory" in record or shape.get("rows") == "own" or "curve" in record:
         return None
+    if record.get("kind") == "blind" or (record.get("kind") == "preset" and shape.get("rows") == "ragged"):
+        return None  # not timed
     if record["device"]["name"] == "cpu" or shape["sequence_len"] * shape["micro_batch_size"] < 1024:
         return None
     gpu = find_gpu(record["device"]["name"])
@@ -104,7 +107,9 @@ def _run(record: dict[str, Any]) -> Run | None:
         compute_dtype=plan["compute_dtype"],
         packing=plan["packing"],
     )
-    return None if gpu is None else Run(request, gpu, speed, record["model"] in HELD_OUT)
+    if gpu is None:
+        return None
+    return Run(request, gpu, speed, record["model"] in HELD_OUT, record.get("alone", False))
 
 
 def fit(runs: Sequence[Run], trainer: str) -> Speed:
@@ -124,8 +129,10 @@ def fit(runs: Sequence[Run], trainer: str) -> Speed:
 
     def residuals(logs: Sequence[float]) -> list[float]:
         SPEED[trainer] = speed(logs)
-        errors = [math.log1p(run.error()) for run in used]
-        errors = [error * WEIGHT_ABOVE if error > 0 else error for error in errors]
+        errors = [
+            error * (WEIGHT_ABOVE if error > 0 and not run.alone else 1.0)
+            for run, error in ((run, math.log1p(run.error())) for run in used)
+        ]
         held = [HOLD * (log - begun) for log, begun in zip(logs, origin, strict=True)]
         return errors + held
 
@@ -201,6 +208,9 @@ def page() -> str:
         for held in (False, True):
             chosen = [run for run in runs if run.request.trainer.name == trainer and run.held_out == held]
             by_trainer.append([trainer, "held out" if held else "fitted", _summary(chosen)])
+            alone = [run for run in chosen if run.alone]
+            if alone:
+                by_trainer.append([trainer, "of those, timed alone", _summary(alone)])
     details = []
     for run in sorted(runs, key=lambda run: (run.request.trainer.name, run.request.model.name, run.request.tokens)):
         job = run.request
@@ -217,6 +227,7 @@ def page() -> str:
                 f"{run.error():+.0%}",
             ]
         )
+    beside = sum(not run.alone for run in runs)
     return f"""# How well the speed is predicted
 
 Made by `benchmarks/presets/fit_speed.py --page` from the committed JSON; do not edit. Tokens per second of training on
@@ -236,9 +247,9 @@ litgpt gives the time of rows of up to 512 tokens, not their lengths: with full 
 
 {markdown(("trainer", "", "error"), by_trainer)}
 
-Held out: {", ".join(HELD_OUT)}. While most of these shapes were timed, other jobs loaded models and compiled kernels on
-the same machine: that can only have slowed a shape down, so the fit weighs a prediction above the measurement less than
-one below it, and the errors are mostly on that side.
+Held out: {", ".join(HELD_OUT)}. While {beside} of these {len(runs)} shapes were timed, other
+jobs loaded models on the same machine: that can only have slowed a shape down, so there the fit weighs a prediction
+above the measurement less than one below it, and the errors are mostly on that side.
 
 {markdown(("trainer", "model", "shape", "measured", "predicted", "error"), details)}
 """

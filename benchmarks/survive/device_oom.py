@@ -38,12 +38,13 @@ TINY = SHAPE | {
 GRACE_SECONDS = 30.0  # that a launch gets to stop its trainer
 
 
-def launch(backend: str, gpu: str, base: Path, data: Path, out: Path, cap: float) -> None:
-    """`ql launch`, with the trainer's allocator held to ``cap`` GiB. Runs in a process of its own."""
+def launch(options: argparse.Namespace, base: Path, data: Path, out: Path) -> None:
+    """`ql launch`, with the trainer's allocator held to the cap. Runs in a process of its own."""
     from launcher.cli.main import main
     from launcher.runs import preflight
 
-    check = preflight.check_environment
+    check, cap = preflight.check_environment, options.cap_gib
+    micro, length = (4, 128) if options.tiny else (MICRO, LENGTH)
 
     def capped(plan: Any, gpu: Any, needed_gib: float, facts: Any) -> tuple[float | None, list[str]]:
         _, notes = check(plan, gpu, min(cap, needed_gib), facts)
@@ -53,12 +54,12 @@ def launch(backend: str, gpu: str, base: Path, data: Path, out: Path, cap: float
 
     preflight.check_environment = capped
     settings = {
-        "micro_batch_size": MICRO, "effective_batch_size": MICRO, "sequence_len": LENGTH, "max_steps": STEPS,
+        "micro_batch_size": micro, "effective_batch_size": micro, "sequence_len": length, "max_steps": STEPS,
         "eval_fraction": 0.1, "chat_template": "inst", "logging_steps": 1,
         "gradient_checkpointing": "false", "activation_offload": "false",
     }  # fmt: skip
     sets = [word for key, value in settings.items() for word in ("--set", f"{key}={value}")]
-    argv = ["launch", "--gpu", gpu, "--model", str(base), "--backend", backend, "--data", str(data)]
+    argv = ["launch", "--gpu", options.gpu, "--model", str(base), "--backend", options.backend, "--data", str(data)]
     main([*argv, "--out", str(out), *sets])
 
 
@@ -92,7 +93,7 @@ def main() -> None:
     parser.add_argument("--inner", nargs=3, type=Path, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.inner:
-        launch(options.backend, options.gpu, *options.inner, options.cap_gib)
+        launch(options, *options.inner)
         return
     with tempfile.TemporaryDirectory() as scratch:
         from random_checkpoint import write_rows, write_shape
@@ -104,6 +105,7 @@ def main() -> None:
         write_rows(data, 200, 1000)
         made = time.monotonic() - begin
         argv = [sys.executable, __file__, "--backend", options.backend, "--cap-gib", str(options.cap_gib)]
+        argv += ["--tiny"] if options.tiny else []
         argv += ["--gpu", options.gpu, "--out", str(options.out), "--inner", str(base), str(data), str(run)]
         begin = time.monotonic()
         code, said = run_within(argv, options.limit)
