@@ -6,24 +6,21 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from script_trainer import Script
 
 from launcher.backends import attempt
 from launcher.backends.attempt import Heartbeat
-from launcher.backends.base import Backend, Overlay, Start
+from launcher.backends.base import Start
 from launcher.backends.faults import TrainerFailed, explain
 
 HEAD = """
-import faulthandler, json, os, signal, sys, time
+import faulthandler
 faulthandler.register(signal.SIGUSR1)
-stream = open(os.environ["QL_EVENTS"], "a")
-def say(event, **values):
-    stream.write(json.dumps({"event": event, **values}) + "\\n")
-    stream.flush()
 def beat():
     open(os.environ["QL_BEAT"], "w").close()
 def asked():
@@ -34,28 +31,8 @@ beat()
 """
 
 
-class Script(Backend):
-    name = "script"
-
-    def __init__(self, body: str) -> None:
-        self.body = body
-
-    def overlay(
-        self,
-        folder: Path,
-        python: str,
-        changes: Mapping[str, Any],
-        track: Sequence[str] = (),
-        checkpoint: str | None = None,
-    ) -> Overlay:
-        return Overlay({}, {}, [python, "-c", HEAD + self.body])
-
-    def keys_of(self, settings: Mapping[str, Any]) -> dict[str, Any]:
-        return dict(settings)
-
-
 def run(folder: Path, body: str, on_event: Callable[[dict[str, Any]], None] = lambda event: None, **start: Any) -> Any:
-    return Script(body).train(
+    return Script(HEAD + body).train(
         folder, python=sys.executable, memory_fraction=None, on_event=on_event, start=Start(**start)
     )
 

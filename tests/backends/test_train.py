@@ -7,23 +7,18 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+from script_trainer import Script
 
 from launcher.backends import get_backend
-from launcher.backends.base import Backend, Events, Overlay
+from launcher.backends.base import Events
 from launcher.errors import RunFailed, Unreadable
 
 HEAD = """
-import json, os, sys, time
-stream = open(os.environ["QL_EVENTS"], "a")
-def say(event, **values):
-    stream.write(json.dumps({"event": event, **values}) + "\\n")
-    stream.flush()
 def begin(steps=3):
     say("train_begin", step=0, max_steps=steps)
 def end(step=3, stopped=False, **more):
@@ -35,31 +30,13 @@ def log(step, **values):
 WHOLE = "begin()\nfor step in (1, 2, 3): log(step)\nsay('eval', step=3, eval_loss=0.5)\nend()\n"
 
 
-class Script(Backend):
-    """A backend whose trainer is a few lines of Python."""
-
-    name = "script"
-
-    def __init__(self, body: str) -> None:
-        self.body = body
-
-    def overlay(
-        self,
-        folder: Path,
-        python: str,
-        changes: Mapping[str, Any],
-        track: Sequence[str] = (),
-        checkpoint: str | None = None,
-    ) -> Overlay:
-        return Overlay({"added": 1}, {"SCRIPT": "yes"}, [python, "-c", HEAD + self.body])
-
-    def keys_of(self, settings: Mapping[str, Any]) -> dict[str, Any]:
-        return dict(settings)
+def trainer(body: str) -> Script:
+    return Script(HEAD + body, config={"added": 1}, environment={"SCRIPT": "yes"})
 
 
 def run(folder: Path, body: str, *, fraction: float | None = None) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     heard: list[dict[str, Any]] = []
-    outcome = Script(body).train(folder, python=sys.executable, memory_fraction=fraction, on_event=heard.append)
+    outcome = trainer(body).train(folder, python=sys.executable, memory_fraction=fraction, on_event=heard.append)
     return outcome, heard
 
 
@@ -151,7 +128,7 @@ def test_an_interruption_asks_for_a_checkpoint_and_waits_for_it(tmp_path: Path) 
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         with pytest.raises(KeyboardInterrupt):
-            Script(body).train(tmp_path, python=sys.executable, memory_fraction=None, on_event=interrupt)
+            trainer(body).train(tmp_path, python=sys.executable, memory_fraction=None, on_event=interrupt)
     finally:
         signal.signal(signal.SIGINT, before)
     assert (tmp_path / "saved").exists()

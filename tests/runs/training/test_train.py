@@ -4,21 +4,20 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
+from script_trainer import Script
 
 from launcher.backends import attempt
-from launcher.backends.base import Backend, Overlay
 from launcher.backends.faults import TrainerFailed
 from launcher.runs.observer import Silent
 from launcher.runs.run import Run, create_run, new_manifest, open_run
 from launcher.runs.training import train as training
 from launcher.runs.training.train import train_to_the_end
 
-INJECT = Path(__file__).resolve().parents[2] / "launcher" / "inject"
 PLAN = {
     "preset": "x", "backend": "axolotl", "method": "qlora", "base_model": "b", "micro_batch_size": 4, "keep": "best",
     "gradient_accumulation_steps": 2, "gradient_checkpointing": True, "activation_offload": False, "eval_batch_size": 2,
@@ -26,12 +25,9 @@ PLAN = {
     "attn_implementation": "sdpa", "eval_rows": 4,
 }  # fmt: skip
 HEAD = """
-import json, os, pathlib, sys
-sys.path.insert(0, sys.argv[1])
+import pathlib
 from ql_checkpoint import seal
-settings, resumed = json.loads(sys.argv[2]), sys.argv[3]
-def say(event, **values):
-    with open(os.environ["QL_EVENTS"], "a") as stream: stream.write(json.dumps({"event": event, **values}) + "\\n")
+settings, resumed = json.loads(sys.argv[1]), sys.argv[2]
 def save(step, best=None, **files):
     folder = pathlib.Path("trainer", f"checkpoint-{step}")
     folder.mkdir(parents=True, exist_ok=True)
@@ -53,28 +49,11 @@ def out_of_memory(phase="train", step=None):
 """
 
 
-class Script(Backend):
-    name = "script"
+class Resumable(Script):
+    """Takes its settings and the checkpoint to resume from, as the real ones do."""
 
-    def __init__(self, body: str) -> None:
-        self.body = body
-        self.started: list[tuple[dict[str, Any], str]] = []
-
-    def overlay(
-        self,
-        folder: Path,
-        python: str,
-        changes: Mapping[str, Any],
-        track: Sequence[str] = (),
-        checkpoint: str | None = None,
-    ) -> Overlay:
-        self.started.append((dict(changes), checkpoint or ""))
-        return Overlay(
-            {}, {}, [python, "-c", HEAD + self.body, str(INJECT), json.dumps(dict(changes)), checkpoint or ""]
-        )
-
-    def keys_of(self, settings: Mapping[str, Any]) -> dict[str, Any]:
-        return dict(settings)
+    def arguments(self, changes: Mapping[str, Any], checkpoint: str) -> list[str]:
+        return [json.dumps(dict(changes)), checkpoint]
 
 
 @pytest.fixture
@@ -88,7 +67,7 @@ def train(run: Run, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str],
     monkeypatch.setattr(attempt, "POLL", 0.02)
 
     def go(body: str) -> tuple[Script, dict[str, Any]]:
-        script = Script(body)
+        script = Resumable(HEAD + body)
         monkeypatch.setattr(training, "get_backend", lambda name: script)
         try:
             return script, train_to_the_end(run, Silent(), lambda: "something smaller would fit")
