@@ -25,6 +25,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from random_checkpoint import write_rows, write_shape
 
 ROOT = Path(__file__).resolve().parent.parent.parent
+GRACE_SECONDS = 25.0  # that a launch gets to stop its trainer
 # TinyLlama 1.1B's shape: https://huggingface.co/TinyLlama/TinyLlama-1.1B-Chat-v1.0
 SHAPE: dict[str, object] = {
     "vocab_size": 32000, "hidden_size": 2048, "intermediate_size": 5632, "num_hidden_layers": 22,
@@ -72,7 +73,12 @@ def launch(scratch: Path, options: argparse.Namespace) -> dict[str, Any]:
         out, err = child.communicate(timeout=options.limit)
     except subprocess.TimeoutExpired:
         os.killpg(child.pid, signal.SIGTERM)
-        out, err = child.communicate()
+        try:
+            out, err = child.communicate(timeout=GRACE_SECONDS)
+        except subprocess.TimeoutExpired:
+            os.killpg(child.pid, signal.SIGKILL)
+            child.wait()
+            out, err = "", ""  # not read to their end: a trainer may have them open still
     facts: dict[str, Any] = {
         "command": argv[1:], "exit_code": child.returncode, "seconds": round(time.monotonic() - began, 1),
         "messages": err.splitlines()[-40:], "comparison": None, "runs": {},
@@ -120,7 +126,7 @@ def main() -> None:
         shape = {**SHAPE, "hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 2, "num_attention_heads": 2}
         shape |= {"num_key_value_heads": 2, "head_dim": 32, "vocab_size": 8192}
     memory = Path("/dev/shm")
-    with tempfile.TemporaryDirectory(dir=memory if memory.is_dir() else None) as folder:
+    with tempfile.TemporaryDirectory(dir=memory if memory.is_dir() else None, ignore_cleanup_errors=True) as folder:
         scratch = Path(folder)
         (scratch / "base").mkdir()
         began = time.monotonic()

@@ -165,7 +165,9 @@ def main() -> None:
     options = parser.parse_args()
     presets = options.presets.split(",")
     with ExitStack() as stack:
-        scratch = Path(stack.enter_context(tempfile.TemporaryDirectory(dir=options.scratch)))
+        scratch = Path(
+            stack.enter_context(tempfile.TemporaryDirectory(dir=options.scratch, ignore_cleanup_errors=True))
+        )
         data, base = scratch / "rows.jsonl", options.base and options.base.resolve()
         write_rows(data, options.rows, options.words)
         results: dict[str, Any] = {"model": options.model, "steps": options.steps}

@@ -2,8 +2,9 @@
 
     python benchmarks/presets/prove.py --out OUT --seconds 560      (--list: what would run, and about how long)
 
-Writes OUT/results.jsonl as results come, OUT/presets.json (each preset's plan and prediction) and OUT/calibrate.json,
-and stops by itself in time. Both trainers must be importable. `table.py` makes the tables from what it wrote.
+Writes OUT/results.jsonl as results come and OUT/presets.json (plans and predictions), and stops by itself in
+time. What earlier records (--done) hold is left out. Both trainers must be importable. benchmarks/on_gpu.py runs it
+beside the other measurements, and `table.py` makes the tables.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import argparse
 import importlib.util
 import json
 import shutil
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -28,7 +30,7 @@ COMMITTED = HERE / "results" / "results.jsonl"
 STORE_GIB = 56.0  # checkpoints held on the disk at once, ...
 SPARE_GIB = 10.0  # ... as long as this much of it stays free
 LARGE_GIB, SPARE_MEMORY_GIB = 30.0, 4.0  # a checkpoint that memory is used for; what is left free there
-DEVICE_GIB = 128.0  # of models and the largest peak
+DEVICE_GIB, SPARE_DEVICE_GIB = 128.0, 8.0  # of models and the largest peak; of a smaller card less what it has
 
 
 def measure_module() -> Any:
@@ -39,8 +41,18 @@ def measure_module() -> Any:
     module = importlib.util.module_from_spec(spec)
     sys.modules["sizing_measure"] = module  # its pool's processes look the function up by this name
     spec.loader.exec_module(module)
-    module.HERE, module.DEVICE_GIB = HERE, DEVICE_GIB
+    module.HERE, module.DEVICE_GIB = HERE, min(DEVICE_GIB, card_gib() - SPARE_DEVICE_GIB)
     return module
+
+
+def card_gib() -> float:
+    """Memory of the card that is here; infinite where nvidia-smi says none."""
+    argv = ["nvidia-smi", "--query-gpu=memory.total", "--format=csv,noheader,nounits"]
+    try:
+        said = subprocess.run(argv, capture_output=True, text=True, check=True).stdout
+        return int(said.split()[0]) / 1024
+    except (OSError, subprocess.CalledProcessError, ValueError, IndexError):
+        return float("inf")
 
 
 def free_gib(folder: Path) -> float:
@@ -109,7 +121,7 @@ def run(options: argparse.Namespace, jobs: list[dict[str, Any]]) -> None:
                     continue
                 where = next((each for each in self.ordered(size) if size <= self.left(each)), None)
                 if where is None:
-                    break  # what is worth less does not take the room that this one waits for
+                    continue
                 self.places[key] = where / key
                 self.stored[key] = pool.submit(module.make, key, str(self.places[key]), str(self.tokenizer))
 
@@ -166,6 +178,7 @@ def main() -> None:
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(parents=True)
     options.out.mkdir(parents=True, exist_ok=True)
+    jobs = [job for job in jobs if job["gib"][1] < card_gib() - 2]
     (options.out / "presets.json").write_text(json.dumps(planned(), indent=1))
     run(options, jobs)
 

@@ -227,15 +227,16 @@ def section(predictions: dict[str, Any], results: dict[str, dict[str, Any]]) -> 
         return f"{head}\n\n**Not measured yet.**"
     parts = [head] if len(cases) == total else [head, f"{len(cases)} of {total} cases are measured so far."]
     lines = ["| trainer | figure | cases | mean error | worst | lowest |", "|---|---|---|---|---|---|"]
-    for trainer in ("axolotl", "unsloth"):
+    # Unsloth takes the padding out of a batch: what is predicted is the most that its rows can take, when all are full.
+    bounds = [name for name in cases if results[name]["trainer"] == "unsloth" and name.endswith("-ragged")]
+    kinds = [(name, [case for case in cases if case not in bounds]) for name in ("axolotl", "unsloth")]
+    for trainer, names in (*kinds, ("unsloth", bounds)):
+        words = f"{trainer}, rows of unequal length, predicted as if full" if names is bounds else trainer
+        chosen = [errors(cases[name], results[name]) for name in names if results[name]["trainer"] == trainer]
         for figure in FIGURES:
-            pairs = [
-                errors(case, results[name])[figure]
-                for name, case in cases.items()
-                if results[name]["trainer"] == trainer and figure in errors(case, results[name])
-            ]
+            pairs = [found[figure] for found in chosen if figure in found]
             if pairs:
-                lines.append(f"| {trainer} | {figure} | {summary(pairs)} |")
+                lines.append(f"| {words} | {figure} | {summary(pairs)} |")
     parts.append("\n".join(lines))
     capped = [(name, case) for name, case in cases.items() if case["expected"]]
     if capped:
@@ -249,8 +250,10 @@ def section(predictions: dict[str, Any], results: dict[str, dict[str, Any]]) -> 
     for name, case in cases.items():
         pairs = errors(case, results[name])
         if pairs:
-            cells = [f"{m:.2f} / {p:.2f} ({p / m - 1:+.1%})" for m, p in (pairs.get(f, (0, 0)) for f in FIGURES) if m]
-            cells += ["-"] * (len(FIGURES) - len(cells))
+            cells = [
+                f"{m:.2f} / {p:.2f} ({p / m - 1:+.1%})" if m else "-"
+                for m, p in (pairs.get(figure, (0.0, 0.0)) for figure in FIGURES)
+            ]
             lines.append(f"| {name} | {' | '.join(cells)} |")
     parts.append("\n".join(lines))
     return "\n\n".join(parts)

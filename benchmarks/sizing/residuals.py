@@ -58,17 +58,16 @@ class Case:
 def measured(raw: dict[str, Any]) -> dict[str, float]:
     """Figure: GiB that were measured; without evaluation's where none was made.
 
-    ``device`` is the driver's figure for the process at its training peak.
+    ``device`` is the driver's figure for the process at its training peak; without it where the driver had none.
     """
-    context = raw["after"]["process_gib"] - raw["after"]["reserved_gib"]
-    found = {
-        "allocated": raw["training"]["allocated_gib"],
-        "device": raw["training"]["reserved_gib"] + context,
-        "loading device": raw["loading"]["reserved_gib"] + context,
-    }
+    found = {"allocated": raw["training"]["allocated_gib"]}
+    peaks = {"device": raw["training"], "loading device": raw["loading"]}
     if raw.get("evaluation"):
         found["evaluation"] = raw["evaluation"]["allocated_gib"]
-        found["evaluation device"] = raw["evaluation"]["reserved_gib"] + context
+        peaks["evaluation device"] = raw["evaluation"]
+    if raw["after"]["process_gib"] is not None:
+        context = raw["after"]["process_gib"] - raw["after"]["reserved_gib"]
+        found |= {figure: peak["reserved_gib"] + context for figure, peak in peaks.items()}
     return found
 
 

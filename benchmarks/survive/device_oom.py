@@ -18,6 +18,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -38,13 +39,11 @@ TINY = SHAPE | {
 GRACE_SECONDS = 30.0  # that a launch gets to stop its trainer
 
 
-def launch(options: argparse.Namespace, base: Path, data: Path, out: Path) -> None:
-    """`ql launch`, with the trainer's allocator held to the cap. Runs in a process of its own."""
-    from launcher.cli.main import main
-    from launcher.runs import preflight
+def hold_to(cap: float) -> Callable[[], None]:
+    """Hold trainers to ``cap`` GiB, wherever the launcher checks the card; returns what undoes it."""
+    from launcher.runs import launch, preflight, resume  # noqa: F401  (all that call the check)
 
-    check, cap = preflight.check_environment, options.cap_gib
-    micro, length = (4, 128) if options.tiny else (MICRO, LENGTH)
+    check = preflight.check_environment
 
     def capped(plan: Any, gpu: Any, needed_gib: float, facts: Any) -> tuple[float | None, list[str]]:
         _, notes = check(plan, gpu, min(cap, needed_gib), facts)
@@ -52,7 +51,26 @@ def launch(options: argparse.Namespace, base: Path, data: Path, out: Path) -> No
         share = round(cap / facts["devices"][0]["total_gib"], 4) if facts["devices"] else None
         return share, [*notes, text]
 
-    preflight.check_environment = capped
+    modules = [
+        module
+        for name, module in list(sys.modules.items())
+        if name.startswith("launcher") and getattr(module, "check_environment", None) is check
+    ]
+
+    def set_all(function: Any) -> None:
+        for module in modules:
+            module.check_environment = function
+
+    set_all(capped)
+    return lambda: set_all(check)
+
+
+def launch(options: argparse.Namespace, base: Path, data: Path, out: Path) -> None:
+    """`ql launch`, with the trainer's allocator held to the cap. Runs in a process of its own."""
+    from launcher.cli.main import main
+
+    hold_to(options.cap_gib)
+    micro, length = (4, 128) if options.tiny else (MICRO, LENGTH)
     settings = {
         "micro_batch_size": micro, "effective_batch_size": micro, "sequence_len": length, "max_steps": STEPS,
         "eval_fraction": 0.1, "chat_template": "inst", "logging_steps": 1,
@@ -77,7 +95,8 @@ def run_within(argv: list[str], limit: float) -> tuple[int, list[str]]:
             said, _ = child.communicate(timeout=GRACE_SECONDS)
         except subprocess.TimeoutExpired:
             os.killpg(child.pid, signal.SIGKILL)
-            said, _ = child.communicate()
+            child.wait()
+            said = ""  # not read to its end: a trainer may have it open still
         code = 124
     return code, said.splitlines()[-40:]
 
@@ -95,7 +114,7 @@ def main() -> None:
     if options.inner:
         launch(options, *options.inner)
         return
-    with tempfile.TemporaryDirectory() as scratch:
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as scratch:
         from random_checkpoint import write_rows, write_shape
 
         base, data, run = (Path(scratch) / part for part in ("base", "rows.jsonl", "run"))

@@ -106,6 +106,14 @@ def test_what_was_committed_is_compared_and_not_what_the_model_says_now(monkeypa
     assert "| allocated | 1 | 9.2% | +9.2% | +9.2% |" in blind.section(other, results)
 
 
+def test_a_bound_is_kept_apart_from_what_is_predicted() -> None:
+    ragged = next(name for name in PREDICTIONS["cases"] if name.startswith("unsloth") and name.endswith("-ragged"))
+    full = ragged.replace("-ragged", "-full")
+    text = blind.section(PREDICTIONS, {full: measured(full), ragged: measured(ragged, 1 / 1.2)})
+    assert "| unsloth | allocated | 1 | 0.0% | +0.0% | +0.0% |" in text
+    assert "| unsloth, rows of unequal length, predicted as if full | allocated | 1 | 20.0% | +20.0% | +20.0% |" in text
+
+
 def test_a_case_that_was_called_fitting_and_ran_out_is_counted() -> None:
     came = {ENOUGH: measured(ENOUGH), SHORT: measured(SHORT, out_of_memory="CUDA out of memory")}
     text = blind.section(PREDICTIONS, came)
@@ -118,8 +126,9 @@ def test_a_case_that_was_called_fitting_and_ran_out_is_counted() -> None:
 def test_a_plain_case_that_ran_out_or_was_not_evaluated_breaks_nothing() -> None:
     packed = next(name for name in PREDICTIONS["cases"] if "packing" in name)
     came = {PLAIN: measured(PLAIN, out_of_memory="CUDA out of memory"), packed: measured(packed, evaluation=None)}
+    came[PLAIN.replace("2048x2", "512x16")] = measured(PLAIN, after={"process_gib": None, "reserved_gib": 10.0})
     text = blind.section(PREDICTIONS, came)
-    assert f"2 of {len(PREDICTIONS['cases'])} cases are measured so far" in text
+    assert f"3 of {len(PREDICTIONS['cases'])} cases are measured so far" in text
     assert f"| {packed} |" in text
 
 
