@@ -27,7 +27,8 @@ KEEPER, CHILD = "QL_KEEPER", "QL_CHILD"
 def child_environment(extra: Mapping[str, str] | None = None, *, with_secrets: bool = False) -> dict[str, str]:
     """Our environment for a python of the trainer: nothing imported from the working directory, nothing sent home.
 
-    Tokens and passwords stay here unless they are asked for.
+    Tokens and passwords stay here unless they are asked for. Of several cards only the first is seen: with more,
+    the trainers wrap the model in DataParallel, which multiplies the batch that was planned and fails on 4-bit weights.
     """
     return {
         **(os.environ if with_secrets else without_secrets(os.environ)),
@@ -38,6 +39,7 @@ def child_environment(extra: Mapping[str, str] | None = None, *, with_secrets: b
         "HF_HUB_DISABLE_TELEMETRY": "1",
         "UNSLOTH_DISABLE_STATISTICS": "1",
         "TOKENIZERS_PARALLELISM": "false",
+        "CUDA_VISIBLE_DEVICES": os.environ.get("CUDA_VISIBLE_DEVICES", "0").partition(",")[0],
         # OpenMP's threads spin while they wait: beside any other load, small products then take ten times as long.
         "OMP_WAIT_POLICY": os.environ.get("OMP_WAIT_POLICY", "PASSIVE"),
         **(extra or {}),

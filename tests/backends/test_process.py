@@ -57,6 +57,18 @@ def test_a_persons_own_wait_policy_holds(monkeypatch: pytest.MonkeyPatch) -> Non
     assert child_environment()["OMP_WAIT_POLICY"] == "ACTIVE"
 
 
+@pytest.mark.parametrize(
+    ("given", "seen"), [(None, "0"), ("0,1", "0"), ("3", "3"), ("2,0,1", "2"), ("GPU-8f2e,GPU-1", "GPU-8f2e"), ("", "")]
+)
+def test_a_trainer_sees_one_card(monkeypatch: pytest.MonkeyPatch, given: str | None, seen: str) -> None:
+    """The first of those that the person lets it see; none stays none."""
+    if given is None:
+        monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    else:
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", given)
+    assert child_environment()["CUDA_VISIBLE_DEVICES"] == seen
+
+
 def test_the_whole_group_ends_with_the_block(tmp_path: Path) -> None:
     argv = [sys.executable, "-c", FAMILY, str(tmp_path / "family")]
     quiet = subprocess.DEVNULL
