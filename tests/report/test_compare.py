@@ -103,6 +103,23 @@ def test_a_page_that_cannot_be_written_is_one_clear_error(recorded: dict[str, Ru
     assert "cannot write" in done.stderr
 
 
+def test_a_page_of_two_that_answer_alike(tab: Any, recorded: dict[str, Run], tmp_path: Path) -> None:
+    """Nothing flipped: the page says so, and offers no filter of nothing. A phone holds it."""
+    import shutil
+
+    from launcher.runs.run import open_run
+
+    twin = shutil.copytree(recorded["qlora"].path, tmp_path / "cpu-tiny-20261124-120000")
+    compare([recorded["qlora"], open_run(twin)], tmp_path / "alike.html")
+    page = tab.open(tmp_path / "alike.html")
+    assert "None: each prompt that one answers right" in page.inner_text("main")
+    assert page.locator("#prompt-filter, .flips").count() == 0
+    page.set_viewport_size({"width": 390, "height": 800})
+    figures = page.locator(".wide").first
+    assert figures.evaluate("node => node.scrollWidth <= node.clientWidth")
+    assert tab.complaints == []
+
+
 def test_the_page_in_a_browser(tab: Any, recorded: dict[str, Run], tmp_path: Path) -> None:
     axe = pytest.importorskip("axe_playwright_python.sync_playwright")
     path = tmp_path / "comparison.html"
