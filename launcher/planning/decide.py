@@ -119,12 +119,7 @@ def _assemble(request: Request, layers: Layers) -> Plan:
     data = request.data
     values: dict[str, Any] = dict(layers.values)
     plan = Plan(
-        preset=request.preset.name if request.preset else None,
-        gpu=request.gpu.name,
-        model=request.model.name,
-        base_model=request.base_model,
-        model_type=request.model.model_type,
-        on_cpu=request.gpu.kind == "cpu",
+        **request.identity(),
         eval_rows=data.eval_rows if data else None,
         conversational=data.conversational if data else True,
         reasons=layers.reasons,

@@ -43,6 +43,17 @@ class Request:
     data: DataFacts | None = None
     corrections: Mapping[str, MachineCorrection] = field(default_factory=dict)  # of this card, by trainer
 
+    def identity(self) -> dict[str, Any]:
+        """The fields of a plan that say what it is for."""
+        return {
+            "preset": self.preset.name if self.preset else None,
+            "gpu": self.gpu.name,
+            "model": self.model.name,
+            "base_model": self.base_model,
+            "model_type": self.model.model_type,
+            "on_cpu": self.gpu.kind == "cpu",
+        }
+
 
 def parse_settings(pairs: Sequence[str]) -> dict[str, Any]:
     """``["learning_rate=1e-4", …]`` as checked settings; values are YAML.

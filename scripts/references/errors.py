@@ -10,6 +10,7 @@ import ast
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeGuard
 
 from references.text import cell, page, table
 
@@ -100,7 +101,7 @@ def _rows(found: set[Message]) -> list[tuple[str, str, str]]:
 def messages(path: Path, codes: dict[str, int]) -> list[tuple[int, Message]]:
     """(exit code, message) of every error that a module makes; code 0 where a Problem is collected for later."""
     tree = ast.parse(path.read_text(encoding="utf-8"))
-    names = _assignments(tree)
+    assigned = _assignments(tree)
     module = path.relative_to(ROOT).as_posix()
     found = []
     inside: set[ast.AST] = set()
@@ -108,19 +109,31 @@ def messages(path: Path, codes: dict[str, int]) -> list[tuple[int, Message]]:
         name = _name(call)
         if name in codes:
             for part in ast.walk(call):
-                if isinstance(part, ast.Call) and _name(part) == "Problem":
+                if _is_problem(part):
                     inside.add(part)
                     found.append((codes[name], part))
             found.append((codes[name], call))
-        elif name == "Problem" and call not in inside:
+        elif _is_problem(call) and call not in inside:
             found.append((0, call))
     out = []
     for code, call in found:
-        text = _text(call.args[0], names) if call.args else ""
-        if text and call.args and not _is_problem(call.args[0]):
-            hint = next((_text(key.value, names) for key in call.keywords if key.arg == "hint"), "")
+        names = {name: value for name, lines, value in assigned if call.lineno in lines and value.lineno <= call.lineno}
+        text, hint = _message(call, names)
+        if text:
             out.append((code, Message(cell(text), cell(hint), module)))
     return out
+
+
+def _message(call: ast.Call, names: dict[str, ast.expr]) -> tuple[str, str]:
+    """The text and the hint that are given to a call; empty where it only passes a Problem on."""
+    if not call.args or _is_problem(call.args[0]):
+        return "", ""
+    texts = [_text(part, names) for part in call.args]
+    hint = next((_text(key.value, names) for key in call.keywords if key.arg == "hint"), "")
+    if _is_helper(call):  # the message stands behind the place or before it, and the hint after both
+        texts = [text for text in texts if " " in text]
+        hint = hint or "".join(texts[1:2])
+    return (texts or [""])[0], hint
 
 
 def _name(call: ast.Call) -> str:
@@ -130,17 +143,27 @@ def _name(call: ast.Call) -> str:
     )
 
 
-def _is_problem(node: ast.expr) -> bool:
-    return isinstance(node, ast.Call) and _name(node) == "Problem"
+def _is_problem(node: ast.AST) -> TypeGuard[ast.Call]:
+    return isinstance(node, ast.Call) and (_name(node) == "Problem" or _is_helper(node))
 
 
-def _assignments(tree: ast.AST) -> dict[str, ast.expr]:
-    """Names that are assigned a text once: `message = f"..."` just before it is used."""
-    found: dict[str, ast.expr] = {}
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Assign) and len(node.targets) == 1 and isinstance(node.targets[0], ast.Name):
-            found[node.targets[0].id] = node.value
-    return found
+def _is_helper(call: ast.Call) -> bool:
+    """Whether it is one of the functions and methods that put a message and a place together to a Problem."""
+    return _name(call) in ("problem", "_problem")
+
+
+def _assignments(tree: ast.Module) -> list[tuple[str, range, ast.expr]]:
+    """Names with the lines of the function they are assigned in and what they are: `message = f"..."`, then its use.
+
+    In the order of the lines, the module's own first.
+    """
+    found: list[tuple[str, range, ast.expr]] = []
+    functions = [node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)]
+    for node in (node for node in ast.walk(tree) if isinstance(node, ast.Assign)):
+        inside = [range(part.lineno, (part.end_lineno or part.lineno) + 1) for part in functions]
+        lines = min((part for part in inside if node.lineno in part), key=len, default=range(10**6))
+        found += [(target.id, lines, node.value) for target in node.targets if isinstance(target, ast.Name)]
+    return sorted(found, key=lambda one: (-len(one[1]), one[2].lineno))
 
 
 def _text(node: ast.expr, names: dict[str, ast.expr], depth: int = 0) -> str:

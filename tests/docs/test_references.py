@@ -52,12 +52,18 @@ def test_every_key_of_every_schema_is_in_the_reference() -> None:
 
 
 def test_errors_are_read_off_the_source(tmp_path: Path) -> None:
-    module = ROOT / "launcher" / "runs" / "pushing.py"
+    module = ROOT / "launcher" / "runs" / "results" / "pushing.py"
     found = {message.text: (code, message.hint) for code, message in messages(module, CODES)}
     assert found["gate … missed: …"] == (0, "")
     assert found["not uploaded"][1].startswith("--missed-gates")
     text = next(text for text in found if text.endswith("has no …/"))
     assert found[text][0] == 3
+    config = {
+        message.text: message.hint for _, message in messages(ROOT / "launcher" / "runs" / "edited" / "flags.py", CODES)
+    }
+    assert config["trains on … here, and --data becomes …"] == "leave the flag out, or edit the file"
+    machine = {message.hint for _, message in messages(ROOT / "launcher" / "runs" / "preflight" / "machine.py", CODES)}
+    assert len(machine) == 4, "each hint is that of its own message, though all are called `hint`"
     page = errors_page()
     assert page.count("\n## ") == 5
     for kind in ("oom_train", "fp16_overflow", "stall"):

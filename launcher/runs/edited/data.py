@@ -22,7 +22,7 @@ from launcher.yaml_source import Positions
 SAMPLE_FILE = "data/sample.jsonl"
 SAMPLE_ROWS = 16  # as many as verify compares the merged model on
 SUFFIXES = (".jsonl", ".json")
-TRAINING, EVALUATION = ("datasets", "train_file"), ("test_datasets", "eval_file")
+TRAINING = ("datasets", "train_file")  # the keys that name them; test_datasets and eval_file name the others
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from typing import Any
 from launcher.catalog import Gpu, Model, Preset, load_model, resolve_base
 from launcher.configs import kinds
 from launcher.configs.facts import card_of
-from launcher.configs.findings import Finding, errors_of
+from launcher.configs.findings import Finding, errors_of, refuse_errors
 from launcher.configs.rules.base import Config
 from launcher.configs.validate import UNREADABLE, Options, check_source, schema_name
 from launcher.data.chat import OWN_TEMPLATE, SHIPPED_TEMPLATES, load_chat_template
@@ -80,8 +80,7 @@ class Edited:
         """Its findings. Raises BadInput with all those of severity error."""
         options = Options(self.config.kind, kinds.NEWEST, card_of(gpu.name), with_data, golden, data_folder=data_folder)
         findings = check_source(self.text, self.name, options) or []
-        if errors := errors_of(findings):
-            raise BadInput([finding.to_problem() for finding in errors])
+        refuse_errors(findings)
         return tuple(findings)
 
     @property

@@ -147,19 +147,13 @@ def _raw(
 
 def _plan(found: ReadBack, request: Request, rows: Rows, edited: Edited, template: Template | None) -> Plan:
     values = dict(found.values)
-    reasons = dict(found.reasons)
     if template is not None:
         values["chat_template"] = template.named if template.name is None or "/" in template.name else template.name
     return Plan(
-        preset=request.preset.name if request.preset else None,
-        gpu=request.gpu.name,
-        model=request.model.name,
-        base_model=request.base_model,
-        model_type=request.model.model_type,
-        on_cpu=request.gpu.kind == "cpu",
+        **request.identity(),
         eval_rows=rows.evaluation,
         conversational=edited.is_chat,
-        reasons=reasons,
+        reasons=dict(found.reasons),
         **values,
     )
 

@@ -19,13 +19,9 @@ from launcher.runs.preflight.base_model import base_problems, reach_problems
 from launcher.runs.preflight.gpu import check_card, no_device
 from launcher.runs.preflight.machine import place_problems
 from launcher.runs.prepared import Prepared
-from launcher.trainers import get_trainer
+from launcher.trainers import TRAINERS, get_trainer
 
 GIB = 2**30
-INSTALL = {
-    name: f"pip install 'ql[{name}]', or name the python that has it with --trainer-python"
-    for name in ("axolotl", "unsloth")
-}
 # transformers 5.16 passes bucket_id, which came with 0.21; Axolotl 0.19 pins 0.19.
 OLDEST_TRACKIO = (0, 21)
 NEEDED = ("torch", "transformers", "peft", "bitsandbytes", "safetensors", "accelerate")
@@ -40,10 +36,11 @@ def examine(python: str, backend: str | None = None) -> dict[str, Any]:
         requires = list(get_trainer(backend).requires) if backend else []
         facts = call_worker(python, "probe", {"requires": requires}, Path(folder) / "probe.log")
     versions = facts["versions"]
-    facts["trainers"] = [name for name in INSTALL if versions.get(name)]
+    facts["trainers"] = [name for name in TRAINERS if versions.get(name)]
     facts["host_memory_gib"] = round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / GIB, 2)
     facts["disk_free_gib"] = round(shutil.disk_usage(Path.cwd()).free / GIB, 2)
-    facts["advice"] = [f"{name} is missing: {how}" for name, how in INSTALL.items() if not versions.get(name)]
+    missing = [trainer for name, trainer in TRAINERS.items() if not versions.get(name)]
+    facts["advice"] = [f"{trainer.name} is missing: {trainer.install_hint}" for trainer in missing]
     return facts
 
 
@@ -81,14 +78,13 @@ def check_environment(
     Raises RunFailed with everything that is missing.
     """
     problems = []
+    install = get_trainer(plan.backend).install_hint
     if not facts["versions"].get(plan.backend):
-        problems.append(
-            Problem(f"{plan.backend} is not installed in {facts['executable']}", hint=INSTALL[plan.backend])
-        )
-    problems += [Problem(text, hint=INSTALL[plan.backend]) for text in facts.get("unsupported", ())]
+        problems.append(Problem(f"{plan.backend} is not installed in {facts['executable']}", hint=install))
+    problems += [Problem(text, hint=install) for text in facts.get("unsupported", ())]
     missing = [name for name in NEEDED if not facts["versions"].get(name)]
     if missing and not problems:
-        problems.append(Problem(f"missing in {facts['executable']}: {', '.join(missing)}", hint=INSTALL[plan.backend]))
+        problems.append(Problem(f"missing in {facts['executable']}: {', '.join(missing)}", hint=install))
     if gpu.kind == "cpu":
         if problems:
             raise RunFailed(problems)
