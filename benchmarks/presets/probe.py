@@ -151,8 +151,8 @@ def run_shape(trainer: Any, shape: dict[str, Any], rows: Any, device: Any) -> di
 def as_quantised_from(trainer: Any, dtype: str) -> None:
     """Let the 4-bit weights of a stored checkpoint dequantise to ``dtype``, as those of a base in that dtype do.
 
-    A stored checkpoint remembers the dtype that it was quantised from; Axolotl's LoRA kernels multiply in it, and
-    refuse another compute dtype ("self and mat2 must have the same dtype").
+    A stored checkpoint remembers the dtype that it was quantised from; Axolotl's LoRA kernels fail in another compute
+    dtype (QL512), and what is measured here stands for a base that is quantised while it loads.
     """
     import torch
 

@@ -12,6 +12,7 @@ from launcher.backends.base import EFFECTIVE, Backend, Overlay, write_effective
 from launcher.backends.tracking import tracking
 
 PLUGIN = "ql_axolotl.TelemetryPlugin"
+LORA_KERNELS = ("lora_mlp_kernel", "lora_qkv_kernel", "lora_o_kernel")
 
 
 class AxolotlBackend(Backend):
@@ -47,6 +48,8 @@ class AxolotlBackend(Backend):
                 case "gradient_checkpointing":
                     keys["gradient_checkpointing"] = value
                     keys["gradient_checkpointing_kwargs"] = {"use_reentrant": False} if value else None
+                case "kernels":  # "liger" stays as it is: its keys depend on more than this
+                    keys |= dict.fromkeys(LORA_KERNELS, "lora" in value)
                 case "sequence_len":  # rows that were tokenised for another length are not to be used again
                     keys |= {"sequence_len": value, "dataset_prepared_path": f"trainer/prepared-{value}"}
                 case _:

@@ -17,7 +17,7 @@ from launcher.catalog.load import (
     load_recipe,
     resolve_base,
 )
-from launcher.catalog.types import Gpu, Model, Preset, Price, Recipe
+from launcher.catalog.types import Gpu, Model, Preset, Price, Recipe, Stored
 
 __all__ = [
     "Gpu",
@@ -25,6 +25,7 @@ __all__ = [
     "Preset",
     "Price",
     "Recipe",
+    "Stored",
     "count_parameters",
     "find_gpu",
     "list_gpus",

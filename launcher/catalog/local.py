@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from launcher.catalog.architecture import FUSED_LINEARS, SUPPORTED, count_parameters
-from launcher.catalog.types import Model
+from launcher.catalog.stored import read_stored
+from launcher.catalog.types import Model, Stored
 from launcher.errors import Problem, Unreadable
 
 BUILTIN = "builtin:"
@@ -56,7 +57,19 @@ def model_from_folder(folder: Path, *, base_model: str) -> Model:
         raise Unreadable(Problem(f"not JSON: {error.msg}", file=file, line=error.lineno, column=error.colno)) from None
     if not isinstance(config, dict):
         raise Unreadable(Problem("not a model's config: the file holds no JSON object", file=file))
-    return model_from_config(config, file=file, base_model=base_model, chat_template=_chat_template(folder, config))
+    template = _chat_template(folder, config)
+    model = model_from_config(config, file=file, base_model=base_model, chat_template=template)
+    return replace(model, stored=read_stored(folder, config))
+
+
+def stored_base(base_model: str) -> Stored | None:
+    """How ``base_model``, a folder or a hub name, is stored in 4 bit; None where it is not, or is not here."""
+    folder = Path(base_model) if Path(base_model).is_dir() else snapshot_in_cache(base_model)
+    try:
+        config = json.loads((folder / "config.json").read_text(encoding="utf-8")) if folder else None
+    except (OSError, ValueError, RecursionError):
+        return None
+    return read_stored(folder, config) if folder and isinstance(config, dict) else None
 
 
 def _chat_template(folder: Path, config: dict[str, Any]) -> str:

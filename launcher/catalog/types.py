@@ -45,6 +45,21 @@ class Gpu:
 
 
 @dataclass(frozen=True)
+class Stored:
+    """A base whose linear layers are stored in 4 bit, as bitsandbytes packed them; training cannot choose these.
+
+    ``dtype`` is what they dequantise to, whatever the compute dtype: the dtype they were quantised from. None: unknown.
+    """
+
+    quant_type: Literal["nf4", "fp4"]
+    double_quant: bool
+    dtype: Literal["float16", "bfloat16", "float32"] | None
+
+    def __str__(self) -> str:
+        return self.quant_type.upper() + (f", from {self.dtype}" if self.dtype else "")
+
+
+@dataclass(frozen=True)
 class Model:
     """A base model's architecture: enough to size a run without a download.
 
@@ -74,6 +89,7 @@ class Model:
     num_experts: int = 0  # 0: a dense model
     num_experts_per_token: int = 0
     linear_modules: tuple[str, ...] = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
+    stored: Stored | None = None  # None: in 16 or 32 bit
     note: str = ""
 
 

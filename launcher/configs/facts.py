@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -49,8 +50,7 @@ def architecture_of(base_model: str, folder: Path) -> Architecture:
     if not base_model:
         return Architecture()
     found = _from_folder(folder / base_model) or _from_catalog(base_model) or _from_name(base_model)
-    reason = overflow_families().get(found.model_type or "", "")
-    return Architecture(found.model_type, found.max_position_embeddings, found.linear_modules, reason, found.source)
+    return replace(found, fp16_overflow=overflow_families().get(found.model_type or "", ""))
 
 
 def _from_folder(folder: Path) -> Architecture | None:
@@ -62,10 +62,17 @@ def _from_folder(folder: Path) -> Architecture | None:
         return None
     family, limit = config.get("model_type"), config.get("max_position_embeddings")
     family = family if isinstance(family, str) else None
+    stored = None
+    if config.get("quantization_config"):
+        from launcher.catalog.stored import read_stored
+
+        stored = read_stored(folder, config)
     return Architecture(
         family,
         limit if isinstance(limit, int) else None,
         LINEARS.get(family or "", ()),
+        stored_in=str(stored or ""),
+        stored_dtype=stored.dtype if stored else None,
         source="its config.json",
     )
 

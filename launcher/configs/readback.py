@@ -12,7 +12,7 @@ from typing import Any
 
 from launcher.catalog import Gpu, Model
 from launcher.configs.rules.base import Config, KeyPath
-from launcher.configs.rules.kernels import ALL_KERNELS, KERNELS
+from launcher.configs.rules.kernels import ALL_KERNELS, KERNELS, compute_dtype
 from launcher.yaml_source import Positions
 
 LIGER = "axolotl.integrations.liger.LigerPlugin"
@@ -123,19 +123,12 @@ def _attention_flags(c: Config) -> list[str]:
 
 
 def _axolotl_dtype(found: ReadBack, c: Config, gpu: Gpu) -> None:
-    """As Axolotl's resolve_dtype does it: bf16 wins, and "auto" (the default) asks the card."""
-    bf16, fp16 = c.get("bf16", "auto"), c.get("fp16")
-    if bf16 == "auto":
-        if fp16:
-            bf16 = False
-        elif gpu.kind == "cuda" and gpu.supports_bf16:
-            bf16 = True
-        else:
-            bf16, fp16 = False, fp16 is None and not c.get("float16")
+    """Where it is said, and what Axolotl makes of it."""
     path = next(((key,) for key in ("bf16", "fp16", "bfloat16", "float16") if c.get(key)), None)
     path = path or next(((key,) for key in ("bf16", "fp16") if c.has(key)), None)
-    dtype = "bfloat16" if bf16 or c.get("bfloat16") else "float16" if fp16 or c.get("float16") else "float32"
-    found.put("compute_dtype", dtype, path, f"{_DEFAULT} on {gpu.title}")
+    found.put(
+        "compute_dtype", compute_dtype(c, gpu.kind == "cuda" and gpu.supports_bf16), path, f"{_DEFAULT} on {gpu.title}"
+    )
 
 
 def _axolotl_quantisation(found: ReadBack, c: Config) -> None:

@@ -59,7 +59,7 @@ def changes(plan: Plan, request: Request) -> list[Change]:
         ("gradient_checkpointing", not plan.gradient_checkpointing),
         ("activation_offload", not plan.activation_offload),
         ("lora_r", plan.lora_r * 4),
-        ("method", "lora" if plan.method == "qlora" else "qlora"),
+        *([] if request.model.stored else [("method", "lora" if plan.method == "qlora" else "qlora")]),
         *(("kernels", [k for k in plan.kernels if k != dropped]) for dropped in plan.kernels),
     ]
     base = _measure(values, request)
@@ -72,7 +72,7 @@ def changes(plan: Plan, request: Request) -> list[Change]:
             changed["activation_offload"] = False
         if setting == "method":
             changed |= {"double_quant": value == "qlora", "optimizer": request.recipes[value].settings["optimizer"]}
-        if get_trainer(plan.backend).refusals(_settings(changed), request.gpu):
+        if get_trainer(plan.backend).refusals(_settings(changed), request.gpu, request.model.stored):
             continue
         memory, speed = _measure(changed, request)
         ratio = speed / base[1] if speed and base[1] else None

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
+from launcher.catalog import Stored
 from launcher.errors import BadInput, Problem
 from launcher.planning.choose import choose_backend, choose_method
 from launcher.planning.length import lengths_to_try
@@ -34,7 +35,7 @@ def _plan(request: Request, method: str, method_reason: str) -> Plan:
     backend = layers.decide("backend", "axolotl", "the default trainer; --backend auto takes the faster one that fits")
     trainer = get_trainer(backend)
     _decide_dtype(request, layers, problems)
-    _decide_quantisation(layers)
+    _decide_quantisation(request, layers, problems)
     layers.decide(
         "lora_target_modules", request.model.linear_modules, "every linear layer: the recipe needs all of them"
     )
@@ -48,7 +49,7 @@ def _plan(request: Request, method: str, method_reason: str) -> Plan:
     _decide_rest(request, layers)
     _decide_cpu(request, layers)
     decide_shape(request, layers, trainer, lengths, problems)
-    problems += trainer.refusals(layers.values, request.gpu)
+    problems += trainer.refusals(layers.values, request.gpu, request.model.stored)
     if problems:
         raise BadInput(problems)
     return _assemble(request, layers)
@@ -79,10 +80,24 @@ def _decide_dtype(request: Request, layers: Layers, problems: list[Problem]) -> 
         problems.append(Problem(f"compute_dtype {dtype} on a CPU", hint="a CPU trains in float32"))
 
 
-def _decide_quantisation(layers: Layers) -> None:
-    if layers["method"] == "lora":
+def _decide_quantisation(request: Request, layers: Layers, problems: list[Problem]) -> None:
+    stored = request.model.stored
+    if stored:
+        _as_stored(stored, layers, problems)
+    elif layers["method"] == "lora":
         layers.force("quant_type", None, "lora keeps the base in 16 bit")
         layers.force("double_quant", False, "lora keeps the base in 16 bit")
+
+
+def _as_stored(stored: Stored, layers: Layers, problems: list[Problem]) -> None:
+    """Nobody can choose how a base is quantised that is on disk in 4 bit: both trainers load it as it is."""
+    if layers["method"] == "lora":
+        said = f"the base is stored in {stored}, and lora trains on a base in 16 bit"
+        problems.append(Problem(said, hint="--method qlora, or the base in 16 bit"))
+    for key, value in (("quant_type", stored.quant_type), ("double_quant", stored.double_quant)):
+        if layers.set_by_person(key) and layers[key] != value:
+            problems.append(Problem(f"{key} {layers[key]}: the base is stored with {value}", hint=f"leave {key} out"))
+        layers.force(key, value, "as the base is stored")
 
 
 def _decide_trainer_choices(request: Request, layers: Layers, trainer: Trainer) -> None:
@@ -90,7 +105,9 @@ def _decide_trainer_choices(request: Request, layers: Layers, trainer: Trainer) 
     packing = layers.values.get("packing", False)  # what the solver may pack unasked needs no other attention
     attention, reason = trainer.attention(gpu, packing, layers["compute_dtype"])
     layers.decide("attn_implementation", attention, reason)
-    kernels, reason = trainer.kernels(gpu, layers["method"], layers["compute_dtype"], layers["lora_dropout"])
+    kernels, reason = trainer.kernels(
+        gpu, layers["method"], layers["compute_dtype"], layers["lora_dropout"], request.model.stored
+    )
     layers.decide("kernels", kernels, reason)
     if not layers.set_by_person("optimizer"):
         optimizer, reason = trainer.optimizer(gpu, layers["optimizer"])

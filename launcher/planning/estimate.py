@@ -43,6 +43,7 @@ def memory_request(values: Mapping[str, Any], request: Request) -> MemoryRequest
         usable_gib=request.gpu.usable_gib,
         packing=values.get("packing", False),
         lora_dropout=values["lora_dropout"],
+        prequantized=request.model.stored is not None,
         correction=_correction(request, values["backend"]),
     )
 

@@ -2,28 +2,34 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from launcher.catalog.types import Gpu
+from launcher.catalog.types import Gpu, Stored
 from launcher.trainers.base import FLASH_ATTENTION_2, TRITON, Trainer, supports_on_any
 
 HOPPER = 9.0
+LIGER_ONLY = "Liger's fused cross entropy keeps no logits; "
 
 
 @dataclass(frozen=True)
 class Axolotl(Trainer):
     """Trains from YAML; fused LoRA kernels of its own, Liger's as a plugin."""
 
-    def kernels(self, gpu: Gpu, method: str, dtype: str, lora_dropout: float) -> tuple[tuple[str, ...], str]:
+    def kernels(
+        self, gpu: Gpu, method: str, dtype: str, lora_dropout: float, stored: Stored | None = None
+    ) -> tuple[tuple[str, ...], str]:
         if gpu.kind == "cpu":
             return (), "Triton kernels need a GPU"
         if gpu.compute_capability < TRITON:
             return (), f"Triton kernels need compute capability {TRITON}, {gpu.title} has {gpu.compute_capability}"
         if dtype == "float32":
-            return ("liger",), "Liger's fused cross entropy keeps no logits; the LoRA kernels are for 16-bit compute"
+            return ("liger",), LIGER_ONLY + "the LoRA kernels are for 16-bit compute"
         if lora_dropout:
-            return ("liger",), "Liger's fused cross entropy keeps no logits; the LoRA kernels gain little with dropout"
+            return ("liger",), LIGER_ONLY + "the LoRA kernels gain little with dropout"
+        if lora_kernels_fail(dtype, stored):
+            return ("liger",), LIGER_ONLY + f"the LoRA kernels fail in {dtype} on a base stored in {stored}"
         return ("lora", "liger"), "fused LoRA saves activations, Liger's fused cross entropy keeps no fp32 logits"
 
     def attention(self, gpu: Gpu, packing: bool, dtype: str) -> tuple[str, str]:
@@ -52,6 +58,28 @@ class Axolotl(Trainer):
             if gpu.compute_capability < TRITON:
                 return f"Triton kernels need compute capability {TRITON}, {gpu.title} has {gpu.compute_capability}"
         return supports_on_any(setting, value, gpu)
+
+    def conflicts(self, values: Mapping[str, Any], gpu: Gpu, stored: Stored | None = None) -> list[str]:
+        found = super().conflicts(values, gpu, stored)
+        dtype = values.get("compute_dtype")
+        if "lora" in (values.get("kernels") or ()) and lora_kernels_fail(dtype, stored):
+            found.append(
+                f"kernels lora: Axolotl's LoRA kernels fail in {dtype} on a base stored in {stored}; "
+                "leave them out (kernels=[liger]), or take the base in 16 bit"
+            )
+        return found
+
+
+def lora_kernels_fail(dtype: str | None, stored: Stored | None) -> bool:
+    """Whether Axolotl's LoRA kernels stop in the first backward pass.
+
+    They dequantise to the dtype of the quantisation state, and the backward passes of LoRA_QKV and LoRA_MLP then add
+    the product to a gradient in the compute dtype, in place, where autocast does not reach (axolotl 0.19,
+    kernels/lora.py: ``grad_X.addmm_``): "self and mat2 must have the same dtype". A base that is quantised while it
+    loads has a state of the compute dtype; a stored one keeps the dtype it was quantised from.
+    tests/acceptance/test_stored_base.py runs them.
+    """
+    return stored is not None and stored.dtype not in (None, dtype)
 
 
 AXOLOTL = Axolotl(

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from launcher.catalog.types import Gpu
+from launcher.catalog.types import Gpu, Stored
 from launcher.errors import Problem
 
 FLASH_ATTENTION_2 = 8.0  # compute capability that FlashAttention 2 needs (its README: Ampere, Ada, Hopper)
@@ -40,8 +40,10 @@ class Trainer(ABC):
         return f"pip install 'ql[{self.name}]', or name the python that has it with --trainer-python"
 
     @abstractmethod
-    def kernels(self, gpu: Gpu, method: str, dtype: str, lora_dropout: float) -> tuple[tuple[str, ...], str]:
-        """The fused kernels to switch on by default, and why."""
+    def kernels(
+        self, gpu: Gpu, method: str, dtype: str, lora_dropout: float, stored: Stored | None = None
+    ) -> tuple[tuple[str, ...], str]:
+        """The fused kernels to switch on by default, and why. ``stored`` is a base that is in 4 bit on disk already."""
 
     @abstractmethod
     def attention(self, gpu: Gpu, packing: bool, dtype: str) -> tuple[str, str]:
@@ -59,17 +61,17 @@ class Trainer(ABC):
     def supports(self, setting: str, value: Any, gpu: Gpu) -> str | None:
         """Why this trainer cannot do ``setting`` = ``value`` on that card; None when it can."""
 
-    def refusals(self, values: Mapping[str, Any], gpu: Gpu) -> list[Problem]:
+    def refusals(self, values: Mapping[str, Any], gpu: Gpu, stored: Stored | None = None) -> list[Problem]:
         """Every setting of ``values`` that this trainer cannot do on that card, or that cannot go with another."""
         problems = []
         for setting, value in values.items():
             reason = self.supports(setting, value, gpu)
             if reason:
                 problems.append(Problem(f"{setting} {_shown(value)}: {reason}"))
-        problems += [Problem(message) for message in self.conflicts(values, gpu)]
+        problems += [Problem(message) for message in self.conflicts(values, gpu, stored)]
         return problems
 
-    def conflicts(self, values: Mapping[str, Any], gpu: Gpu) -> list[str]:
+    def conflicts(self, values: Mapping[str, Any], gpu: Gpu, stored: Stored | None = None) -> list[str]:
         """What is wrong between settings that are fine one by one."""
         found = []
         if values.get("activation_offload") and not values.get("gradient_checkpointing"):

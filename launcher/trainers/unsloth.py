@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from launcher.catalog.types import Gpu
+from launcher.catalog.types import Gpu, Stored
 from launcher.trainers.base import BITSANDBYTES_OPTIMIZERS, Trainer, supports_on_any
 
 CHOOSES_ATTENTION = "Unsloth chooses its own attention: FlashAttention 2 or xformers where installed, else SDPA"
@@ -15,7 +15,9 @@ CHOOSES_ATTENTION = "Unsloth chooses its own attention: FlashAttention 2 or xfor
 class Unsloth(Trainer):
     """Patches the model with its own kernels; they are always on, and there are no switches for them."""
 
-    def kernels(self, gpu: Gpu, method: str, dtype: str, lora_dropout: float) -> tuple[tuple[str, ...], str]:
+    def kernels(
+        self, gpu: Gpu, method: str, dtype: str, lora_dropout: float, stored: Stored | None = None
+    ) -> tuple[tuple[str, ...], str]:
         return (), "Unsloth's own kernels are always on"
 
     def attention(self, gpu: Gpu, packing: bool, dtype: str) -> tuple[str, str]:

@@ -65,6 +65,8 @@ class Architecture:
     max_position_embeddings: int | None = None
     linear_modules: tuple[str, ...] = ()
     fp16_overflow: str = ""  # why the family overflows fp16; empty when it does not
+    stored_in: str = ""  # of a base that is on disk in 4 bit, in words; empty for any other
+    stored_dtype: str | None = None  # what such a base dequantises to
     source: str = ""
 
 

@@ -8,6 +8,9 @@ from launcher.configs.rules.base import Config, Hit, rule
 
 KERNELS = ("lora_mlp_kernel", "lora_qkv_kernel", "lora_o_kernel")
 ALL_KERNELS = (*KERNELS, "lora_embedding_kernel")
+# Their backward passes add to a gradient in place what they multiply with the dequantised weights; lora_o_kernel's does
+# not (axolotl 0.19, kernels/lora.py).
+MIXING_KERNELS = ("lora_mlp_kernel", "lora_qkv_kernel")
 
 
 @rule("QL501", "error", axolotl="LoRAValidationMixin.check_lora_kernels_8bit")
@@ -147,3 +150,39 @@ def flash_attention_in_fp32(c: Config) -> Iterator[Hit]:
     flash = c.attention in ("flash_attention_2", "flash_attention_3")
     if flash and c.get("bf16") is False and not c.any_of("fp16", "float16", "bfloat16", "fp8"):
         yield c.at("bf16", f"{c.attention} cannot compute in fp32", "fp16: true, or attn_implementation: sdpa")
+
+
+@rule("QL512", "error")
+def kernels_on_a_stored_base(c: Config) -> Iterator[Hit]:
+    """LoRA kernels on a base that is stored in 4 bit from another dtype than the run computes in.
+
+    The stored weights dequantise to the dtype they were quantised from, and the kernels' backward pass mixes the two:
+    "self and mat2 must have the same dtype" in the first step. Unset means on. It is seen where `base_model` is a
+    folder, and where the config says the dtype itself. A base in 16 bit, quantised while it loads, trains with them.
+    """
+    has_bf16 = None if c.card is None else c.card.has_bf16 and not c.card.is_cpu
+    stored, computed = c.architecture.stored_dtype, compute_dtype(c, has_bf16)
+    if not c.is_lora or computed is None or stored in (None, computed):
+        return
+    unset = not any(c.get(key) is not None for key in ALL_KERNELS) and not c.any_of("rl", "trust_remote_code")
+    for key in MIXING_KERNELS:
+        if c.get(key) or unset:
+            message = f"{key} fails in {computed} on this base, which is stored in {c.architecture.stored_in}"
+            yield c.key((key,) if c.has(key) else ("adapter",), message, f"{key}: false, or the base in 16 bit")
+
+
+def compute_dtype(c: Config, has_bf16: bool | None) -> str | None:
+    """The dtype that Axolotl computes in, as its resolve_dtype finds it: bf16 wins, and "auto" (the default) asks the
+    card. None where that decides and no card is known.
+    """
+    bf16, fp16 = c.get("bf16", "auto"), c.get("fp16")
+    if bf16 == "auto":
+        if fp16:
+            bf16 = False
+        elif has_bf16 is None:
+            return None
+        else:
+            bf16, fp16 = has_bf16, fp16 is None and not has_bf16 and not c.get("float16")
+    if bf16 or c.get("bfloat16"):
+        return "bfloat16"
+    return "float16" if fp16 or c.get("float16") else "float32"

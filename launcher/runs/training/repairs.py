@@ -81,13 +81,14 @@ def choose(
     policy: Policy,
     *,
     has_bfloat16: bool,
+    stored_dtype: str | None = None,
     recorded: Sequence[Mapping[str, Any]] = (),
     restarts: Sequence[str] = (),
 ) -> Repair | None:
     """The next measure against ``failure``; None when there is none left, or it is switched off.
 
     ``plan`` has the settings as they are, ``recorded`` the repairs of the run so far, ``restarts`` the kinds of failure
-    that this process has already answered with a restart.
+    that this process has already answered with a restart. ``stored_dtype`` is that of a base in 4 bit on disk.
     """
     if not policy.allows(failure.kind):
         return None
@@ -97,7 +98,7 @@ def choose(
         case "oom_eval":
             return _smaller_evaluation(plan)
         case "fp16_overflow" | "nonfinite_loss":
-            return _against_overflow(failure, plan, has_bfloat16, recorded)
+            return _against_overflow(failure, plan, has_bfloat16, stored_dtype, recorded)
         case "stall" | "exit":
             return None if failure.kind in restarts else Repair("started again from the last checkpoint, once", {}, {})
     return None
@@ -140,7 +141,11 @@ def _smaller_evaluation(plan: Mapping[str, Any]) -> Repair | None:
 
 
 def _against_overflow(
-    failure: TrainerFailed, plan: Mapping[str, Any], has_bfloat16: bool, recorded: Sequence[Mapping[str, Any]]
+    failure: TrainerFailed,
+    plan: Mapping[str, Any],
+    has_bfloat16: bool,
+    stored_dtype: str | None,
+    recorded: Sequence[Mapping[str, Any]],
 ) -> Repair | None:
     bad = failure.evidence.get("steps")
     upto = None if failure.step is None else max(0, failure.step - (bad if isinstance(bad, int) else 1))
@@ -148,7 +153,12 @@ def _against_overflow(
         action = (
             f"back to the last good checkpoint, at most step {upto}, and on in bfloat16; the loss scaler is dropped"
         )
-        return _change(plan, action, upto=upto, compute_dtype="bfloat16")
+        after: dict[str, Any] = {"compute_dtype": "bfloat16"}
+        kernels = plan.get("kernels") or ()
+        if "lora" in kernels and stored_dtype not in (None, "bfloat16"):
+            action += f"; without the LoRA kernels, which fail in it on a base stored from {stored_dtype}"
+            after["kernels"] = [kernel for kernel in kernels if kernel != "lora"]
+        return _change(plan, action, upto=upto, **after)
     if any("learning_rate" in (record.get("after") or {}) for record in recorded):
         return None
     rate = plan["learning_rate"] * LOWER

@@ -14,6 +14,7 @@ from launcher.backends.base import Start
 from launcher.backends.checkpoints import EXACT, SEAL, Checkpoint, discard_after, newest_complete, without
 from launcher.backends.facts import facts_of_checkpoint
 from launcher.backends.faults import TrainerFailed
+from launcher.catalog.local import stored_base
 from launcher.errors import Problem
 from launcher.files import sync_folder, write_atomic
 from launcher.runs.observer import Observer
@@ -57,6 +58,7 @@ def train_to_the_end(run: Run, observer: Observer, what_fits: Callable[[], str |
                 run.plan,
                 policy,
                 has_bfloat16=_has_bfloat16(run),
+                stored_dtype=stored.dtype if (stored := stored_base(run.plan["base_model"])) else None,
                 recorded=run.data.get("repairs", []),
                 restarts=restarts,
             )

@@ -82,6 +82,14 @@ def test_an_overflow_goes_back_in_bfloat16_then_slower_then_ends() -> None:
     assert measure("nonfinite_loss", plan | second.after, recorded=[{"after": second.after}]) is None
 
 
+@pytest.mark.parametrize(("stored", "kept"), [(None, True), ("bfloat16", True), ("float16", False)])
+def test_bfloat16_on_a_base_stored_from_float16_goes_without_the_lora_kernels(stored: str | None, kept: bool) -> None:
+    repair = measure("fp16_overflow", PLAN | {"kernels": ["lora", "liger"]}, stored_dtype=stored)
+    assert repair is not None
+    assert repair.after == {"compute_dtype": "bfloat16"} | ({} if kept else {"kernels": ["liger"]})
+    assert ("LoRA kernels" in repair.action) is not kept
+
+
 def test_without_bfloat16_the_learning_rate_comes_first() -> None:
     repair = measure("fp16_overflow", bfloat16=False, evidence={"steps": 10})
     assert repair is not None
