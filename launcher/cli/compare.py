@@ -56,7 +56,7 @@ def describe_comparison(facts: dict[str, Any]) -> str:
     lines += [f"note: {note}" for note in facts["notes"]]
     if facts["trade"]:
         trade = facts["trade"]
-        lines += ["", f"{trade['words']}", f"take {trade['recommend']}: {trade['why']}"]
+        lines += ["", f"{trade['words']}", f"take {trade['take']}: {trade['why']}"]
     return "\n".join(lines)
 
 

@@ -68,12 +68,14 @@ def evaluate(
     conversational: bool = True,
     folder: Path | None = None,
     max_new_tokens: int | None = None,
+    shrink: bool = True,
 ) -> GoldenResult:
     """Score ``subjects`` of the run in ``run_dir`` (adapter/ and merged/ there), greedily, on the same prompts.
 
     ``base`` is the base model's folder, ``record`` the run's quantization.json, ``chat_template`` the path of its
     template. ``call(job, request)`` runs a torch job under the trainer's python. Answers and scores go into
-    ``folder`` (default: golden/ of the run). Raises RunFailed when the worker fails.
+    ``folder`` (default: golden/ of the run). ``shrink``: a batch that runs out of memory is halved. Raises RunFailed when
+    the worker fails.
     """
     folder = folder or run_dir / "golden"
     outputs = {subject: folder / "outputs" / f"{subject}.jsonl" for subject in subjects}
@@ -94,6 +96,7 @@ def evaluate(
             "chat_template": chat_template,
             "max_new_tokens": max_new_tokens,
             "batch_size": None,
+            "shrink": shrink,
         },
     )["subjects"]
     metrics = choose_metrics([gate.metric for gate in gates])

@@ -12,6 +12,7 @@ Runs under the trainer's python. The request:
 ``answers``         right answers: the longest sets how long an answer may get, unless ``max_new_tokens`` does
 ``chat_template``   path of the run's template, or null for the tokenizer's own
 ``batch_size``      prompts at once, or null
+``shrink``          whether a batch that runs out of memory is halved; else the job fails, with what to do
 
 The result: ``{"device", "subjects": {subject: {"outputs", "limit", "tokens", "unfinished", "seconds"}}}``, or
 ``{"skipped": reason}`` for a subject that fits nowhere.
@@ -123,7 +124,10 @@ def load(job: Job, subject: str) -> AbstractContextManager[Any]:
 
 
 def generate(job: Job, names: Sequence[str]) -> Iterator[dict[str, dict[str, Any]]]:
-    """Yield answers batch by batch, by prompt id. A batch that does not fit the card is halved."""
+    """Yield answers batch by batch, by prompt id. A batch that does not fit the card is halved, where that is allowed.
+
+    Raises RunFailed when it is not, or when one prompt alone does not fit.
+    """
     import torch
 
     stops = stop_ids(job.model, job.tokenizer, job.template)
@@ -135,6 +139,9 @@ def generate(job: Job, names: Sequence[str]) -> Iterator[dict[str, dict[str, Any
         except torch.OutOfMemoryError:
             if len(batch) == 1:
                 raise RunFailed("one prompt of the golden set alone does not fit the card's memory") from None
+            if not job.request["shrink"]:
+                said = f"out of memory answering {len(batch)} golden prompts at once, and the repair oom-eval is off"
+                raise RunFailed(said, hint="give the card more free memory, or leave oom-eval on") from None
             size = len(batch) // 2
             job.emit({"event": "repair", "kind": "oom_eval", "before": len(batch), "after": size})
             torch.cuda.empty_cache()

@@ -7,6 +7,7 @@ from typing import Any
 
 from launcher.report.words import duration, usd
 
+METHODS = {"qlora": "QLoRA", "lora": "LoRA"}
 CLOSE = 0.05  # relative difference of cost or time below which neither is the cheaper one
 
 
@@ -14,7 +15,8 @@ def find_trade(facts: Mapping[str, Any]) -> dict[str, Any] | None:
     """The trade of a comparison of one QLoRA and one LoRA run of the same job; None for any other.
 
     Signed as LoRA minus QLoRA: ``points`` (hundredths of the main metric, with its 95 % interval), ``gib``, ``seconds``
-    and ``usd``. ``recommend`` names the method, ``why`` says it in one sentence, ``words`` the trade in another.
+    and ``usd``. ``recommend`` is the method and ``run`` its run, ``take`` names both, ``why`` says it in one sentence,
+    ``words`` the trade in another.
     """
     runs = {run["method"]: run for run in facts["runs"]}
     if set(runs) != {"qlora", "lora"} or not facts["golden"]:
@@ -37,7 +39,21 @@ def find_trade(facts: Mapping[str, Any]) -> dict[str, Any] | None:
         "usd": _minus(lora["usd"], qlora["usd"]),
     }
     recommend, why = _recommend(trade, qlora, lora)
-    return {**trade, "words": describe_trade(trade), "recommend": recommend, "run": runs[recommend]["name"], "why": why}
+    name = runs[recommend]["name"]
+    return {
+        **trade,
+        "words": describe_trade(trade),
+        "recommend": recommend,
+        "run": name,
+        "take": take(name, recommend),
+        "why": why,
+    }
+
+
+def take(run: str, method: str) -> str:
+    """``the LoRA run`` where the run is named by its method, as `--method both` does; else ``NAME, the LoRA run``."""
+    words = f"the {METHODS[method]} run"
+    return words if run == method else f"{run}, {words}"
 
 
 def _recommend(trade: Mapping[str, Any], qlora: Mapping[str, Any], lora: Mapping[str, Any]) -> tuple[str, str]:

@@ -20,6 +20,7 @@ from launcher.runs.results.model_cards import write_cards
 from launcher.runs.results.reporting import write_report
 from launcher.runs.results.summary import curve_of
 from launcher.runs.run import Run
+from launcher.runs.training.repairs import Policy
 from launcher.runs.training.train import train_to_the_end
 from launcher.runs.training.what_fits import what_fits
 
@@ -143,6 +144,7 @@ def _score(run: Run, subjects: list[str], call: Call) -> None:
         chat_template=_template(run),
         gates=parse_gates(golden["gates"]),
         conversational=conversational,
+        shrink=Policy.of(run.data).allows("oom_eval"),
     )
     run.data.setdefault("golden_scores", {}).update(result.scores)
     run.data["notes"] += [note for note in result.notes if note not in run.data["notes"]]

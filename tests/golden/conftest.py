@@ -88,6 +88,7 @@ def request_for(
             "chat_template": str(template),
             "max_new_tokens": 24,
             "batch_size": 4,
+            "shrink": True,
             **changes,
         }
 

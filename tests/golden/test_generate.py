@@ -198,3 +198,37 @@ def test_chat_remembers_each_models_own_answers(request_for: Request, reference:
     assert heard[0] == heard[2]
     assert heard[0]["base"]["output"] == "sales"
     assert [turn["role"] for turn in conversation.turns["adapter"]] == ["user", "assistant"]
+
+
+@pytest.fixture
+def small_card(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Memory for two prompts at once: the real generation raises CUDA's own error for more."""
+    real = generate.greedy
+
+    def greedy(model: Any, tokenizer: Any, batch: Any, *rest: Any) -> list[dict[str, Any]]:
+        if len(batch) > 2:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
+        return real(model, tokenizer, batch, *rest)
+
+    monkeypatch.setattr(generate, "greedy", greedy)
+
+
+def test_a_batch_that_does_not_fit_is_halved_and_told(request_for: Request, small_card: None) -> None:
+    request = request_for("base")
+    said: list[dict[str, Any]] = []
+    generate.run(request, said.append)
+    assert len(outputs(request, "base")) == 6
+    assert [event for event in said if event["event"] == "repair"] == [
+        {"event": "repair", "kind": "oom_eval", "before": 4, "after": 2}
+    ]
+
+
+def test_with_the_repair_off_it_fails_and_keeps_what_is_answered(request_for: Request, small_card: None) -> None:
+    request = request_for("base", shrink=False)
+    said: list[dict[str, Any]] = []
+    with pytest.raises(RunFailed, match="out of memory answering 4 golden prompts at once") as caught:
+        generate.run(request, said.append)
+    assert "oom-eval" in str(caught.value)
+    assert [event["event"] for event in said] == []
+    generate.run({**request, "batch_size": 2}, ignore)
+    assert len(outputs(request, "base")) == 6

@@ -68,6 +68,16 @@ def test_the_recommendation(
     assert why in trade["why"]
 
 
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [("lora", "the LoRA run"), ("a10g-7b-20261124", "a10g-7b-20261124, the LoRA run")],
+)
+def test_what_to_take_is_named_once(name: str, said: str) -> None:
+    trade = find_trade(facts(run("qlora"), run("lora", name=name), 0.3, evident=True))
+    assert trade is not None
+    assert (trade["run"], trade["take"]) == (name, said)
+
+
 def test_two_runs_of_one_method_have_no_trade() -> None:
     assert find_trade(facts(run("qlora"), run("qlora", name="other"))) is None
 
