@@ -74,8 +74,8 @@ def evaluate(
 
     ``base`` is the base model's folder, ``record`` the run's quantization.json, ``chat_template`` the path of its
     template. ``call(job, request)`` runs a torch job under the trainer's python. Answers and scores go into
-    ``folder`` (default: golden/ of the run). ``shrink``: a batch that runs out of memory is halved. Raises RunFailed when
-    the worker fails.
+    ``folder`` (default: golden/ of the run). ``shrink``: a batch that runs out of memory is halved. Raises
+    RunFailed when the worker fails.
     """
     folder = folder or run_dir / "golden"
     outputs = {subject: folder / "outputs" / f"{subject}.jsonl" for subject in subjects}
