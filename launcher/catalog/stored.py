@@ -35,7 +35,8 @@ def read_stored(folder: Path, config: Mapping[str, Any]) -> Stored | None:
     if kind not in ("nf4", "fp4"):
         return None
     double = bool(quantised.get("bnb_4bit_use_double_quant", False))
-    return Stored(kind, double, _dtype_of_states(folder) or _dtype_of_config(config))
+    dtype = _dtype_of_states(folder) or _dtype_of_config(config)
+    return Stored(kind, double, dtype)  # type: ignore[arg-type] # one of DTYPES
 
 
 def _dtype_of_config(config: Mapping[str, Any]) -> str | None:
