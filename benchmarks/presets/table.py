@@ -164,7 +164,7 @@ def timing(records: list[dict[str, Any]]) -> str:
     ]
     beside = sum(not record.get("alone") for record in timed)
     if not beside:
-        return "Everything else on the machine was stopped while a shape was timed."
+        return "Every other job on the machine was stopped while a shape was timed."
     return f"{beside} of {len(timed)} shapes were timed while other jobs loaded: their speeds are rough."
 
 
