@@ -25,16 +25,26 @@ SELECT = ["-m", "slow", "--timeout", "3600"]
 
 
 class Recorder:
-    """A plugin of pytest: the outcome and the seconds of each test, set-up and tear-down included."""
+    """A plugin of pytest: the outcome and the seconds of each test, set-up and tear-down included.
+
+    A test that was broken off, as by Ctrl-C, has no outcome.
+    """
 
     def __init__(self) -> None:
         self.found: dict[str, dict[str, Any]] = {}
+        self.ended: set[str] = set()  # what came to its call, or failed or was skipped before it
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         record = self.found.setdefault(report.nodeid, {"result": "passed", "seconds": 0.0})
         record["seconds"] = round(record["seconds"] + report.duration, 1)
         if report.outcome != "passed":
             record["result"] = report.outcome
+        if report.when == "call" or report.outcome != "passed":
+            self.ended.add(report.nodeid)
+
+    @property
+    def results(self) -> dict[str, dict[str, Any]]:
+        return {name: result for name, result in self.found.items() if name in self.ended}
 
 
 def commit() -> str:
@@ -138,7 +148,7 @@ def main(arguments: list[str]) -> int:
     recorder = Recorder()
     code = int(pytest.main([*SELECT, *arguments], plugins=[recorder]))
     there = slow_tests()
-    record(recorder.found, there)
+    record(recorder.results, there)
     PAGE.write_text(page(read_records(), there), encoding="utf-8")
     return code
 

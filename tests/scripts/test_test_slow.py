@@ -80,3 +80,13 @@ def test_parts_merge_into_one_page(root: Path, project: Path) -> None:
         f"{first}three": "skipped",
     }
     assert "4 tests: 3 passed, 1 did not, 0 not run yet" in (project / "docs" / "test-slow.md").read_text()
+
+
+def test_a_test_that_is_broken_off_has_no_result(root: Path, project: Path) -> None:
+    broken = FIRST.replace("def test_two(): assert False", "def test_two(): raise KeyboardInterrupt")
+    (project / "tests" / "deep" / "test_first.py").write_text(broken)
+    assert run(root, project, "tests/deep") == 2
+    assert {name.partition("::")[2]: result for name, result in results(project).items()} == {
+        "test_one[a]": "passed",
+        "test_one[b|c]": "passed",
+    }
