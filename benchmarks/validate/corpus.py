@@ -168,6 +168,7 @@ FAULTS: tuple[Fault, ...] = (
     Fault("empty list of data", "QL104", {"datasets": []}),
     Fault("no base model", "QL105", {"base_model": ABSENT}),
     Fault("no learning rate", "QL105", {"learning_rate": ABSENT}),
+    Fault("learning rate is text", "QL102", {"learning_rate": "2e-4x"}),
     Fault("no data", "QL401", {"datasets": ABSENT}),
     # removed, renamed, given twice
     Fault("max_packed_sequence_len", "QL107", {"max_packed_sequence_len": 2048}),

@@ -1,4 +1,4 @@
-"""An edited config, launched with the real Axolotl: what the file says is what is trained, merged and recorded."""
+"""An edited config, launched with the real trainers: what the file says is what is trained, merged and recorded."""
 
 from __future__ import annotations
 
@@ -72,15 +72,44 @@ def test_the_merge_follows_the_adapter_of_the_file(launched: tuple[bytes, Path])
     assert set(manifest["golden_scores"]) == {"base", "adapter", "merged"}
 
 
-def test_unsloth_takes_an_edited_config_too(tmp_path: Path, tickets: Path, golden: Path) -> None:
+@pytest.fixture(scope="module")
+def launched_unsloth(tmp_path_factory: pytest.TempPathFactory, tickets: Path, golden: Path) -> tuple[bytes, Path]:
+    """The same of an Unsloth config, which has a schema of ours and so no keys that the plan does not set."""
+    folder = tmp_path_factory.mktemp("edited-unsloth")
     argv = ["export", "--preset", "cpu-tiny", "--backend", "unsloth", "--data", str(tickets), "-o", "mine"]
-    assert ql(tmp_path, *argv).returncode == 0
-    path = tmp_path / "mine" / "config.yaml"
-    path.write_text(re.sub(r"^lora_r: .*$", "lora_r: 4", path.read_text(), flags=re.MULTILINE))
-    argv = ["launch", "--config", "mine/config.yaml", "--gpu", "cpu", "--golden", str(golden), "--dry-run", "--json"]
-    done = ql(tmp_path, *argv)
+    done = ql(folder, *argv)
     assert done.returncode == 0, done.stderr
-    facts = json.loads(done.stdout)
-    assert facts["plan"]["lora_r"] == 4
-    assert facts["files"]["config.yaml"] == path.read_text()
-    assert facts["command"] == "python train.py config.yaml"
+    few = folder / "golden.jsonl"
+    few.write_text("".join(golden.read_text().splitlines(keepends=True)[:8]))
+    path = folder / "mine" / "config.yaml"
+    text = path.read_text()
+    for key, value in (("lora_r", RANK), ("max_steps", STEPS), ("output_dir", "./out"), ("weight_decay", 0.05)):
+        text, found = re.subn(rf"^{key}: .*$", f"{key}: {value}", text, flags=re.MULTILINE)
+        assert found == 1, key
+    path.write_text(text)
+    argv = ["launch", "--config", "mine/config.yaml", "--gpu", "cpu", "--golden", "golden.jsonl", "--json"]
+    done = ql(folder, *argv)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return path.read_bytes(), Path(json.loads(done.stdout)["path"])
+
+
+def test_unsloth_trains_an_edited_config_to_its_end(launched_unsloth: tuple[bytes, Path]) -> None:
+    text, run = launched_unsloth
+    assert (run / "config.yaml").read_bytes() == text
+    manifest = read(run / "run.json")
+    plan = manifest["plan"]
+    assert (plan["lora_r"], plan["max_steps"], plan["backend"]) == (RANK, STEPS, "unsloth")
+    assert (plan["weight_decay"], plan["reasons"]["lora_r"].partition(":")[0]) == (0.05, "config.yaml")
+    assert manifest["training"]["steps"] == STEPS
+    assert manifest["state"] == "finished"
+    assert {stage["state"] for stage in manifest["stages"]} == {"done"}
+    assert read(run / "adapter" / "adapter_config.json")["r"] == RANK
+    assert not (run / "out").exists(), "the launcher's overlay says where the trainer writes"
+
+
+def test_unsloths_merge_is_the_model_that_was_trained(launched_unsloth: tuple[bytes, Path]) -> None:
+    _, run = launched_unsloth
+    manifest = read(run / "run.json")
+    assert manifest["merge"]["kl"] <= 1e-4
+    assert manifest["merge"]["top1_agreement"] >= 0.99
+    assert set(manifest["golden_scores"]) == {"base", "adapter", "merged"}
