@@ -45,11 +45,11 @@ $(STAMP): pyproject.toml requirements/lock.txt requirements/torch.txt
 	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation -e .
 	touch $(STAMP)
 
-# Resolve requirements/lock.in again: the newest versions that both trainers accept.
+# Resolve requirements/lock.in again: the newest versions that both trainers accept, on Debian 12's Python too.
 lock: $(STAMP)
 	mkdir -p build
 	$(BIN)/uv pip compile requirements/lock.in --override requirements/overrides.txt \
-	  --python-version 3.11 --no-annotate --no-header --quiet --output-file build/lock.txt
+	  --python-version 3.11.2 --no-annotate --no-header --quiet --output-file build/lock.txt
 	{ sed -n "/^#/p" requirements/lock.txt; cat build/lock.txt; } > build/lock.new
 	mv build/lock.new requirements/lock.txt
 
