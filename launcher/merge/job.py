@@ -22,7 +22,7 @@ from launcher.merge.names import spellings
 from launcher.merge.outline import Outline, outline
 from launcher.merge.pipeline import Disk, Stages
 from launcher.merge.record import Quantization, assume, from_record
-from launcher.merge.sources import FourBit
+from launcher.merge.sources import EightBit, FourBit
 from launcher.merge.tensors import TensorRef, read_checkpoint
 
 SHARD_BYTES = 2_000_000_000
@@ -170,7 +170,8 @@ class Merge:
             figures.add(Figures(**entry["figures"]))
         notes = list(self.outline.notes)
         trained_on = self.quantization.device
-        if self.mode == "dequantized" and self.quantization.kind and trained_on and trained_on != self.device.type:
+        again = any(isinstance(output.source, FourBit | EightBit) for output in self.outline.outputs)
+        if again and trained_on and trained_on != self.device.type:
             notes.append(f"the base was quantised on {trained_on} and again here on {self.device.type}")
         return {
             "format": FORMAT,

@@ -73,7 +73,7 @@ def base_sources(
         if STATE.fullmatch(name) or name.endswith((".SCB", ".weight_format")):
             continue
         if name in states:
-            sources[name] = StoredFourBit(ref, states[name])
+            sources[name] = StoredFourBit(ref, states[name], None if original else quantization.stored_dtype)
         elif name.endswith(".weight") and name.removesuffix("weight") + "SCB" in base:
             sources[name] = StoredEightBit(ref, base[name.removesuffix("weight") + "SCB"])
         elif ref.dtype not in FLOATS:

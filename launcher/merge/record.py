@@ -24,7 +24,8 @@ class Quantization:
 
     ``kind`` is nf4, fp4, int8, or None for a base in 16 or 32 bits; ``tensors`` are the names on disk of the weights
     that were quantised; ``load_dtype`` is what the base was loaded in, None for as stored; ``source`` says how it is
-    known.
+    known. ``stored_dtype`` is what a base that is stored in 4 bit was dequantised to, None for what its own state says:
+    Unsloth on a GPU puts its compute dtype in there, Axolotl leaves it.
     """
 
     kind: str | None
@@ -36,6 +37,7 @@ class Quantization:
     device: str | None = None
     compute_dtype: str | None = None
     bitsandbytes: str | None = None
+    stored_dtype: str | None = None
 
     def facts(self) -> dict[str, Any]:
         """For the manifest: everything but the long list, whose length stands for it."""
@@ -76,6 +78,7 @@ def from_record(record: dict[str, Any], base: dict[str, TensorRef]) -> Quantizat
         record.get("device"),
         record.get("compute_dtype"),
         record.get("bitsandbytes"),
+        record.get("load_dtype") if kind in ("nf4", "fp4") else None,
     )
 
 

@@ -261,10 +261,14 @@ class StoredEightBit(Source):
 
 @dataclass(frozen=True)
 class StoredFourBit(Source):
-    """A weight that the base stores as bitsandbytes wrote it: packed codes, and the state that undoes them."""
+    """A weight that the base stores as bitsandbytes wrote it: packed codes, and the state that undoes them.
+
+    ``dtype`` is what training dequantised it to; None: what the state says.
+    """
 
     ref: TensorRef
     state: dict[str, TensorRef]
+    dtype: str | None = None
 
     @property
     def facts(self) -> dict[str, Any]:
@@ -288,7 +292,7 @@ class StoredFourBit(Source):
     def open(self, ranges: list[tuple[int, int]], parallel: Parallel, device: torch.device) -> Rows:
         facts = self.facts
         columns, block = self.shape[1], int(facts["blocksize"])
-        dtype = getattr(torch, str(facts["dtype"]))
+        dtype = getattr(torch, self.dtype or str(facts["dtype"]))
         code = self.state["quant_map"].tensor().float()
         absmax = self.state["absmax"].read()
         if "nested_absmax" in self.state:

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from launcher.merge import job
+from launcher.merge import job, nf4
 
 
 @pytest.mark.parametrize(
@@ -36,6 +36,30 @@ def test_a_base_stored_quantised(
     assert result["quantization"]["source"] == "the base is stored quantised"
     assert figures.within("float16"), figures
     assert count_differing(wanted.weights, merged.weights)[0] == 0
+
+
+@pytest.mark.parametrize("recorded", ["float16", "bfloat16"])
+def test_a_stored_base_is_dequantised_to_the_dtype_that_training_recorded(
+    recorded: str, quantised_base: Callable[..., Path], train: Callable[..., Any]
+) -> None:
+    """Unsloth on a GPU puts its compute dtype into the stored state, which here is of bfloat16."""
+    import bitsandbytes.functional as bnb
+    import torch
+    from safetensors.torch import load_file
+
+    trained = train(quantised_base(4, "bfloat16"))
+    name = "model.layers.0.mlp.up_proj.weight"
+    tensors = load_file(trained.base / "model.safetensors")
+    parts = {key.removeprefix(f"{name}."): value for key, value in tensors.items() if key.startswith(f"{name}.")}
+    state = bnb.QuantState.from_dict(parts, device=torch.device("cpu"))
+    state.dtype = getattr(torch, recorded)
+    wanted = bnb.dequantize_4bit(tensors[name], state)
+    record = {"version": 1, "quant_type": "nf4", "load_dtype": recorded, "quantized_modules": [name[: -len(".weight")]]}
+    request = {"base": str(trained.base), "adapter": str(trained.adapter), "record": record, "device": "cpu"}
+    source = next(o.source for o in job.Merge(request).outline.outputs if o.name == name)
+    rows = source.open([], lambda call, ranges: [], torch.device("cpu"))
+    found = rows.block(0, wanted.shape[0], nf4.Scratch(wanted.numel()))
+    assert torch.equal(found.view_as(wanted), wanted.float())
 
 
 def test_the_rule_for_a_bare_adapter_is_qlora(
