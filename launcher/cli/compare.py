@@ -41,8 +41,8 @@ def describe_comparison(facts: dict[str, Any]) -> str:
     names = [run["name"] for run in runs]
     rows = [("method", *(f"{run['method']} with {run['backend']}" for run in runs))]
     rows += [
-        (key.replace("_", " "), *(figure(key, unit, run[key]) for run in runs))
-        for key, unit in FIGURES
+        (name, *(figure(key, unit, run[key]) for run in runs))
+        for key, name, unit in FIGURES
         if any(run[key] is not None for run in runs)
     ]
     rows.append(("loss", *(spark(run["curve"]["loss"], 16) for run in runs)))

@@ -71,10 +71,9 @@ def _charts(runs: Sequence[RunFacts]) -> tuple[list[dict[str, Any]], dict[str, A
 
 
 def _rows(facts: Mapping[str, Any]) -> list[tuple[str, list[str]]]:
-    names = {"seconds": "time", "usd": "cost", "peak_memory_gib": "peak memory", "predicted_gib": "predicted memory"}
     rows = [
-        (names.get(key, key.replace("_", " ")), [figure(key, unit, run[key]) for run in facts["runs"]])
-        for key, unit in FIGURES
+        (name, [figure(key, unit, run[key]) for run in facts["runs"]])
+        for key, name, unit in FIGURES
         if any(run[key] is not None for run in facts["runs"])
     ]
     return [("method", [f"{run['method']} with {run['backend']}" for run in facts["runs"]]), *rows]
@@ -88,6 +87,8 @@ def figure(key: str, unit: str, value: Any) -> str:
         return duration(value)
     if key == "usd":
         return usd(value)
+    if unit == "GiB":
+        return f"{value:.2f} GiB"
     text = f"{value:,}" if isinstance(value, int) else f"{value:,.0f}" if value >= 1000 else f"{value:.4g}"
     return f"{text} {unit}".rstrip()
 

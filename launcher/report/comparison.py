@@ -11,16 +11,16 @@ from launcher.report.prompts import ANSWER_FACTS, Answers, main_metric
 from launcher.report.series import Series
 from launcher.report.trade import find_trade
 
-FIGURES: tuple[tuple[str, str], ...] = (
-    ("seconds", "s"),
-    ("usd", "USD"),
-    ("peak_memory_gib", "GiB"),
-    ("predicted_gib", "GiB"),
-    ("tokens_per_second", "tokens/s"),
-    ("best_eval_loss", ""),
-    ("final_loss", ""),
-    ("steps", ""),
-)  # what is set side by side, and its unit
+FIGURES: tuple[tuple[str, str, str], ...] = (
+    ("seconds", "time", "s"),
+    ("usd", "cost", "USD"),
+    ("peak_memory_gib", "peak memory", "GiB"),
+    ("predicted_gib", "predicted memory", "GiB"),
+    ("tokens_per_second", "tokens per second", "tokens/s"),
+    ("best_eval_loss", "best eval loss", ""),
+    ("final_loss", "final loss", ""),
+    ("steps", "steps", ""),
+)  # what is set side by side: its key, what people call it, its unit
 
 
 @dataclass(frozen=True)
