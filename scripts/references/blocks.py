@@ -183,7 +183,8 @@ def refreshed(path: Path, *, slow: bool = False) -> str:
             if block.kind == "slow" and not slow:
                 continue
             printed = play(block, folder)
-            if block.lang == "console" and not same(block.body, printed):
+            # A slow block was asked for by name: its times are to be those of now, though they compare as equal.
+            if block.lang == "console" and (block.kind == "slow" or not same(block.body, printed)):
                 changes.append((block, shortened(block.body, printed)))
     for block, now in reversed(changes):
         text = text[: block.start] + now + text[block.start + len(block.body) :]
