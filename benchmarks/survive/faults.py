@@ -83,7 +83,7 @@ def one(backend: str, work: Path, fault: tuple[str, dict[str, Any], tuple[str, .
         "exit_code": code,
         "steps": (facts.get("training") or {}).get("steps"),
         "repairs": [{key: repair[key] for key in ("kind", "cause", "action", "step")} for repair in repairs],
-        "error": train.get("error"),
+        "error": str(train["error"]).replace(str(work), "DIR") if train.get("error") else None,
         "rows_per_step": rows,
         "processes_left": left_behind(run, {}),
         "seconds": round(time.monotonic() - begin, 1),
