@@ -21,10 +21,11 @@ import time
 from pathlib import Path
 from typing import Any
 
-sys.path[:0] = [str(Path(__file__).resolve().parent.parent), str(Path(__file__).resolve().parent.parent.parent)]
-from random_checkpoint import write_rows, write_shape
-
 ROOT = Path(__file__).resolve().parent.parent.parent
+sys.path[:0] = [str(ROOT), str(ROOT / "benchmarks")]
+
+from random_checkpoint import write_rows, write_shape  # noqa: E402
+
 GRACE_SECONDS = 25.0  # that a launch gets to stop its trainer
 # TinyLlama 1.1B's shape: https://huggingface.co/TinyLlama/TinyLlama-1.1B-Chat-v1.0
 SHAPE: dict[str, object] = {

@@ -13,6 +13,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
 import blind
+import since
 from residuals import HELD_OUT, HERE, Case, published, read, select, summary
 
 FIGURES = ("allocated", "device", "evaluation device", "loading device")
@@ -123,6 +124,10 @@ on which machine, and what the figures mean: [README.md](README.md).
 ## A blind test
 
 {blind.section(blind.committed(), blind.read())}
+
+### What the model says of them by now
+
+{since.section(blind.read())}
 
 ## Every case
 

@@ -109,9 +109,9 @@ def fragmentation(request: MemoryRequest, working_gib: float, saved_gib: float) 
     """GiB reserved but not allocated at the training peak, with expandable segments, as both trainers set them.
 
     Holes between weights: 1.2 % of the linear layers, 6 % of an embedding, 0.12 GiB where the base is quantised while
-    it loads. Axolotl: a fifth of an unfused loss, 2 % of what is saved without checkpointing (6 % between weights that
-    were quantised while loading), 40 % of eager attention's scores, a fifth of a layer's work where offloading streams
-    beside it. Unsloth: 8 % of a layer's work.
+    it loads. Axolotl: a fifth of an unfused loss, 0.1 GiB and 2 % of what is saved without checkpointing (6 % between
+    weights that were quantised while loading), 40 % of eager attention's scores, a fifth of a layer's work where
+    offloading streams beside it. Unsloth: 8 % of a layer's work.
     """
     if request.on_cpu:
         return 0.0
@@ -124,7 +124,7 @@ def fragmentation(request: MemoryRequest, working_gib: float, saved_gib: float) 
     if flavour(request) == "stock":
         found += 0.2 * activations.loss(request, None)
     if not request.gradient_checkpointing:
-        found += (0.02 if request.prequantized or request.method == "lora" else 0.06) * saved_gib
+        found += 0.1 + (0.02 if request.prequantized or request.method == "lora" else 0.06) * saved_gib
     if offloads(request) and request.gradient_checkpointing:
         found += 0.2 * activations.layer(request)
     return found + 0.4 * activations.scores(request)
@@ -143,7 +143,8 @@ def loading(request: MemoryRequest) -> float:
 
     Axolotl upcasts embeddings and head to fp32 one after the other and casts them back before training
     (loaders/model.py): at the worst both in fp32 and one still in 16 bit, 5 times an embedding in 16 bit, and one more
-    that the allocator holds. Unsloth leaves them as they are. Quantising while loading leaves about 0.2 GiB of holes.
+    that the allocator holds; where they are one and the same tensor, it in fp32 and in 16 bit, 3 times (Llama-3.2 3B).
+    Unsloth leaves them as they are. Quantising while loading leaves about 0.2 GiB of holes.
     """
     model = request.model
     holes = 0.2 if request.method == "qlora" and not request.prequantized else 0.03
@@ -151,7 +152,7 @@ def loading(request: MemoryRequest) -> float:
     if flavour(request) == "unsloth" or request.on_cpu:
         return quantized_weights(request) + plain_weights(request) + adapter_weights(request) / 2 + holes
     embedding = model.vocab_size * model.hidden_size * 2 / GIB
-    return weights + embedding * (4 if model.tie_word_embeddings else 6) + holes
+    return weights + embedding * (3 if model.tie_word_embeddings else 6) + holes
 
 
 def estimate_memory(request: MemoryRequest) -> MemoryEstimate:

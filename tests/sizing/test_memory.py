@@ -8,6 +8,8 @@ import pytest
 
 from launcher.catalog import load_model
 from launcher.sizing import TRAINERS, Correction, MemoryEstimate, MemoryRequest, estimate_memory
+from launcher.sizing.activations import layer as layer_work
+from launcher.sizing.activations import qk_norms, saved
 from launcher.sizing.memory import BITS_DOUBLE_QUANT, paged_state
 
 H200_GIB = 139.7
@@ -137,6 +139,32 @@ def test_axolotls_largest_moment_may_be_loading() -> None:
     assert small.load_gib > small.peak_gib
     assert small.needed_gib == small.load_gib
     assert estimate_memory(job("llama-3.1-8b", "unsloth", 512, 1)).load_gib < small.load_gib
+
+
+def test_one_tensor_for_embeddings_and_head_is_upcast_once() -> None:
+    """As Axolotl loads them: 6 times an embedding in 16 bit where there are two of them, 3 times where there is one."""
+    request = job("llama-3.1-8b", "axolotl")
+    tied = replace(request, model=replace(request.model, tie_word_embeddings=True))
+    embedding = request.model.vocab_size * request.model.hidden_size * 2 / 2**30
+    assert estimate_memory(request).load_gib - estimate_memory(tied).load_gib == pytest.approx(3 * embedding)
+
+
+@pytest.mark.parametrize(
+    ("trainer", "kernels", "copies"), [("axolotl", ("lora", "liger"), 1), ("axolotl", (), 3), ("unsloth", (), 1)]
+)
+def test_norms_of_queries_and_keys_keep_what_comes_in(trainer: str, kernels: tuple[str, ...], copies: int) -> None:
+    """Qwen3's: in every layer without checkpointing, in the one that goes back with it; other families have none."""
+    plain = job("qwen2.5-7b", trainer, gradient_checkpointing=False, kernels=kernels)
+    model = plain.model
+    normed = replace(plain, model=replace(model, model_type="qwen3"))
+    width = (model.num_attention_heads + model.num_key_value_heads) * model.head_dim
+    layer = plain.tokens * width * copies * 2 / 2**30
+    assert qk_norms(plain) == 0
+    assert qk_norms(normed) == pytest.approx(layer)
+    assert saved(normed) - saved(plain) == pytest.approx(model.num_layers * layer)
+    recomputed = [replace(request, gradient_checkpointing=True) for request in (plain, normed)]
+    assert layer_work(recomputed[1]) - layer_work(recomputed[0]) == pytest.approx(layer)
+    assert saved(recomputed[1]) == saved(recomputed[0])
 
 
 def test_a_padded_batch_takes_more_than_a_packed_one() -> None:
