@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import random
 import sys
-from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parent.parent.parent
-sys.path.insert(0, str(ROOT))
+HERE = Path(__file__).resolve().parent
+ROOT = HERE.parent.parent
+sys.path[:0] = [str(HERE), str(ROOT)]
+
+from markdown_table import markdown  # noqa: E402
 
 from launcher.catalog import list_gpus, load_gpu  # noqa: E402
 from launcher.cli.text import duration  # noqa: E402
@@ -90,11 +92,6 @@ def rows_within(usd: float, mean: float, epochs: float) -> int:
         assert cost.usd is not None
         low, high = (middle, high) if cost.usd <= usd else (low, middle - 1)
     return low * 1000
-
-
-def markdown(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    lines = ["| " + " | ".join(header) + " |", "|" + "---|" * len(header)]
-    return "\n".join([*lines, *("| " + " | ".join(row) + " |" for row in rows)])
 
 
 def cost_rows() -> list[list[str]]:

@@ -13,13 +13,16 @@ import json
 import math
 import statistics
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).resolve().parent.parent.parent
-sys.path.insert(0, str(ROOT))
+HERE = Path(__file__).resolve().parent
+ROOT = HERE.parent.parent
+sys.path[:0] = [str(HERE), str(ROOT)]
+
+from markdown_table import markdown  # noqa: E402
 
 from launcher.catalog import Gpu, find_gpu, load_gpu, load_model  # noqa: E402
 from launcher.catalog.architecture import count_parameters  # noqa: E402
@@ -163,11 +166,6 @@ def published_request(figure: dict[str, Any]) -> tuple[MemoryRequest, Gpu]:
         kernels=tuple(figure["kernels"]),
     )
     return request, load_gpu(figure["gpu"])
-
-
-def markdown(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    lines = ["| " + " | ".join(header) + " |", "|" + "---|" * len(header)]
-    return "\n".join([*lines, *("| " + " | ".join(row) + " |" for row in rows)])
 
 
 def published_rows() -> list[list[str]]:

@@ -167,12 +167,12 @@ EXAMPLE = record(kind="example", tokens_per_second=5000.0, shape={"presets": []}
 
 
 def test_a_proven_preset_has_its_share_of_the_budget_and_its_speed_against_the_example() -> None:
-    row = table.preset_row("a10g-7b", planned(), [record(), EXAMPLE])
-    assert row["proven"]
-    assert row["measured"] == pytest.approx(19.5)  # reserved, and 1 GiB outside the allocator
-    assert row["used"] == pytest.approx(19.5 / 21.1)
-    assert row["ratio"] == pytest.approx(1.8)
-    assert row["why"] == ["full rows; padded ones are predicted to take 20.0 GiB"]
+    one = table.preset_standing("a10g-7b", planned(), [record(), EXAMPLE])
+    assert one.proven
+    assert one.measured_gib == pytest.approx(19.5)  # reserved, and 1 GiB outside the allocator
+    assert one.used == pytest.approx(19.5 / 21.1)
+    assert one.times_as_fast == pytest.approx(1.8)
+    assert one.why == ["full rows; padded ones are predicted to take 20.0 GiB"]
 
 
 @pytest.mark.parametrize(
@@ -186,34 +186,34 @@ def test_a_proven_preset_has_its_share_of_the_budget_and_its_speed_against_the_e
     ],
 )
 def test_what_falls_short_says_why(changes: dict[str, Any], why: str) -> None:
-    row = table.preset_row("a10g-7b", planned(), [record(**changes), EXAMPLE])
-    assert any(why in reason for reason in row["why"])
+    one = table.preset_standing("a10g-7b", planned(), [record(**changes), EXAMPLE])
+    assert any(why in reason for reason in one.why)
 
 
 def test_a_cap_looser_than_the_presets_proves_nothing() -> None:
     wide = record(shape=record()["shape"] | {"cap_gib": 30.0})
-    assert not table.preset_row("a10g-7b", planned(), [wide])["proven"]
+    assert not table.preset_standing("a10g-7b", planned(), [wide]).proven
 
 
 def test_the_newest_record_of_a_preset_counts_and_one_of_another_plan_does_not() -> None:
     newer = record(at=2.0, tokens_per_second=9500.0)
-    row = table.preset_row("a10g-7b", planned(), [record(at=1.0), newer, record(at=3.0, error="x")])
-    assert row["speed"] == 9500.0
+    one = table.preset_standing("a10g-7b", planned(), [record(at=1.0), newer, record(at=3.0, error="x")])
+    assert one.tokens_per_second == 9500.0
     other = record(shape=record()["shape"] | {"micro_batch_size": 8})
-    assert table.preset_row("a10g-7b", planned(), [other])["why"] == ["not run"]
-    assert table.preset_row("a10g-7b", planned(), [record(gradient_checkpointing=False)])["why"] == ["not run"]
+    assert table.preset_standing("a10g-7b", planned(), [other]).why == ["not run"]
+    assert table.preset_standing("a10g-7b", planned(), [record(gradient_checkpointing=False)]).why == ["not run"]
 
 
 def test_padded_rows_are_measured_too_and_must_not_run_out() -> None:
     shape = record()["shape"] | {"rows": "ragged"}
     padded = record(shape=shape, training={"allocated_gib": 18.0, "reserved_gib": 19.0})
-    row = table.preset_row("a10g-7b", planned(), [record(), padded])
-    assert row["padded"] == pytest.approx(20.0)
-    assert row["why"] == []
+    one = table.preset_standing("a10g-7b", planned(), [record(), padded])
+    assert one.padded_gib == pytest.approx(20.0)
+    assert one.why == []
     out = record(shape=shape, out_of_memory="CUDA out of memory")
-    row = table.preset_row("a10g-7b", planned(), [record(), out])
-    assert any("ran out of memory under the cap with padded rows" in why for why in row["why"])
-    assert not row["proven"]
+    one = table.preset_standing("a10g-7b", planned(), [record(), out])
+    assert any("ran out of memory under the cap with padded rows" in why for why in one.why)
+    assert not one.proven
 
 
 def test_a_larger_case_of_the_memory_model_covers_a_preset_that_was_not_run() -> None:
@@ -223,21 +223,21 @@ def test_a_larger_case_of_the_memory_model_covers_a_preset_that_was_not_run() ->
     }  # fmt: skip
     case = record(plan=plan, shape={"micro_batch_size": 8, "sequence_len": 2048})
     case["evaluation"]["rows"] = 8
-    row = table.preset_row("a10g-7b", planned(plan=plan), [], [case])
-    assert row["proven"]
-    assert row["measured"] == pytest.approx(19.5)
-    assert "covered by 8 x 2048" in row["why"][0]
+    one = table.preset_standing("a10g-7b", planned(plan=plan), [], [case])
+    assert one.proven
+    assert one.measured_gib == pytest.approx(19.5)
+    assert "covered by 8 x 2048" in one.why[0]
     smaller = {**case, "shape": {"micro_batch_size": 2, "sequence_len": 2048}}
     too_large = {**case, "training": {"allocated_gib": 30.0, "reserved_gib": 30.0}}
     other = {**case, "plan": plan | {"kernels": []}}
     for useless in (smaller, too_large, other, {**case, "trainer": "unsloth"}):
-        assert not table.preset_row("a10g-7b", planned(plan=plan), [], [useless])["proven"]
+        assert not table.preset_standing("a10g-7b", planned(plan=plan), [], [useless]).proven
 
 
 def test_an_example_that_does_not_fit_the_card_is_said() -> None:
     large = {**EXAMPLE, "training": {"allocated_gib": 30.0, "reserved_gib": 30.0}}
-    row = table.preset_row("a10g-7b", planned(), [record(), large])
-    assert any("does not fit this card" in reason for reason in row["why"])
+    one = table.preset_standing("a10g-7b", planned(), [record(), large])
+    assert any("does not fit this card" in reason for reason in one.why)
 
 
 def test_the_page_holds_every_part(tmp_path: Path) -> None:
