@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import os
 import shutil
@@ -19,6 +18,7 @@ from launcher.data.prepare import prepare_data
 from launcher.data.special import special_tokens
 from launcher.data.tokens import Renderer, Tokenizing
 from launcher.resources import resource
+from load_script import load_script
 
 pytestmark = [
     pytest.mark.acceptance,
@@ -70,21 +70,12 @@ def axolotl() -> Iterator[None]:
     os.environ.update(before)
 
 
-def load_file(path: Path) -> ModuleType:
-    spec = importlib.util.spec_from_file_location(path.stem, path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-bases = load_file(Path(__file__).parent.parent / "data" / "conftest.py").bases  # the same small tokenizers
+bases = load_script(Path(__file__).parent.parent / "data" / "conftest.py").bases  # the same small tokenizers
 
 
 @pytest.fixture(scope="module")
 def train_script() -> ModuleType:
-    return load_file(resource("templates", "unsloth_train.py"))
+    return load_script(resource("templates", "unsloth_train.py"))
 
 
 def axolotl_rows(folder: Path, base: Path, settings: dict[str, Any]) -> list[Any]:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import importlib.util
-import sys
 from pathlib import Path
 
 from launcher.catalog import load_gpu
 from launcher.planning.decide import make_plan
 from launcher.planning.request import make_request
 from launcher.runs import launch, preflight, resume
+from load_script import load_script
 
 PATH = Path(__file__).resolve().parents[2] / "benchmarks" / "survive" / "device_oom.py"
 FACTS = {
@@ -23,12 +22,7 @@ FACTS = {
 
 
 def test_the_cap_is_what_a_launch_and_a_resume_get() -> None:
-    spec = importlib.util.spec_from_file_location("survive_device_oom", PATH)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
+    module = load_script(PATH)
     gpu, plan = load_gpu("h200"), make_plan(make_request(preset="h200-7b"))
     undo = module.hold_to(24.0)
     try:

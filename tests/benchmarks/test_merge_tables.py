@@ -2,24 +2,20 @@
 
 from __future__ import annotations
 
-import importlib.util
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import pytest
 
+from load_script import load_script
+
 FOLDER = Path(__file__).resolve().parents[2] / "benchmarks" / "merge"
 
 
 @pytest.fixture(scope="module")
 def tables() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("merge_tables", FOLDER / "tables.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return load_script(FOLDER / "tables.py")
 
 
 def test_the_pages_have_the_numbers_of_the_json(tables: ModuleType) -> None:

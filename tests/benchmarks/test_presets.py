@@ -2,31 +2,19 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
-import sys
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import pytest
 
 from launcher.catalog import list_presets, load_preset
+from load_script import load_script
 
 FOLDER = Path(__file__).resolve().parents[2] / "benchmarks" / "presets"
 
 
-def load(name: str) -> ModuleType:
-    spec = importlib.util.spec_from_file_location(f"presets_{name}", FOLDER / f"{name}.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    return module
-
-
-proving, table = load("jobs"), load("table")
+proving, table = load_script(FOLDER / "jobs.py"), load_script(FOLDER / "table.py")
 
 
 def test_every_preset_of_a_gpu_is_measured_once_under_no_more_than_its_own_cap() -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import math
 import subprocess
 import sys
@@ -26,6 +25,7 @@ from launcher.planning.plan import SETTINGS, Plan
 from launcher.planning.request import make_request
 from launcher.resources import resource
 from launcher.trainers import TRAINERS, get_trainer
+from load_script import load_script
 
 TOKENS = {"eos": "</s>", "eot": "</s>", "pad": "<unk>"}
 BACKENDS = sorted(TRAINERS)
@@ -319,12 +319,7 @@ def test_a_smoke_run_is_evaluated_within_its_steps() -> None:
 
 @pytest.fixture(scope="module")
 def train_py() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("unsloth_train", resource("templates", "unsloth_train.py"))
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return load_script(resource("templates", "unsloth_train.py"))
 
 
 def test_train_py_knows_the_keys_of_the_schema(train_py: ModuleType) -> None:

@@ -3,30 +3,20 @@
 from __future__ import annotations
 
 import copy
-import importlib.util
 import json
 import sys
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import pytest
+
+from load_script import load_script
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 FOLDER = ROOT / "benchmarks" / "sizing"
 
 
-def load() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("sizing_blind", FOLDER / "blind.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules["sizing_blind"] = module
-    spec.loader.exec_module(module)
-    return module
-
-
-blind = load()
+blind = load_script(FOLDER / "blind.py")
 PREDICTIONS = blind.committed()
 PLAIN = next(name for name, case in PREDICTIONS["cases"].items() if case["expected"] is None)
 ENOUGH, SHORT = (

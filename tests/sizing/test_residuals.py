@@ -2,29 +2,18 @@
 
 from __future__ import annotations
 
-import importlib.util
 import subprocess
 import sys
 from pathlib import Path
-from types import ModuleType
 
 import pytest
+
+from load_script import load_script
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 
 
-def load() -> ModuleType:
-    path = ROOT / "benchmarks" / "sizing" / "residuals.py"
-    spec = importlib.util.spec_from_file_location("sizing_residuals", path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules["sizing_residuals"] = module
-    spec.loader.exec_module(module)
-    return module
-
-
-residuals = load()
+residuals = load_script(ROOT / "benchmarks" / "sizing" / "residuals.py")
 CASES = residuals.read()
 TRAINERS = ("axolotl", "unsloth")
 
