@@ -100,13 +100,9 @@ def command(
     if data is None and config is None:
         raise click.UsageError("give --data FILE.jsonl, a job file (`ql init` writes one), or --config EDITED.yaml")
     asked = Asked(
+        **wanted.names_or(written),
         data=str(data) if data else None,
         config=str(config) if config else None,
-        preset=wanted.preset or written.preset,
-        gpu=wanted.gpu or written.gpu,
-        model=wanted.model or written.model,
-        method=wanted.method or written.method,
-        backend=wanted.backend or written.backend,
         settings=chosen,
         golden=str(golden) if golden else None,
         gates=tuple(gates or written.gates),

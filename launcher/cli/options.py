@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from launcher.cli import complete
+from launcher.planning.names import Names
 
 if TYPE_CHECKING:
     from launcher.planning.request import Request
@@ -18,15 +19,10 @@ if TYPE_CHECKING:
 Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 
 
-@dataclass(frozen=True)
-class Wanted:
+@dataclass(frozen=True, kw_only=True)
+class Wanted(Names):
     """What `plan_options` were given: the run that a person wants planned. None, or nothing: not given."""
 
-    preset: str | None
-    gpu: str | None
-    model: str | None
-    method: str | None
-    backend: str | None
     compute_dtype: str | None
     pairs: tuple[str, ...]  # --set KEY=VALUE, as typed
     max_steps: int | None
@@ -44,17 +40,7 @@ class Wanted:
 
     def request(self, more: Mapping[str, Any] | None = None, *, architecture: str | None = None) -> Request:
         """The names looked up, with ``more`` settings; raises what `make_request` raises, and for bad pairs."""
-        from launcher.planning.request import make_request
-
-        return make_request(
-            preset=self.preset,
-            gpu=self.gpu,
-            model=self.model,
-            method=self.method,
-            backend=self.backend,
-            settings=self.settings() | dict(more or {}),
-            architecture=architecture,
-        )
+        return self.look_up(self.settings() | dict(more or {}), architecture=architecture)
 
 
 def plan_options(

@@ -7,34 +7,24 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from launcher.planning.request import Request, make_request
+from launcher.planning.names import Names
+from launcher.planning.request import Request
 
 
 @dataclass(frozen=True)
-class Asked:
+class Asked(Names):
     """The flags of `ql launch` that decide the plan and its inputs."""
 
     data: str | None
     config: str | None = None
-    preset: str | None = None
-    gpu: str | None = None
-    model: str | None = None
-    method: str | None = None
-    backend: str | None = None
     settings: Mapping[str, Any] = field(default_factory=dict)
     golden: str | None = None
     gates: tuple[str, ...] = ()
     allow_overlap: bool = False
 
     def request(self) -> Request:
-        return make_request(
-            preset=self.preset,
-            gpu=self.gpu,
-            model=self.model,
-            method=self.method,
-            backend=self.backend,
-            settings=self.settings,
-        )
+        """The names looked up, with the settings; raises what `make_request` raises."""
+        return self.look_up(self.settings)
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-ready; files by their absolute paths, since a run may be resumed from another folder."""

@@ -8,20 +8,16 @@ from typing import Any
 
 from launcher.catalog.check import check
 from launcher.errors import Problem, Unreadable
+from launcher.planning.names import Names
 from launcher.yaml_source import load_yaml
 
 PATHS = ("data", "golden")
 
 
 @dataclass(frozen=True)
-class Job:
+class Job(Names):
     """A launch as a file asks for it. None, and an empty collection: the file does not say."""
 
-    preset: str | None = None
-    gpu: str | None = None
-    model: str | None = None
-    method: str | None = None
-    backend: str | None = None
     data: Path | None = None
     golden: Path | None = None
     gates: tuple[str, ...] = ()
