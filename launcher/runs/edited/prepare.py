@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from launcher.catalog import Gpu, Preset, find_gpu, load_gpu, load_preset, load_recipe
@@ -45,65 +45,93 @@ def prepare_edited(asked: Asked, trainer_python: str) -> PreparedEdited:
     """
     assert asked.config is not None
     golden = Path(asked.golden) if asked.golden else None
-    parsed = read_gates(asked.gates, golden)
+    gates = read_gates(asked.gates, golden)
     edited = read_edited(Path(asked.config))
+    request = _request(edited, asked, trainer_python)
+    template = template_of(edited, str(asked.settings.get("chat_template") or request.model.chat_template))
+    base = find_base(edited.base_model)
+    written = _read_back(edited, request, Rows())  # before the data is known: what the config itself says
+    if conflicts := contradictions(edited, written, template, asked):
+        raise Unreadable(conflicts)
+    files = _files(edited, template, base)
+    raw = _raw(asked, edited, written, template, base, golden)
+    trained = _read_data(edited, request.gpu, raw, files.get(TEMPLATE_FILE), None if asked.allow_overlap else golden)
+    plan = _plan(_read_back(edited, request, trained.rows), request, trained.rows, edited, template)
+    report = _inspect(raw, trained.files, plan, template, base)
+    golden_rows = _golden(golden, edited)
+    if golden is not None:
+        metrics_for(golden_rows, gates, golden)
+    sized = _sizeable(plan)
+    overrides = {key: getattr(sized, key) for key in SETTINGS}  # what plans it again
+    request = replace(request, data=_facts(report, trained.rows, plan))
+    memory = estimate_plan_memory(sized, request)
+    require_fit(memory, request.gpu)
+    return PreparedEdited(
+        request=replace(request, overrides=overrides),
+        plan=plan,
+        report=report,
+        memory=memory,
+        files=files,
+        findings=trained.findings,
+        base_folder=base,
+        golden_path=golden,
+        golden=golden_rows,
+        gates=gates,
+        allow_overlap=asked.allow_overlap,
+        overlay=paths_inside(edited, template) | moved(edited.raw, trained.files),
+        notes=_notes(edited, trained.findings),
+        data_files=trained.files,
+        raw=raw,
+    )
+
+
+def _request(edited: Edited, asked: Asked, trainer_python: str) -> Request:
+    """Card and model of the config, with the preset that was named.
+
+    Raises Unreadable for unknown names, BadInput for what Axolotl trains and a launch does not.
+    """
     preset = load_preset(asked.preset) if asked.preset else None
     gpu = _card(preset, asked, trainer_python)
     model = model_of(edited, preset)
     if problems := refusals(edited):
         raise BadInput(problems)
-    request = replace(make_request(gpu=gpu.name, model=model.name if preset else edited.base_model), preset=preset)
-    request = replace(request, model=model, base_model=edited.base_model)
-    own = str(asked.settings.get("chat_template") or model.chat_template)
-    template = template_of(edited, own)
-    base = find_base(edited.base_model)
-    found = read_back(edited.config, edited.path.name, edited.positions, gpu, model, Rows())
-    if conflicts := contradictions(edited, found, template, asked):
-        raise Unreadable(conflicts)
-    files_of_run = _files(edited, template, base)
-    seen_golden = None if asked.allow_overlap else golden
+    request = make_request(gpu=gpu.name, model=model.name if preset else edited.base_model)
+    return replace(request, preset=preset, model=model, base_model=edited.base_model)
+
+
+def _read_back(edited: Edited, request: Request, rows: Rows) -> ReadBack:
+    return read_back(edited.config, edited.path.name, edited.positions, request.gpu, request.model, rows)
+
+
+@dataclass(frozen=True)
+class _Trained:
+    """What the config trains on, and what the validator finds in config and data together."""
+
+    files: tuple[DataFile, ...]
+    rows: Rows
+    findings: tuple[Finding, ...]
+
+
+def _read_data(
+    edited: Edited, gpu: Gpu, raw: RawData | None, template_text: str | None, golden: Path | None
+) -> _Trained:
+    """Validate the config with the files that it names; those of ``raw`` are written for that, and removed again.
+
+    ``golden`` may have no row in common with them. Raises BadInput with every error, also for rows of ``raw``.
+    """
     with tempfile.TemporaryDirectory(prefix="ql-launch-") as scratch:
-        raw, folder = None, edited.folder
-        if asked.data is not None:
+        folder = edited.folder
+        if raw is not None:
             folder = Path(scratch)
-            raw = _raw(asked, edited, found, template, base, golden)
             raw.write(folder)
-            if TEMPLATE_FILE in files_of_run:
-                (folder / TEMPLATE_FILE).write_text(files_of_run[TEMPLATE_FILE], encoding="utf-8")
-        findings = edited.validate(gpu, data_folder=folder, golden=seen_golden)
-        data_files, problems = find_data(edited.config, folder, edited.name, edited.positions)
+            if template_text is not None:
+                (folder / TEMPLATE_FILE).write_text(template_text, encoding="utf-8")
+        findings = edited.validate(gpu, data_folder=folder, golden=golden)
+        files, problems = find_data(edited.config, folder, edited.name, edited.positions)
         if problems:
             raise BadInput(problems)
         held_out = edited.config.get("val_set_size", 0.0) if edited.config.kind == "axolotl" else 0.0
-        rows = count_rows(data_files, held_out)
-        found = read_back(edited.config, edited.path.name, edited.positions, gpu, model, rows)
-        plan = _plan(found, request, rows, edited, template)
-        report = _inspect(raw, data_files, plan, template, base)
-    golden_rows = _golden(golden, edited)
-    if golden is not None:
-        metrics_for(golden_rows, parsed, golden)
-    request = replace(request, data=_facts(report, rows, plan))
-    sized = _sizeable(plan)
-    memory = estimate_plan_memory(sized, request)
-    require_fit(memory, gpu)
-    request = replace(request, overrides={key: getattr(sized, key) for key in SETTINGS})  # what plans it again
-    return PreparedEdited(
-        request=request,
-        plan=plan,
-        report=report,
-        memory=memory,
-        files=files_of_run,
-        findings=findings,
-        base_folder=base,
-        golden_path=golden,
-        golden=golden_rows,
-        gates=parsed,
-        allow_overlap=asked.allow_overlap,
-        overlay=paths_inside(edited, template) | moved(edited.raw, data_files),
-        notes=_notes(edited, findings),
-        data_files=data_files,
-        raw=raw,
-    )
+        return _Trained(files, count_rows(files, held_out), findings)
 
 
 def _card(preset: Preset | None, asked: Asked, trainer_python: str) -> Gpu:
@@ -125,9 +153,10 @@ def _raw(
     template: Template | None,
     base: Path | None,
     golden: Path | None,
-) -> RawData:
+) -> RawData | None:
     """How the file of ``--data`` is split and cut: as the config says, or as the preset and the recipe do."""
-    assert asked.data is not None
+    if asked.data is None:
+        return None
     evaluates = edited.config.has("eval_file" if edited.config.kind == "unsloth" else "test_datasets")
     layers = [asked.settings, load_preset(asked.preset).settings if asked.preset else {}]
     layers.append(load_recipe(found.values["method"]).settings)
