@@ -13,6 +13,7 @@ import click
 from launcher.cli.options import Wanted, json_option, plan_options, repair_options, runs_dir
 
 if TYPE_CHECKING:
+    from launcher.runs.launch import LaunchOptions
     from launcher.runs.prepared import Prepared
     from launcher.runs.run import Run
 
@@ -93,9 +94,7 @@ def command(
     from launcher.runs.training.repairs import Policy
 
     written = read_job(job) if job is not None else Job()
-    chosen = written.settings | wanted.settings()
-    if keep is not None:
-        chosen["keep"] = keep
+    settings = wanted.settings() | ({"keep": keep} if keep is not None else {})
     data, golden = data or written.data, golden or written.golden
     if data is None and config is None:
         raise click.UsageError("give --data FILE.jsonl, a job file (`ql init` writes one), or --config EDITED.yaml")
@@ -103,7 +102,7 @@ def command(
         **wanted.names_or(written),
         data=str(data) if data else None,
         config=str(config) if config else None,
-        settings=chosen,
+        settings=written.settings | settings,
         golden=str(golden) if golden else None,
         gates=tuple(gates or written.gates),
         allow_overlap=allow_overlap or written.allow_overlap,
@@ -126,13 +125,17 @@ def command(
         from launcher.cli.both import run_both
 
         run_both(asked, options, dry_run=dry_run, as_json=as_json)
-        return
-    prepared = prepare_asked(asked, python)
-    if dry_run:
+    elif dry_run:
+        prepared = prepare_asked(asked, python)
         _show_dry_run(prepared, runs.dry_run(prepared, price), as_json)
-        return
+    else:
+        _run(prepare_asked(asked, python), options, as_json)
+
+
+def _run(prepared: Prepared, options: LaunchOptions, as_json: bool) -> None:
+    """Launch it and show what came of it; exits 1 where a gate was missed."""
     run = _launch(prepared, options)
-    if detach:
+    if options.detach:
         show_detached(run, as_json)
         return
     show_result(run, as_json)
@@ -140,7 +143,8 @@ def command(
         sys.exit(1)
 
 
-def _launch(prepared: Prepared, options: Any) -> Run:
+def _launch(prepared: Prepared, options: LaunchOptions) -> Run:
+    """The run, finished or gone into the background; Ctrl-C ends the program with 130."""
     from launcher.cli.progress import make_progress
     from launcher.runs.expected import expected
     from launcher.runs.launch import launch
@@ -156,6 +160,7 @@ def _launch(prepared: Prepared, options: Any) -> Run:
 
 
 def show_detached(run: Run, as_json: bool) -> None:
+    """Where a run is that goes on in the background, and how to watch it."""
     if as_json:
         click.echo(json.dumps({"name": run.path.name, "path": str(run.path)}, indent=2))
         return
@@ -183,6 +188,7 @@ def _show_dry_run(prepared: Prepared, facts: dict[str, Any], as_json: bool) -> N
 
 
 def show_result(run: Run, as_json: bool) -> None:
+    """The summary of a finished run on stdout, and where its report is on stderr."""
     from launcher.cli.runs import describe
     from launcher.runs.results.summary import summarise
 
