@@ -42,18 +42,22 @@ class Output:
 
     @property
     def nbytes(self) -> int:
+        """Bytes, as it will be stored."""
         size: int = self.dtype.itemsize * prod(self.shape)
         return size
 
 
 @dataclass
 class Outline:
+    """The merged model: its tensors in the order in which they are written, its config.json, and notes for a person."""
+
     outputs: list[Output]
     config: dict[str, Any]
     notes: list[str] = field(default_factory=list)
 
     @property
     def nbytes(self) -> int:
+        """Bytes of all tensors, as they will be stored."""
         return sum(output.nbytes for output in self.outputs)
 
 
@@ -61,37 +65,46 @@ def base_sources(
     base: dict[str, TensorRef], quantization: Quantization, original: bool
 ) -> tuple[dict[str, Source], list[Problem]]:
     """How each weight of the base is read. With ``original`` nothing is rounded to what training computed with."""
-    load_dtype = getattr(torch, quantization.load_dtype) if quantization.load_dtype else None
     states: dict[str, dict[str, TensorRef]] = {}
     for name, ref in base.items():
         match = STATE.fullmatch(name)
         if match:
             states.setdefault(match["weight"], {})[match["part"]] = ref
-    sources: dict[str, Source] = {}
-    problems = []
-    for name, ref in base.items():
-        if STATE.fullmatch(name) or name.endswith((".SCB", ".weight_format")):
-            continue
-        if name in states:
-            sources[name] = StoredFourBit(ref, states[name], None if original else quantization.stored_dtype)
-        elif name.endswith(".weight") and name.removesuffix("weight") + "SCB" in base:
-            sources[name] = StoredEightBit(ref, base[name.removesuffix("weight") + "SCB"])
-        elif ref.dtype not in FLOATS:
-            if ref.dtype.is_floating_point:
-                problems.append(
-                    Problem(f"tensor {name!r} is stored in 8-bit floats, which ql cannot merge", str(ref.path))
-                )
-            sources[name] = Plain(ref, None)
-        elif original:
-            sources[name] = Plain(ref, None)
-        elif name in quantization.tensors and quantization.kind == "int8":
-            sources[name] = EightBit(ref)
-        elif name in quantization.tensors and quantization.kind:
-            dtype = load_dtype or ref.dtype
-            sources[name] = FourBit(ref, dtype, quantization.kind, quantization.block_size, quantization.double_quant)
-        else:
-            sources[name] = Plain(ref, load_dtype)
+    sources = {
+        name: _source(name, base, states.get(name), quantization, original)
+        for name in base
+        if not STATE.fullmatch(name) and not name.endswith((".SCB", ".weight_format"))
+    }
+    problems = [
+        Problem(f"tensor {name!r} is stored in 8-bit floats, which ql cannot merge", str(source.ref.path))
+        for name, source in sources.items()
+        if isinstance(source, Plain) and source.ref.dtype.is_floating_point and source.ref.dtype not in FLOATS
+    ]
     return sources, problems
+
+
+def _source(
+    name: str,
+    base: dict[str, TensorRef],
+    state: dict[str, TensorRef] | None,
+    quantization: Quantization,
+    original: bool,
+) -> Source:
+    """How one tensor is read; ``state`` is what bitsandbytes stored beside a weight in 4 bit."""
+    ref = base[name]
+    if state is not None:
+        return StoredFourBit(ref, state, None if original else quantization.stored_dtype)
+    scales = base.get(name.removesuffix("weight") + "SCB") if name.endswith(".weight") else None
+    if scales is not None:
+        return StoredEightBit(ref, scales)
+    if original or ref.dtype not in FLOATS:
+        return Plain(ref, None)
+    load_dtype = getattr(torch, quantization.load_dtype) if quantization.load_dtype else None
+    if not quantization.kind or name not in quantization.tensors:
+        return Plain(ref, load_dtype)
+    if quantization.kind == "int8":
+        return EightBit(ref)
+    return FourBit(ref, load_dtype or ref.dtype, quantization.kind, quantization.block_size, quantization.double_quant)
 
 
 def outline(
@@ -104,20 +117,20 @@ def outline(
 ) -> Outline:
     """Lay out the merged model. Raises BadInput with every reason why this adapter does not fit this base."""
     sources, problems = base_sources(base, quantization, original)
-    plan = _Plan(base, dict(config), adapter, dtype, sources, problems)
-    plan.check_stored_quantised(original)
-    plan.place_replacements()
-    plan.place_updates()
-    plan.place_experts()
-    plan.place_tokens()
-    plan.check_coverage()
-    plan.settle_tied()
-    if plan.problems:
-        raise BadInput(plan.problems)
-    return Outline(list(plan.outputs.values()), plan.config, adapter.notes)
+    layout = _Layout(base, dict(config), adapter, dtype, sources, problems)
+    layout.check_stored_quantised(original)
+    layout.place_replacements()
+    layout.place_updates()
+    layout.place_experts()
+    layout.place_tokens()
+    layout.check_coverage()
+    layout.settle_tied()
+    if layout.problems:
+        raise BadInput(layout.problems)
+    return Outline(list(layout.outputs.values()), layout.config, adapter.notes)
 
 
-class _Plan:
+class _Layout:
     """The outline while it grows."""
 
     def __init__(
@@ -157,6 +170,7 @@ class _Plan:
         return found
 
     def fits(self, module: str, shape: tuple[int, ...], target: str) -> bool:
+        """Whether the output ``target`` has this shape; a problem where it has not."""
         if self.outputs[target].shape == shape:
             return True
         self.problem(
@@ -193,6 +207,7 @@ class _Plan:
             self.replaced.add(target)
 
     def place_updates(self) -> None:
+        """The low-rank updates of linear layers and embeddings, each with its trained bias."""
         for module, update in self.adapter.updates.items():
             name = f"{module}.weight"
             target = self.untie_head(name) if self.is_tied_head(name) else self.find(name, "updates")
@@ -233,35 +248,43 @@ class _Plan:
             if container is None or projections is None:
                 self.problem(f"the adapter updates the experts {module!r}, and the base does not store them one by one")
                 continue
-            table = self.names.experts[container]
-            count = 1 + max(index for index, _ in table)
-            shapes = {p: self.outputs[table[0, p]].shape for p in projections if (0, p) in table}
-            gate, up, down = projections
-            fused = (2 * shapes[gate][0], shapes[gate][1])
             for wrapped in wrapped_names:
-                a, b = self.adapter.wrapped[wrapped]
-                shape = (b.shape[0], a.shape[1])
-                if a.shape[0] % count or shape not in (fused, shapes[down]):
-                    self.problem(
-                        f"the adapter's update of {wrapped!r} is for experts of shape {list(shape)}, "
-                        f"and the base has {list(fused)} and {list(shapes[down])} in {count} experts"
-                    )
-                    continue
-                inner = wrapped.endswith(".base_layer")
-                is_fused = shape == fused and (fused != shapes[down] or inner)
-                parameter = "gate_up_proj" if is_fused else "down_proj"
-                rank = a.shape[0] // count
-                scale = self.adapter.scale([f"{module}.{parameter}"], rank)
-                update = ExpertsUpdate(wrapped, a, b, count, scale)
-                half = shapes[gate][0]
-                shares = {gate: slice(0, half), up: slice(half, 2 * half)} if is_fused else {down: slice(0, shape[0])}
-                for index in range(count):
-                    for projection, rows in shares.items():
-                        target = table[index, projection]
-                        self.outputs[target].update = _expert_loader(update, index, rows)
-                        self.updated.add(target)
+                self.place_fused(module, wrapped, self.names.experts[container], projections)
+
+    def place_fused(
+        self, module: str, wrapped: str, table: dict[tuple[int, str], str], projections: tuple[str, str, str]
+    ) -> None:
+        """One fused parameter's update: gate_up_proj has the rows of gate, then those of up; down_proj is down.
+
+        ``table`` names the tensor of each expert's projections. peft wraps a module once for each parameter, and the
+        inner wrapper, ``.base_layer``, is gate_up_proj's: that tells them apart where their shapes do not.
+        """
+        a, b = self.adapter.wrapped[wrapped]
+        experts = 1 + max(index for index, _ in table)
+        gate, up, down = projections
+        gate_shape, down_shape = (self.outputs[table[0, name]].shape for name in (gate, down))
+        half = gate_shape[0]
+        fused = (2 * half, gate_shape[1])
+        shape = (b.shape[0], a.shape[1])
+        if a.shape[0] % experts or shape not in (fused, down_shape):
+            self.problem(
+                f"the adapter's update of {wrapped!r} is for experts of shape {list(shape)}, "
+                f"and the base has {list(fused)} and {list(down_shape)} in {experts} experts"
+            )
+            return
+        is_fused = shape == fused and (fused != down_shape or wrapped.endswith(".base_layer"))
+        parameter = "gate_up_proj" if is_fused else "down_proj"
+        scale = self.adapter.scale([f"{module}.{parameter}"], a.shape[0] // experts)
+        update = ExpertsUpdate(wrapped, a, b, experts, scale)
+        shares = {gate: slice(0, half), up: slice(half, 2 * half)} if is_fused else {down: slice(0, shape[0])}
+        for index in range(experts):
+            for projection, rows in shares.items():
+                target = table[index, projection]
+                self.outputs[target].update = _expert_loader(update, index, rows)
+                self.updated.add(target)
 
     def place_tokens(self) -> None:
+        """Single rows of an embedding that the adapter holds whole: trainable tokens."""
         for module, (indices, ref) in self.adapter.tokens.items():
             target = self.find(f"{module}.weight", "trains tokens of")
             if target is None:
