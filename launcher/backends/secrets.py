@@ -22,6 +22,7 @@ def is_secret(name: str) -> bool:
 
 
 def without_secrets(environment: Mapping[str, str]) -> dict[str, str]:
+    """The variables whose names do not say that they hold a secret."""
     return {name: value for name, value in environment.items() if not is_secret(name)}
 
 

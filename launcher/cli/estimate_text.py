@@ -170,4 +170,5 @@ def comparison(found: Sequence[Forecast | Refused]) -> str:
 
 
 def number(value: float | None, form: str) -> str:
+    """The value in that format; a question mark where it is not known."""
     return "?" if value is None else format(value, form)

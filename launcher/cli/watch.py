@@ -17,6 +17,8 @@ CURVE = 2000  # values kept for a curve on a terminal; of more, every second is 
 
 @dataclass
 class StageView:
+    """How one stage stands; times in seconds, ``began`` as a Unix time."""
+
     state: str = "pending"
     began: float | None = None
     seconds: float | None = None

@@ -34,6 +34,7 @@ _MARKS: tuple[tuple[Kind, frozenset[str]], ...] = (
 
 
 def version_name(version: Version) -> str:
+    """As in the name of its schema: 0.19."""
     return f"{version[0]}.{version[1]}"
 
 

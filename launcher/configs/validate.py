@@ -82,6 +82,7 @@ def check_text(
 
 
 def known_versions() -> str:
+    """The versions of Axolotl that there is a schema of, for a message."""
     return ", ".join(kinds.version_name(version) for version in kinds.AXOLOTL_VERSIONS)
 
 
@@ -114,6 +115,7 @@ def _place_of(finding: Finding) -> tuple[int, int, str]:
 
 
 def schema_name(kind: Kind, version: Version = kinds.NEWEST) -> str:
+    """The schema of such a file, as `load_schema` takes it: axolotl-0.19, unsloth, …"""
     return f"axolotl-{kinds.version_name(version)}" if kind == "axolotl" else kind
 
 

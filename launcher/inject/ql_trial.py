@@ -47,6 +47,7 @@ class Trial:
 
 
 def random_state() -> dict[str, Any]:
+    """The state of every generator that a training draws from: a trial must not change what the run draws."""
     import numpy
 
     cuda = torch.cuda.get_rng_state_all() if torch.cuda.is_available() else None
@@ -54,6 +55,7 @@ def random_state() -> dict[str, Any]:
 
 
 def restore(state: dict[str, Any]) -> None:
+    """Put every generator back to a `random_state`."""
     import numpy
 
     random.setstate(state["python"])

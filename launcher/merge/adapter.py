@@ -110,6 +110,8 @@ class ExpertsUpdate:
 
 @dataclass
 class Adapter:
+    """What training saved, by the base model's names; each update is read when its turn comes."""
+
     path: Path
     config: dict[str, Any]
     updates: dict[str, Update] = field(default_factory=dict)
@@ -128,6 +130,7 @@ class Adapter:
         return alpha / math.sqrt(rank) if self.config.get("use_rslora") else alpha / rank
 
     def rank(self, keys: Iterable[str]) -> int:
+        """r, or what rank_pattern says for the first key that it matches."""
         return int(pattern_value(self.config.get("rank_pattern"), keys, self.config.get("r", 8)))
 
 

@@ -142,4 +142,5 @@ def write_small_files(
 
 
 def write(path: Path, data: dict[str, Any]) -> None:
+    """Write ``data`` as JSON, as the configs of a checkpoint are written."""
     path.write_text(json.dumps(data, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")

@@ -10,6 +10,7 @@ import json
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from math import gcd, isfinite, prod
 from typing import Any
 
@@ -56,7 +57,12 @@ class Source(ABC):
         return 1
 
     @abstractmethod
-    def open(self, ranges: list[tuple[int, int]], parallel: Parallel, device: torch.device) -> Rows: ...
+    def open(self, ranges: list[tuple[int, int]], parallel: Parallel, device: torch.device) -> Rows:
+        """The tensor, ready for `Rows.block` on ``device``.
+
+        ``ranges`` are the row blocks that will be asked for; what must see the whole tensor first goes over them with
+        ``parallel``. Raises BadInput or RunFailed where quantisation would hide values that are not finite.
+        """
 
     def whole(self, device: torch.device) -> torch.Tensor:
         """The whole tensor in float32, in its shape."""
@@ -222,7 +228,7 @@ class EightBit(Source):
         read = reader(self.ref, device)
         columns = self.ref.row_elements
 
-        class IntRows(Rows):
+        class RoundTripRows(Rows):
             def original(self, first: int, last: int) -> torch.Tensor:
                 return read(first, last).float()
 
@@ -232,7 +238,7 @@ class EightBit(Source):
                 steps = torch.round(weights * (127.0 / largest)).nan_to_num_(0.0)
                 return steps.mul_(largest).mul_(1 / 127).flatten()
 
-        return IntRows()
+        return RoundTripRows()
 
 
 @dataclass(frozen=True)
@@ -251,12 +257,12 @@ class StoredEightBit(Source):
         scales = self.scales.tensor().float().to(device)
         columns = self.ref.row_elements
 
-        class IntRows(Rows):
+        class StoredRows(Rows):
             def block(self, first: int, last: int, scratch: nf4.Scratch) -> torch.Tensor:
                 steps = read(first, last).view(-1, columns).float()
                 return steps.mul_(scales[first:last, None]).mul_(1 / 127).flatten()
 
-        return IntRows()
+        return StoredRows()
 
 
 @dataclass(frozen=True)
@@ -270,9 +276,9 @@ class StoredFourBit(Source):
     state: dict[str, TensorRef]
     dtype: str | None = None
 
-    @property
+    @cached_property
     def facts(self) -> dict[str, Any]:
-        """The part of the state that is no tensor: block sizes, shape, dtype, offset."""
+        """The part of the state that is no tensor: block sizes, shape, dtype, offset. Read from the file once."""
         packed = next(ref for name, ref in self.state.items() if name.startswith("quant_state."))
         facts: dict[str, Any] = json.loads(bytes(packed.read().tolist()))
         return facts

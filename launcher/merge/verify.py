@@ -69,6 +69,8 @@ class Tensor:
 
 
 class StoredTensor(Tensor):
+    """A tensor as it stands in a checkpoint."""
+
     def __init__(self, ref: TensorRef) -> None:
         self.ref = ref
 
@@ -119,6 +121,7 @@ def with_rows(tensor: torch.Tensor, output: Output) -> torch.Tensor:
 
 
 def on_device(update: LowRank, device: torch.device) -> LowRank:
+    """The update with its factors on ``device``."""
     magnitude = None if update.magnitude is None else update.magnitude.to(device)
     return LowRank(update.a.to(device), update.b.to(device), update.scale, magnitude)
 

@@ -29,15 +29,19 @@ WRITEBACK = 32 << 20
 
 @dataclass(frozen=True)
 class Shard:
+    """One safetensors file of the merged model: its name, and its tensors in their order."""
+
     file: str
     outputs: tuple[Output, ...]
 
     @property
     def header(self) -> bytes:
+        """What stands before the tensors: a length and JSON, as the safetensors format has it."""
         return shard_header([(output.name, output.dtype, output.shape) for output in self.outputs])
 
     @property
     def nbytes(self) -> int:
+        """Bytes of the whole file."""
         return len(self.header) + sum(output.nbytes for output in self.outputs)
 
 
