@@ -114,7 +114,6 @@ def hurry(nice: int) -> None:
 
 def run_shape(trainer: Any, shape: dict[str, Any], rows: Any, device: Any) -> dict[str, Any]:
     """One shape, under its cap."""
-    as_quantised_from(trainer, JOB["compute_dtype"])
     total = device.torch.cuda.get_device_properties(0).total_memory if device.cuda else GIB
     share = min(1.0, shape["cap_gib"] * GIB / total) if shape.get("cap_gib") else 1.0
     if device.cuda:
@@ -146,20 +145,6 @@ def run_shape(trainer: Any, shape: dict[str, Any], rows: Any, device: Any) -> di
         hurry(LATER)
         if device.cuda:
             device.torch.cuda.set_per_process_memory_fraction(1.0)
-
-
-def as_quantised_from(trainer: Any, dtype: str) -> None:
-    """Let the 4-bit weights of a stored checkpoint dequantise to ``dtype``, as those of a base in that dtype do.
-
-    A stored checkpoint remembers the dtype that it was quantised from; Axolotl's LoRA kernels fail in another compute
-    dtype (QL512), and what is measured here stands for a base that is quantised while it loads.
-    """
-    import torch
-
-    for module in trainer.model.modules():
-        state = getattr(getattr(module, "weight", None), "quant_state", None)
-        if state is not None:
-            state.dtype = getattr(torch, dtype)
 
 
 def run_own(trainer: Any, shape: dict[str, Any], rows: Any, device: Any) -> dict[str, Any]:

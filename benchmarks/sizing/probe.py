@@ -78,6 +78,9 @@ def write_files(job: dict[str, Any], folder: Path) -> dict[str, Any]:
     request = make_request(
         gpu=gpu, model=job["folder"], method=job["method"], backend=job["trainer"], settings=settings
     )
+    if stored := request.model.stored:  # see as_quantised_from
+        stored = replace(stored, dtype=settings["compute_dtype"])
+        request = replace(request, model=replace(request.model, stored=stored))
     plan = replace(make_plan(request), max_steps=STEPS)
     for name, text in render_config(plan, {"eos": "</s>", "eot": "</s>", "pad": "<pad>"}).items():
         (folder / name).write_text(text, encoding="utf-8")
@@ -257,6 +260,20 @@ def run_shape(trainer: Any, shape: dict[str, Any], rows: tuple[Any, Any], device
     return found
 
 
+def as_quantised_from(trainer: Any, dtype: str) -> None:
+    """Let the 4-bit weights of a stored checkpoint dequantise to ``dtype``, as those of a base in that dtype do.
+
+    A stored checkpoint remembers the dtype that it was quantised from; Axolotl's LoRA kernels fail in another compute
+    dtype (QL512), and what is measured here stands for a base that is quantised while it loads.
+    """
+    import torch
+
+    for module in trainer.model.modules():
+        state = getattr(getattr(module, "weight", None), "quant_state", None)
+        if state is not None:
+            state.dtype = getattr(torch, dtype)
+
+
 # --- one job ---
 
 
@@ -295,6 +312,7 @@ def main() -> None:
         started = device.now()
     print(f"imported after {time.perf_counter() - began:.1f} s", flush=True)
     trainer = build_axolotl(folder) if job["trainer"] == "axolotl" else build_unsloth(folder)
+    as_quantised_from(trainer, plan["compute_dtype"])
     if device.cuda:
         device.torch.cuda.synchronize()
     loading = device.peaks()

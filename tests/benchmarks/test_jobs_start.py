@@ -1,0 +1,50 @@
+"""Every job that a GPU is asked for can be planned and rendered: found out here, and not on the GPU."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+BENCHMARKS = Path(__file__).resolve().parents[2] / "benchmarks"
+# sizing's probe comes first, not the one on top of it
+sys.path[:0] = [str(BENCHMARKS / "sizing"), str(BENCHMARKS / "presets"), str(BENCHMARKS)]
+
+import probe
+import prove
+import random_checkpoint
+
+FILES = ("trainer", "model", "method", "compute_dtype", "gradient_checkpointing", "kernels", "checkpoint")
+
+
+def jobs() -> dict[str, dict[str, Any]]:
+    """One job for each trainer that is built, whatever was measured before."""
+    found: dict[str, dict[str, Any]] = {}
+    for job in prove.plan_jobs([]):
+        found.setdefault(json.dumps([job.get(key) for key in FILES]), job)
+    return {job["id"]: job for job in found.values()}
+
+
+JOBS = jobs()
+
+
+@pytest.mark.parametrize("name", JOBS)
+def test_its_files_are_written_for_the_checkpoint_that_it_loads(name: str, tmp_path: Path) -> None:
+    job = JOBS[name]
+    base, folder = tmp_path / "base", tmp_path / "job"
+    base.mkdir()
+    folder.mkdir()
+    config = random_checkpoint.config(random_checkpoint.find_model(job["model"]), quantized=job["checkpoint"] == "nf4")
+    (base / "config.json").write_text(json.dumps(config))
+    plan = probe.write_files({**job, "folder": str(base)}, folder)
+    assert (folder / "config.yaml").is_file()
+    assert plan["compute_dtype"] == job["compute_dtype"]
+    assert set(plan["kernels"]) == set(job.get("kernels", ()))
+
+
+def test_jobs_in_float16_are_among_them() -> None:
+    stored = [job for job in JOBS.values() if job["checkpoint"] == "nf4" and "lora" in job.get("kernels", ())]
+    assert {job["compute_dtype"] for job in stored} == {"float16", "bfloat16"}
