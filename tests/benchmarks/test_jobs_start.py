@@ -11,7 +11,9 @@ import pytest
 
 BENCHMARKS = Path(__file__).resolve().parents[2] / "benchmarks"
 # sizing's probe comes first, not the one on top of it
-sys.path[:0] = [str(BENCHMARKS / "sizing"), str(BENCHMARKS / "presets"), str(BENCHMARKS)]
+sys.path.insert(0, str(BENCHMARKS))
+sys.path.insert(0, str(BENCHMARKS / "presets"))
+sys.path.insert(0, str(BENCHMARKS / "sizing"))
 
 import probe
 import prove
