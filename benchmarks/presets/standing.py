@@ -37,12 +37,20 @@ class Standing:
         return outside
 
     @property
+    def predicted_gib(self) -> float:
+        """What it was predicted to take on the device, evaluation included."""
+        needed: float = max(self.planned["peak_gib"], self.planned["evaluation_gib"])
+        return needed
+
+    @property
+    def most_gib(self) -> float | None:
+        """The most that was measured, with full rows or padded ones."""
+        return None if self.measured_gib is None else max(self.measured_gib, self.padded_gib or 0.0)
+
+    @property
     def used(self) -> float | None:
         """Share of the budget."""
-        if self.measured_gib is None:
-            return None
-        share: float = max(self.measured_gib, self.padded_gib or 0.0) / self.planned["budget_gib"]
-        return share
+        return None if self.most_gib is None else self.most_gib / float(self.planned["budget_gib"])
 
     @property
     def times_as_fast(self) -> float | None:
@@ -153,7 +161,7 @@ def _add_padded(one: Standing, padded: dict[str, Any] | None) -> None:
     elif padded is not None and "error" not in padded and _under_the_cap(padded, one.planned):
         one.padded_gib = measured_gib(padded, one.outside_gib)
     elif one.planned["plan"]["micro_batch_size"] > 1:
-        one.why.append(f"full rows; padded ones are predicted to take {one.planned['peak_gib']:.1f} GiB")
+        one.why.append(f"full rows; padded ones are predicted to take {one.predicted_gib:.1f} GiB")
 
 
 def _slow_reason(planned: dict[str, Any]) -> str:
@@ -178,14 +186,13 @@ def standings_table(standings: Sequence[Standing]) -> str:
         planned = one.planned
         plan = planned["plan"]
         mode = "offload" if plan["activation_offload"] else "recompute" if plan["gradient_checkpointing"] else "keep"
-        needed = max(planned["peak_gib"], planned["evaluation_gib"])
         rows.append(
             [
                 one.preset,
                 plan["backend"],
                 f"{plan['micro_batch_size']} x {plan['sequence_len']}, {mode}",
                 f"{planned['budget_gib']:.1f}",
-                f"{needed:.1f}",
+                f"{one.predicted_gib:.1f}",
                 _cell(one.measured_gib, ".1f"),
                 _cell(one.padded_gib, ".1f"),
                 _cell(one.used, ".0%"),

@@ -41,7 +41,7 @@ def verdict(standings: Sequence[Standing]) -> str:
     timed = [one for one in proven if one.times_as_fast is not None]
     fast = [one for one in timed if one.fast_enough]
     failed = [one.preset for one in standings if any("ran out of memory" in why for why in one.why)]
-    off = [one.measured_gib / one.planned["peak_gib"] - 1 for one in proven if one.from_own_run and one.measured_gib]
+    off = [one.most_gib / one.predicted_gib - 1 for one in proven if one.from_own_run and one.most_gib]
     said = f"{len(failed)} ran out of memory" + (f" ({', '.join(failed)})" if failed else "")
     if off:
         said += f"; what was measured is {min(off):+.0%} to {max(off):+.0%} of the prediction"

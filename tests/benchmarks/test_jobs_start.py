@@ -9,15 +9,12 @@ from typing import Any
 
 import pytest
 
-BENCHMARKS = Path(__file__).resolve().parents[2] / "benchmarks"
 # sizing's probe comes first, not the one on top of it
-sys.path.insert(0, str(BENCHMARKS))
-sys.path.insert(0, str(BENCHMARKS / "presets"))
-sys.path.insert(0, str(BENCHMARKS / "sizing"))
+sys.path[:0] = [str(Path(__file__).resolve().parents[2] / "benchmarks" / name) for name in ("sizing", "presets", "")]
 
-import probe
-import prove
-import random_checkpoint
+import probe  # noqa: E402
+import prove  # noqa: E402
+import random_checkpoint  # noqa: E402
 
 FILES = ("trainer", "model", "method", "compute_dtype", "gradient_checkpointing", "kernels", "checkpoint")
 
