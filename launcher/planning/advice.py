@@ -8,7 +8,14 @@ from typing import Any
 
 from launcher.errors import BadInput
 from launcher.planning.decide import make_plan
-from launcher.planning.estimate import estimate_plan_memory, memory_request, plan_speed
+from launcher.planning.estimate import (
+    estimate_plan_memory,
+    estimate_values_memory,
+    evaluates,
+    memory_request,
+    plan_speed,
+    without_evaluation,
+)
 from launcher.planning.plan import Plan
 from launcher.planning.request import Request
 from launcher.sizing import MemoryEstimate, MemoryRequest, estimate_memory
@@ -86,8 +93,7 @@ def _settings(values: dict[str, Any]) -> dict[str, Any]:
 
 
 def _measure(values: dict[str, Any], request: Request) -> tuple[MemoryEstimate, float | None]:
-    job = memory_request(values, request)
-    return estimate_memory(job), tokens_per_second(job, request.gpu)
+    return estimate_values_memory(values, request), tokens_per_second(memory_request(values, request), request.gpu)
 
 
 @dataclass(frozen=True)
@@ -116,20 +122,25 @@ def limits(plan: Plan, request: Request) -> Limits:
     def rows(count: int) -> MemoryRequest:
         return replace(job, micro_batch_size=count, eval_batch_size=min(count, job.eval_batch_size))
 
+    def fits(asked: MemoryRequest) -> bool:
+        memory = estimate_memory(asked)
+        return memory.fits if evaluated else without_evaluation(memory).fits
+
+    evaluated = evaluates(plan.to_dict(), request)
     return Limits(
-        micro_batch_size=_largest(MOST, 1, rows),
-        sequence_len=_largest(reads, 8, lambda length: replace(job, sequence_len=length)),
-        sequence_len_one_row=_largest(reads, 8, lambda length: replace(one, sequence_len=length)),
+        micro_batch_size=_largest(MOST, 1, lambda count: fits(rows(count))),
+        sequence_len=_largest(reads, 8, lambda length: fits(replace(job, sequence_len=length))),
+        sequence_len_one_row=_largest(reads, 8, lambda length: fits(replace(one, sequence_len=length))),
         model_reads=reads,
     )
 
 
-def _largest(most: int, step: int, job: Callable[[int], MemoryRequest]) -> int:
+def _largest(most: int, step: int, fits: Callable[[int], bool]) -> int:
     """The largest multiple of ``step`` up to ``most`` that fits, by bisection: memory grows with it."""
     low, high = 0, most // step
     while low < high:
         middle = (low + high + 1) // 2
-        low, high = (middle, high) if estimate_memory(job(middle * step)).fits else (low, middle - 1)
+        low, high = (middle, high) if fits(middle * step) else (low, middle - 1)
     return low * step
 
 
@@ -142,6 +153,14 @@ class Side:
     memory: MemoryEstimate | None
     tokens_per_second: float | None
     refused: str | None = None
+
+    @property
+    def fits(self) -> bool:
+        return self.memory is not None and self.memory.fits
+
+    @property
+    def sequence_len(self) -> int:
+        return 0 if self.plan is None else self.plan.sequence_len
 
 
 def both_methods(request: Request) -> list[Side]:
@@ -157,3 +176,15 @@ def both_methods(request: Request) -> list[Side]:
             continue
         found.append(Side(method, plan, estimate_plan_memory(plan, asked), plan_speed(plan, asked)))
     return found
+
+
+def recommend(qlora: Side, lora: Side) -> str:
+    """Which method, by the house rule: 16-bit LoRA where it fits, QLoRA where it would not."""
+    if lora.fits and not (qlora.fits and lora.sequence_len < qlora.sequence_len):
+        return "house rule: LoRA, since its 16-bit weights fit this card (`--method auto` decides so)"
+    if lora.fits:
+        cut = f"rows cut at {lora.sequence_len} tokens, and QLoRA keeps {qlora.sequence_len}"
+        return f"house rule: QLoRA, since LoRA's 16-bit weights fit only with {cut} (`--method auto` decides so)"
+    if qlora.fits:
+        return "house rule: QLoRA, since LoRA's 16-bit weights do not fit this card (`--method auto` decides so)"
+    return "neither fits this card"

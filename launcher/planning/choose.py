@@ -25,9 +25,15 @@ class Candidate:
         memory = f"{self.memory.needed_gib:.1f} GiB" + ("" if self.memory.fits else ", does not fit")
         return memory if self.speed is None else f"{memory}, {self.speed:,.0f} tokens/s"
 
+    def cuts_more_than(self, other: Candidate) -> bool:
+        """Whether its sequences are shorter: then it fits at the price of rows that the other keeps whole."""
+        return self.plan.sequence_len < other.plan.sequence_len
+
 
 def choose_backend(request: Request, make: Callable[[Request], Plan]) -> Plan:
     """The plan of the trainer that fits and is fastest; where none fits, of the one that comes nearest.
+
+    One that fits only with shorter rows is no match for one that does not have to cut them.
 
     Raises BadInput, with every trainer's reasons, when none can take the job.
     """
@@ -44,7 +50,10 @@ def choose_backend(request: Request, make: Callable[[Request], Plan]) -> Plan:
     if not found:
         problems = [problem for error in refused.values() for problem in error.problems]
         raise BadInput(list(dict.fromkeys(problems)))
-    best = max(found, key=lambda one: (one.memory.fits, one.speed or 0.0, -one.memory.needed_gib))
+    best = max(
+        found,
+        key=lambda one: (one.memory.fits, one.plan.sequence_len, one.speed or 0.0, -one.memory.needed_gib),
+    )
     told = [f"{get_trainer(one.plan.backend).title} {one.describe()}" for one in found if one is not best]
     told += [f"{get_trainer(name).title} cannot: {error.problems[0].message}" for name, error in refused.items()]
     why = "the faster one that fits" if best.memory.fits else "none fits; it comes nearest"
@@ -54,6 +63,8 @@ def choose_backend(request: Request, make: Callable[[Request], Plan]) -> Plan:
         why = "the only one that can"
     elif best.memory.fits and not all(one.memory.fits for one in found):
         why = "the only one that fits"
+    elif best.memory.fits and any(one.cuts_more_than(best) for one in found):
+        why = f"the only one that fits rows of {best.plan.sequence_len} tokens"
     reason = f"auto: {why} ({best.describe()}; {'; '.join(told)})"
     return replace(best.plan, reasons={**best.plan.reasons, "backend": reason})
 
@@ -68,6 +79,12 @@ def choose_method(request: Request, make: Callable[[Request, str, str], Plan]) -
         reason = f"16-bit LoRA is refused: {error.problems[0].message}"
         return make(request, "qlora", reason)
     asked = Candidate(lora, estimate_plan_memory(lora, request), plan_speed(lora, request))
+    if asked.memory.fits and other.memory.fits and asked.cuts_more_than(other):
+        reason = (
+            f"house rule: 16-bit LoRA fits only with rows cut at {lora.sequence_len} tokens; QLoRA keeps "
+            f"{qlora.sequence_len} ({other.describe()})"
+        )
+        return make(request, "qlora", reason)
     if asked.memory.fits:
         reason = f"house rule: 16-bit LoRA fits ({asked.describe()}; QLoRA {other.describe()})"
         return make(request, "lora", reason)

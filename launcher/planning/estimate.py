@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from launcher.planning.plan import Plan
@@ -53,9 +54,25 @@ def _correction(request: Request, backend: str) -> Correction:
     return found.memory if found else Correction()
 
 
+def estimate_values_memory(values: Mapping[str, Any], request: Request) -> MemoryEstimate:
+    """Peak memory of a plan's ``values``, in GiB; evaluation's is 0 where no rows are evaluated."""
+    found = estimate_memory(memory_request(values, request))
+    return found if evaluates(values, request) else without_evaluation(found)
+
+
 def estimate_plan_memory(plan: Plan, request: Request) -> MemoryEstimate:
     """Peak memory of ``plan``, in GiB."""
-    return estimate_memory(memory_request(plan.to_dict(), request))
+    return estimate_values_memory(plan.to_dict(), request)
+
+
+def evaluates(values: Mapping[str, Any], request: Request) -> bool:
+    """Whether rows are held out for an evaluation loss."""
+    return values["eval_fraction"] > 0 and not (request.data and request.data.eval_rows == 0)
+
+
+def without_evaluation(memory: MemoryEstimate) -> MemoryEstimate:
+    """The estimate of a run that never evaluates."""
+    return replace(memory, evaluation_gib=0.0, evaluation_allocated_gib=0.0)
 
 
 def plan_speed(plan: Plan, request: Request) -> float | None:

@@ -8,7 +8,7 @@ from typing import Any
 
 from launcher.catalog import Gpu, Price
 from launcher.errors import BadInput
-from launcher.planning.advice import QUALITY_GAP, Change, Limits, both_methods, changes, limits
+from launcher.planning.advice import QUALITY_GAP, Change, Limits, both_methods, changes, limits, recommend
 from launcher.planning.corrections import corrections_for
 from launcher.planning.decide import make_plan
 from launcher.planning.estimate import estimate_plan_memory, memory_request, padding_share, plan_speed, rows_per_step
@@ -141,8 +141,8 @@ def forecast(
     )
     if not details:
         return found
-    sides = []
-    for side in both_methods(request):
+    methods, sides = both_methods(request), []
+    for side in methods:
         spent = None if side.plan is None else _cost(side.plan, request, side.tokens_per_second, price, golden_rows)
         sides.append(MethodSide(side.method, side.memory, side.tokens_per_second, spent, side.refused))
     return replace(
@@ -150,18 +150,8 @@ def forecast(
         limits=limits(plan, request),
         changes=tuple(changes(plan, request)),
         methods=tuple(sides),
-        recommendation=_recommend(sides),
+        recommendation=recommend(*methods),
     )
-
-
-def _recommend(sides: Sequence[MethodSide]) -> str:
-    """Which method, by the house rule: 16-bit LoRA where it fits, QLoRA where it would not."""
-    qlora, lora = sides
-    if lora.memory is not None and lora.memory.fits:
-        return "house rule: LoRA, since its 16-bit weights fit this card (`--method auto` decides so)"
-    if qlora.memory is not None and qlora.memory.fits:
-        return "house rule: QLoRA, since LoRA's 16-bit weights do not fit this card (`--method auto` decides so)"
-    return "neither fits this card"
 
 
 def _cost(plan: Plan, request: Request, speed: float | None, price: Price | None, golden_rows: int) -> Cost | None:
@@ -178,16 +168,21 @@ def _cost(plan: Plan, request: Request, speed: float | None, price: Price | None
 
 
 def best_cards(found: Sequence[Forecast | Refused]) -> dict[str, list[str]]:
-    """By card: cheapest, fastest, does not fit."""
+    """By card: cheapest, fastest, does not fit; or rows cut, where it fits only with shorter ones than another card.
+
+    A card that trains on less of the rows does not do the same job, so it is neither cheapest nor fastest.
+    """
     can = [one for one in found if isinstance(one, Forecast)]
-    fitting = [one for one in can if one.memory.fits]
+    longest = max((one.plan.sequence_len for one in can if one.memory.fits), default=0)
+    fitting = [one for one in can if one.memory.fits and one.plan.sequence_len == longest]
     cheapest = min((one.cost.usd for one in fitting if one.cost and one.cost.usd is not None), default=None)
     fastest = max((one.tokens_per_second for one in fitting if one.tokens_per_second is not None), default=None)
     marks: dict[str, list[str]] = {}
     for one in can:
         usd = one.cost.usd if one.cost else None
         said = [("does not fit", not one.memory.fits)]
-        if one.memory.fits:
+        said.append((f"rows cut at {one.plan.sequence_len} tokens", one.memory.fits and one not in fitting))
+        if one in fitting:
             said.append(("cheapest", usd is not None and usd == cheapest))
             said.append(("fastest", one.tokens_per_second is not None and one.tokens_per_second == fastest))
         marks[one.gpu.name] = [name for name, is_it in said if is_it]

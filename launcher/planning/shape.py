@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from launcher.errors import Problem
-from launcher.planning.estimate import memory_request
+from launcher.planning.estimate import estimate_values_memory, evaluates, memory_request
 from launcher.planning.length import Length
 from launcher.planning.request import Request
 from launcher.planning.settings import Layers
@@ -18,7 +18,6 @@ from launcher.sizing import (
     Shape,
     Trial,
     divisors,
-    estimate_memory,
     row_lengths,
     solve_batch,
     useful_tokens_per_second,
@@ -65,10 +64,11 @@ def decide_shape(
     for length in to_try:
         freedom = _freedom(request, layers, trainer, lengths, effective_rows, length.tokens)
         solution = solve_batch(freedom.shapes(length.tokens), lambda shape: _measure(shape, request, layers, lengths))
-        found[length] = freedom, _rows_alone_unless_packing_pays(solution)
-        if solution.fits:
+        solution = _rows_alone_unless_packing_pays(solution)
+        found[length] = freedom, solution
+        if solution.best.memory.fits:  # evaluation too, of as few rows at a time as it can be cut to
             break
-    taken = length if solution.fits else to_try[0]
+    taken = length if solution.best.memory.fits else to_try[0]
     freedom, solution = found[taken]
     layers.decide("sequence_len", taken.tokens, taken.reason)
     best = solution.best.shape
@@ -172,8 +172,9 @@ def _measure(shape: Shape, request: Request, layers: Layers, lengths: RowLengths
         "kernels": shape.kernels,
         "sequence_len": shape.sequence_len,
     }
-    job = memory_request(layers.values | values, request)
-    return Trial(shape, estimate_memory(job), useful_tokens_per_second(job, request.gpu, lengths))
+    wanted = layers.values | values
+    speed = useful_tokens_per_second(memory_request(wanted, request), request.gpu, lengths)
+    return Trial(shape, estimate_values_memory(wanted, request), speed)
 
 
 def _rows_alone_unless_packing_pays(solution: BatchSolution) -> BatchSolution:
@@ -209,15 +210,22 @@ def _decide_packing(
 def _decide_evaluation(request: Request, layers: Layers, solution: BatchSolution) -> None:
     """The largest evaluation batch, up to the training rows that are computed at once, that fits too."""
     size, memory = layers["micro_batch_size"], solution.best.memory
-    evaluated, evaluation = 1, memory
+    if not evaluates(layers.values, request):
+        layers.decide("eval_batch_size", size, "no rows are held out: there is no evaluation")
+        return
+    evaluated, evaluation, fits = 1, memory, False
     for evaluated in reversed(divisors(layers["effective_batch_size"], size)) if size > 1 else [1]:
-        job = memory_request(layers.values | {"eval_batch_size": evaluated}, request)
-        evaluation = estimate_memory(job)
-        if evaluation.budget_gib is None or evaluation.evaluation_gib <= evaluation.budget_gib:
+        evaluation = estimate_values_memory(layers.values | {"eval_batch_size": evaluated}, request)
+        fits = evaluation.budget_gib is None or evaluation.evaluation_gib <= evaluation.budget_gib
+        if fits:
             break
     needs = f"evaluation needs {evaluation.evaluation_gib:.1f} GiB"
-    same = evaluated == size
-    reason = f"training's micro-batch: {needs}" if same else f"the largest that fits, logits included: {needs}"
+    if not fits:
+        reason = f"does not fit: {needs} of {evaluation.budget_gib:.1f} GiB"
+    elif evaluated == size:
+        reason = f"training's micro-batch: {needs}"
+    else:
+        reason = f"the largest that fits, logits included: {needs}"
     layers.decide("eval_batch_size", evaluated, reason)
 
 

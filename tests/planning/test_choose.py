@@ -6,10 +6,25 @@ from dataclasses import replace
 
 import pytest
 
+from launcher.catalog import load_gpu
+from launcher.data.facts import DataFacts
 from launcher.errors import BadInput
 from launcher.planning.decide import make_plan
 from launcher.planning.estimate import estimate_plan_memory, plan_speed
+from launcher.planning.forecast import Forecast, best_cards, compare, forecast
 from launcher.planning.request import make_request
+
+LONG_ROWS = DataFacts(
+    rows=400,
+    eval_rows=20,
+    conversational=True,
+    tokens_total=4_000_000,
+    tokens_mean=10_000.0,
+    tokens_p95=12_000,
+    tokens_max=12_200,
+    exact=True,
+    quantiles=(8000, 9000, 10_000, 11_000, 12_200),
+)
 
 
 @pytest.mark.parametrize("preset", ["a10g-7b", "4090-13b", "h100-70b", "a100-48gb-70b", "t4-8b"])
@@ -54,3 +69,29 @@ def test_method_and_trainer_can_both_be_chosen() -> None:
     assert plan.reasons["method"].startswith("house rule")
     assert plan.reasons["backend"].startswith("auto")
     assert estimate_plan_memory(plan, replace(request, auto_method=False)).fits
+
+
+def test_what_fits_only_with_rows_cut_does_not_win_over_what_keeps_them_whole() -> None:
+    request = make_request(gpu="a10g", model="llama-3.1-8b", data=LONG_ROWS)
+    cut = make_plan(request)
+    assert cut.backend == "axolotl"
+    assert cut.sequence_len == 8192
+    whole = make_plan(replace(request, auto_backend=True))
+    assert whole.backend == "unsloth"
+    assert whole.sequence_len == 12_224
+    assert whole.reasons["backend"].startswith("auto: the only one that fits rows of 12224 tokens")
+    chosen = make_plan(replace(request, auto_method=True))
+    assert chosen.method == "qlora"
+    assert "LoRA fits only with rows cut at 3072 tokens" in chosen.reasons["method"]
+    assert "only with rows cut at 3072 tokens" in forecast(request, details=True).recommendation
+
+
+def test_a_card_that_cuts_rows_is_neither_cheapest_nor_fastest() -> None:
+    request = make_request(gpu="a10g", model="llama-3.1-8b", data=LONG_ROWS)
+    found = compare(request, [load_gpu(name) for name in ("l4", "a100-40gb")], corrected=False)
+    small, large = found
+    assert isinstance(small, Forecast)
+    assert isinstance(large, Forecast)
+    assert small.cost and small.cost.usd and large.cost and large.cost.usd
+    assert small.cost.usd < large.cost.usd
+    assert best_cards(found) == {"l4": ["rows cut at 8192 tokens"], "a100-40gb": ["cheapest", "fastest"]}

@@ -146,6 +146,33 @@ def test_a_length_that_does_not_fit_is_shortened_and_the_cut_is_said() -> None:
     assert "of the rows are cut" in small.reasons["sequence_len"]
 
 
+def test_a_length_whose_evaluation_does_not_fit_is_shortened_too() -> None:
+    """Axolotl's evaluation keeps whole logits, so it can be what does not fit where training does."""
+    data = drawn(9000, 0.1)
+    asked = make_request(gpu="a10g", model="llama-3.1-8b", data=data)
+    plan = make_plan(asked)
+    fixed = replace(asked, overrides={"sequence_len": -(-data.tokens_max // 64) * 64})
+    whole = estimate_plan_memory(make_plan(fixed), fixed)
+    assert whole.budget_gib is not None
+    assert whole.peak_gib < whole.budget_gib < whole.evaluation_gib
+    assert plan.sequence_len == 8192
+    assert "of the rows are cut" in plan.reasons["sequence_len"]
+    assert estimate_plan_memory(plan, asked).fits
+
+
+@pytest.mark.parametrize("data", [None, replace(LONG, eval_rows=0)])
+def test_evaluation_counts_only_where_rows_are_evaluated(data: DataFacts | None) -> None:
+    settings = {"sequence_len": 16_384} | ({} if data else {"eval_fraction": 0})
+    never = make_request(gpu="a10g", model="llama-3.1-8b", settings=settings, data=data)
+    plan = make_plan(never)
+    assert estimate_plan_memory(plan, never).fits
+    assert plan.reasons["eval_batch_size"] == "no rows are held out: there is no evaluation"
+    held_out = make_request(gpu="a10g", model="llama-3.1-8b", settings={"sequence_len": 16_384})
+    plan = make_plan(held_out)
+    assert not estimate_plan_memory(plan, held_out).fits
+    assert plan.reasons["eval_batch_size"].startswith("does not fit: evaluation needs")
+
+
 def test_one_outlier_does_not_set_the_length() -> None:
     data = replace(MIXED, tokens_max=20_000, quantiles=(*MIXED.quantiles[:-1], 20_000))
     plan, _ = planned("h200-7b", data)

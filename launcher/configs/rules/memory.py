@@ -9,7 +9,7 @@ from launcher.configs.rules.base import Config, Hit, rule
 from launcher.errors import QlError
 
 if TYPE_CHECKING:
-    from launcher.sizing import MemoryRequest
+    from launcher.sizing import MemoryEstimate, MemoryRequest
 
 
 @rule("QL851", "error", kinds=("axolotl", "unsloth"))
@@ -23,9 +23,7 @@ def does_not_fit(c: Config) -> Iterator[Hit]:
         return
     from dataclasses import replace
 
-    from launcher.sizing import estimate_memory
-
-    estimate = estimate_memory(request)
+    estimate = _estimate(c, request)
     if estimate.fits or estimate.budget_gib is None:
         return
     largest = max(estimate.breakdown_gib, key=lambda part: estimate.breakdown_gib[part])
@@ -33,11 +31,20 @@ def does_not_fit(c: Config) -> Iterator[Hit]:
         f"needs {estimate.needed_gib:.1f} GiB, and {c.card.name} has {estimate.budget_gib:.1f} GiB for a run "
         f"(the largest part: {largest.replace('_', ' ')}, {estimate.breakdown_gib[largest]:.1f} GiB)"
     )
-    single = estimate_memory(replace(request, micro_batch_size=1, eval_batch_size=1))
+    single = _estimate(c, replace(request, micro_batch_size=1, eval_batch_size=1))
     hint = (
         "micro_batch_size: 1 and eval_batch_size: 1 fit" if single.fits else "a shorter sequence_len, or another card"
     )
     yield c.at("micro_batch_size" if c.has("micro_batch_size") else (), message, hint)
+
+
+def _estimate(c: Config, request: MemoryRequest) -> MemoryEstimate:
+    from launcher.planning.estimate import without_evaluation
+    from launcher.sizing import estimate_memory
+
+    evaluates = c.has_eval_set if c.kind == "axolotl" else c.has("eval_file")
+    memory = estimate_memory(request)
+    return memory if evaluates else without_evaluation(memory)
 
 
 def estimate_request(c: Config) -> MemoryRequest | None:

@@ -145,6 +145,20 @@ def test_a_run_that_does_not_fit(base: dict[str, Any], tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    ("base", "held_out"),
+    [(AXOLOTL, {"val_set_size": 0.05}), (UNSLOTH, {"eval_file": "b.jsonl"})],
+    ids=["axolotl", "unsloth"],
+)
+def test_evaluation_counts_only_where_there_is_one(
+    base: dict[str, Any], held_out: dict[str, Any], tmp_path: Path
+) -> None:
+    many = base | {"eval_batch_size": 256}
+    never = {key: None if key == "eval_file" else value for key, value in many.items()}
+    assert "QL851" not in codes(never, tmp_path, gpu="a10g")
+    assert "QL851" in codes(many | held_out, tmp_path, gpu="a10g")
+
+
+@pytest.mark.parametrize(
     ("code", "changes", "gpu"),
     [
         ("QL901", {"load_in_4bit": False}, None),
