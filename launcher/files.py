@@ -61,6 +61,19 @@ def write_json(path: Path, data: Any) -> None:
     write_atomic(path, json.dumps(data, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
 
 
+def json_lines(text: str) -> list[str]:
+    """The lines of JSON text, blank ones left out.
+
+    Only a line feed ends one: a string may hold U+2028 and its like as they are, at which `str.splitlines` splits.
+    """
+    return [line for line in text.split("\n") if line.strip()]
+
+
+def read_json_lines(path: Path) -> list[Any]:
+    """The values of a file with one JSON value a line. Raises OSError, and ValueError where a line is none."""
+    return [json.loads(line) for line in json_lines(path.read_text(encoding="utf-8"))]
+
+
 READABLE = 64 * 2**20  # bytes; no manifest, config or index comes near
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from launcher.files import sha256_file, write_atomic, write_json
+from launcher.files import read_json_lines, sha256_file, write_atomic, write_json
 
 
 def test_the_order_is_write_fsync_rename_fsync_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -48,3 +48,8 @@ def test_json_refuses_what_is_not_json(tmp_path: Path) -> None:
 def test_sha256(tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"abc")
     assert sha256_file(tmp_path / "file").startswith("ba7816bf")
+
+
+def test_only_a_line_feed_ends_a_line_of_json(tmp_path: Path) -> None:
+    (tmp_path / "rows").write_text('"a\u2028b\x85c"\n\n"d"', "utf-8")
+    assert read_json_lines(tmp_path / "rows") == ["a\u2028b\x85c", "d"]

@@ -210,14 +210,14 @@ def _read_record(given: Path | None, adapter: Path) -> dict[str, Any] | None:
 def _read_prompts(given: Path | None, run: Run | None) -> list[Any]:
     """Up to 16 rows to compare on: those asked for, the run's held-out ones, or a few sentences of our own."""
     from launcher.errors import Problem, Unreadable
+    from launcher.files import read_json_lines
 
     data = run.path / "data" if run else None
     places = [given] if given else [data / "eval.jsonl", data / "train.jsonl"] if data else []
     for path in places:
         if path.is_file():
-            lines = path.read_text(encoding="utf-8").splitlines()
             try:
-                return [json.loads(line) for line in lines if line.strip()][:16]
+                return read_json_lines(path)[:16]
             except ValueError as error:
                 raise Unreadable(Problem(f"not JSONL: {error}", str(path))) from None
     if given:

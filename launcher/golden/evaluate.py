@@ -13,7 +13,7 @@ from typing import Any
 
 from launcher.errors import BadInput, Problem
 from launcher.golden.gates import Gate, Scores
-from launcher.golden.metrics import check_patterns, choose_metrics
+from launcher.golden.metrics import PATTERN_SECONDS, check_patterns, choose_metrics
 from launcher.golden.rows import GoldenRow
 from launcher.golden.score import read_answers, score_answers
 
@@ -27,6 +27,7 @@ class GoldenResult:
     scores: Scores
     skipped: Mapping[str, str] = field(default_factory=dict)
     generation: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    undecided: Mapping[str, int] = field(default_factory=dict)  # patterns that took too long, by subject
 
     @property
     def notes(self) -> list[str]:
@@ -36,6 +37,10 @@ class GoldenResult:
             if counts["unfinished"] and subject != "base":  # a base has not learnt to stop
                 count = f"{counts['unfinished']} of {counts['outputs']}"
                 notes.append(f"{subject}: {count} golden answers did not end within {counts['limit']} tokens")
+        for subject, patterns in self.undecided.items():
+            if patterns:
+                took = f"took more than {PATTERN_SECONDS:g} s in its answer and count as not found"
+                notes.append(f"{subject}: {patterns} patterns of the golden set {took}")
         return notes
 
 
@@ -101,13 +106,13 @@ def evaluate(
     )["subjects"]
     metrics = choose_metrics([gate.metric for gate in gates])
     scored = [subject for subject in subjects if "skipped" not in found[subject]]
+    results = {
+        subject: score_answers(rows, read_answers(outputs[subject]), metrics, folder / "scores" / f"{subject}.jsonl")
+        for subject in scored
+    }
     return GoldenResult(
-        scores={
-            subject: score_answers(
-                rows, read_answers(outputs[subject]), metrics, folder / "scores" / f"{subject}.jsonl"
-            )
-            for subject in scored
-        },
+        scores={subject: result.means for subject, result in results.items()},
         skipped={subject: found[subject]["skipped"] for subject in subjects if subject not in scored},
         generation={subject: found[subject] for subject in scored},
+        undecided={subject: result.undecided for subject, result in results.items()},
     )

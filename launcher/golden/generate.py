@@ -30,7 +30,7 @@ from pathlib import Path
 from typing import Any
 
 from launcher.errors import RunFailed
-from launcher.files import write_atomic
+from launcher.files import json_lines, write_atomic
 from launcher.golden.models import DoesNotFit, add_adapter, as_base, choose_device, load_base, load_merged
 from launcher.golden.prompts import all_prompt_ids, answer_limit, load_tokenizer, read_template, stop_ids
 
@@ -185,7 +185,7 @@ def read_lines(path: Path) -> dict[str, dict[str, Any]]:
     """The answers in a file by prompt id; a last line cut off when a run was killed is passed over."""
     records = {}
     if path.is_file():
-        for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
+        for line in json_lines(path.read_text(encoding="utf-8", errors="replace")):
             try:
                 record = json.loads(line)
                 records[record["id"]] = record

@@ -9,9 +9,12 @@ from __future__ import annotations
 
 import importlib.util
 import re
+import signal
+import threading
 import unicodedata
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import cache
 from typing import Any
 
@@ -21,6 +24,7 @@ Metric = Callable[[str, str], float]
 
 _NEEDS = {"chrf": "sacrebleu"}  # metric -> module
 INSTALL = "pip install 'ql[golden]'"
+PATTERN_SECONDS = 2.0  # for one pattern in one answer: some, such as (a+)+$, would be looked for without end
 
 
 def tidy(text: str) -> str:
@@ -44,8 +48,31 @@ def contains(output: str, target: str) -> float:
 
 
 def regex(output: str, target: str) -> float:
-    """1 when the target, a regular expression of Python's `re`, is found anywhere in the answer as it was given."""
-    return float(re.search(target, output) is not None)
+    """1 when the target, a regular expression of Python's `re`, is found anywhere in the answer as it was given.
+
+    Raises TimeoutError when that is not decided within `PATTERN_SECONDS`.
+    """
+    with _within(PATTERN_SECONDS):
+        return float(re.search(target, output) is not None)
+
+
+@contextmanager
+def _within(seconds: float) -> Iterator[None]:
+    """Raise TimeoutError in a block that takes longer. Only in the main thread, the only one that a signal reaches."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def stop(*_: object) -> None:
+        raise TimeoutError
+
+    before = signal.signal(signal.SIGALRM, stop)
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
 
 
 def token_f1(output: str, target: str) -> float:
@@ -130,6 +157,20 @@ def check_patterns(targets: Sequence[tuple[str, int]]) -> list[tuple[int, str]]:
     return bad
 
 
-def score_answer(output: str, targets: Sequence[str], names: Sequence[str]) -> dict[str, float]:
-    """Each metric of one answer: the best fit among its targets."""
-    return {name: max(METRICS[name](output, target) for target in targets) for name in names}
+def score_answer(
+    output: str, targets: Sequence[str], names: Sequence[str], undecided: list[str] | None = None
+) -> dict[str, float]:
+    """Each metric of one answer: the best fit among its targets.
+
+    A target that a metric does not decide in time counts as missed, and is added to ``undecided``.
+    """
+
+    def score(name: str, target: str) -> float:
+        try:
+            return METRICS[name](output, target)
+        except TimeoutError:
+            if undecided is not None:
+                undecided.append(target)
+            return 0.0
+
+    return {name: max(score(name, target) for target in targets) for name in names}

@@ -16,6 +16,7 @@ from launcher.backends import get_backend
 from launcher.backends.base import OnEvent
 from launcher.catalog import Gpu, find_gpu, load_gpu
 from launcher.errors import BadInput, RunFailed
+from launcher.files import read_json_lines
 from launcher.planning.corrections import PLAUSIBLE, MachineCorrection, store_correction
 from launcher.planning.decide import make_plan
 from launcher.planning.estimate import estimate_plan_memory, memory_request, plan_speed
@@ -140,7 +141,7 @@ def _measure(request: Request, facts: Mapping[str, Any], python: str, folder: Pa
     preflight.fetch_base(python, prepared.plan.base_model, folder / "fetch.log")
     prepared.write(run)
     outcome = get_backend(plan.backend).train(run, python=python, memory_fraction=None, on_event=on_event)
-    events = [json.loads(line) for line in (run / "events.jsonl").read_text(encoding="utf-8").splitlines()]
+    events = read_json_lines(run / "events.jsonl")
     return _compare(prepared, request, facts, outcome, events, tuple(problems))
 
 

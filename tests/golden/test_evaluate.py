@@ -7,9 +7,12 @@ from typing import Any
 import pytest
 
 from launcher.errors import BadInput, RunFailed
+from launcher.golden import metrics
 from launcher.golden.evaluate import GoldenResult, evaluate, metrics_for
 from launcher.golden.gates import parse_gates
 from launcher.golden.rows import GoldenRow
+from launcher.golden.score import Scored, score_answers
+from launcher.runs.results.reporting import read_scores
 
 ROWS = [GoldenRow("a", "2+2?", ("4", "four"), 1), GoldenRow("b", "3+3?", ("6",), 2)]
 
@@ -29,7 +32,7 @@ def run(tmp_path: Path, answers: dict[str, dict[str, str]], gates: tuple[str, ..
             path = Path(request["outputs"][subject])
             path.parent.mkdir(parents=True, exist_ok=True)
             records = [{"id": name, "output": text} for name, text in answers[subject].items()]
-            path.write_text("".join(json.dumps(record) + "\n" for record in records), "utf-8")
+            path.write_text("".join(json.dumps(record, ensure_ascii=False) + "\n" for record in records), "utf-8")
             found[subject] = {"outputs": 2, "limit": 16, "unfinished": 1, "tokens": 2, "seconds": 0.1}
         return {"device": "cpu", "subjects": found}
 
@@ -70,6 +73,24 @@ def test_a_gate_brings_its_metric(tmp_path: Path) -> None:
     answers = {"base": {"a": "xx4", "b": "5"}}
     assert "regex" not in run(tmp_path, answers).scores["base"]
     assert run(tmp_path, answers, ("regex>=0.5",)).scores["base"]["regex"] == 0.5
+
+
+@pytest.mark.parametrize("mark", ["\u2028", "\u2029", "\x85"])
+def test_an_answer_may_hold_what_unicode_calls_a_line_break(mark: str, tmp_path: Path) -> None:
+    result = run(tmp_path, {"base": {"a": f"4{mark}5", "b": "6"}, "merged": {"a": "4", "b": f"6{mark}"}})
+    assert result.scores["base"]["exact_match"] == 0.5
+    assert result.scores["merged"]["exact_match"] == 1.0
+    assert [row["output"] for row in read_scores(tmp_path)["base"]] == [f"4{mark}5", "6"]
+
+
+def test_a_pattern_without_end_counts_as_missed_and_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(metrics, "PATTERN_SECONDS", 0.05)
+    rows = [GoldenRow("a", "2+2?", ("(4+)+$",), 1), GoldenRow("b", "3+3?", ("6",), 2)]
+    answers = {"a": {"output": "4" * 40 + "!"}, "b": {"output": "6"}}
+    scored = score_answers(rows, answers, ["regex"], tmp_path / "scores.jsonl")
+    assert scored == Scored({"regex": 0.5}, undecided=1)
+    [note] = GoldenResult({}, undecided={"base": 0, "merged": 1}).notes
+    assert note.startswith("merged: 1 patterns of the golden set took more than")
 
 
 def test_a_prompt_without_an_answer_is_a_failure(tmp_path: Path) -> None:

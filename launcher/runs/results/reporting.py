@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
 from launcher.errors import BadInput
-from launcher.files import write_atomic
+from launcher.files import read_json_lines, write_atomic
 from launcher.planning.plan import SETTINGS
 from launcher.report.html import render_report
 from launcher.report.prompts import SUBJECTS
@@ -37,7 +36,7 @@ def read_scores(folder: Path) -> dict[str, list[dict[str, Any]]]:
     for subject in SUBJECTS:
         path = folder / "golden" / "scores" / f"{subject}.jsonl"
         try:
-            found[subject] = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+            found[subject] = read_json_lines(path)
         except (OSError, ValueError):
             continue
     return found
