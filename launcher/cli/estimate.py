@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from launcher.cli.options import Wanted, json_option, plan_options
+from launcher.cli.options import Amount, Wanted, json_option, plan_options
 
 if TYPE_CHECKING:
     from launcher.catalog import Gpu
@@ -33,10 +33,10 @@ STAND_IN = "h100"  # planned for while the real card is still to be put in: it r
     help="A model by its numbers instead of --model: hidden_size, intermediate_size, num_layers, num_attention_heads, "
     "vocab_size; num_key_value_heads, head_dim, max_position_embeddings, model_type, tie_word_embeddings.",
 )
-@click.option("--vram", type=click.FloatRange(min=1), metavar="GIB", help="Usable memory, instead of a card's.")
-@click.option("--tflops", type=click.FloatRange(min=1), help="With --vram: dense 16-bit TFLOP/s of that card ...")
-@click.option("--bandwidth", type=click.FloatRange(min=1), help="... and its GB/s; with both come speed and hours.")
-@click.option("--price", type=click.FloatRange(min=0), metavar="USD", help="Price of the card per hour.")
+@click.option("--vram", type=Amount(min=1), metavar="GIB", help="Usable memory, instead of a card's.")
+@click.option("--tflops", type=Amount(min=1), help="With --vram: dense 16-bit TFLOP/s of that card ...")
+@click.option("--bandwidth", type=Amount(min=1), help="... and its GB/s; with both come speed and hours.")
+@click.option("--price", type=Amount(min=0), metavar="USD", help="Price of the card per hour.")
 @click.option("--compare", is_flag=True, help="The same job on all cards, side by side.")
 @json_option
 def command(
@@ -72,11 +72,12 @@ def command(
         raise Unreadable("--tflops and --bandwidth go together")
     if tflops is not None and vram is None:
         raise Unreadable("--tflops and --bandwidth describe a card that is not known: give its --vram too")
-    short = {key: value for key, value in (("sequence_len", seq_len), ("micro_batch_size", micro_batch)) if value}
+    if compare and vram is not None:
+        raise Unreadable("--compare sets the cards that ql knows side by side, and --vram describes another: give one")
     names_a_card = wanted.gpu is not None or wanted.preset is not None
     if not names_a_card and (vram is not None or compare):
         wanted = replace(wanted, gpu=STAND_IN)
-    request = wanted.request(short, architecture=architecture)
+    request = wanted.request(architecture=architecture, sequence_len=seq_len, micro_batch_size=micro_batch)
     if vram is not None:
         known = request.gpu if names_a_card else None
         request = replace(request, gpu=_card(known, vram, tflops, bandwidth), corrections={})

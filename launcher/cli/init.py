@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from launcher.cli.options import Wanted, json_option, plan_options
+from launcher.cli.options import Amount, Wanted, json_option, plan_options
 
 if TYPE_CHECKING:
     from launcher.planning.forecast import Forecast
@@ -29,7 +30,7 @@ GATE = "exact_match>=base"
 @click.option("--data", type=click.Path(path_type=Path), help="Training rows, JSONL.")
 @click.option("--golden", type=click.Path(path_type=Path), help="Golden set, JSONL.")
 @click.option("--gate", "gates", multiple=True, metavar="EXPR", help=f'With a golden set; the default is "{GATE}".')
-@click.option("--price", type=click.FloatRange(min=0), metavar="USD", help="Price of the card per hour.")
+@click.option("--price", type=Amount(min=0), metavar="USD", help="Price of the card per hour.")
 @click.option("-o", "--out", type=click.Path(path_type=Path), help="File to write; the default is job.yaml.")
 @click.option("--yes", is_flag=True, help="Ask nothing: take the options, and the proposal for the rest.")
 @json_option
@@ -71,7 +72,7 @@ def command(
         click.echo(json.dumps(facts, indent=2))
         return
     click.echo(f"{prepared.plan.preset or prepared.request.model.title}: {describe(estimate)}")
-    click.echo(f"wrote {out}; run it with: ql launch {out}")
+    click.echo(f"wrote {out}; run it with: ql launch {shlex.quote(str(out))}")
 
 
 def _ask_data(ask: bool) -> Path:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import sys
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from launcher.cli.options import Wanted, json_option, plan_options, repair_options, runs_dir
+from launcher.cli.options import Amount, Wanted, json_option, plan_options, repair_options, runs_dir
 
 if TYPE_CHECKING:
     from launcher.runs.launch import LaunchOptions
@@ -49,7 +50,7 @@ if TYPE_CHECKING:
 @click.option("--trainer-python", metavar="PATH", help="Python of the environment that has the trainers.")
 @click.option("--out", type=click.Path(path_type=Path), help="The run's directory, instead of one under --runs-dir.")
 @click.option(
-    "--price", type=click.FloatRange(min=0), metavar="USD", help="What an hour of the card costs; else its known price."
+    "--price", type=Amount(min=0), metavar="USD", help="What an hour of the card costs; else its known price."
 )
 @click.option("--dry-run", is_flag=True, help="Everything up to the trainer: plan, config, estimate. Needs no GPU.")
 @click.option("--detach", is_flag=True, help="Go on in the background; `ql runs RUN --follow` shows how it goes.")
@@ -94,15 +95,19 @@ def command(
     from launcher.runs.training.repairs import Policy
 
     written = read_job(job) if job is not None else Job()
-    settings = wanted.settings() | ({"keep": keep} if keep is not None else {})
+    given = wanted.settings(keep=keep)
+    # A file has method and backend in two places, as a name and as a setting: what is given here wins over both.
+    named = wanted.names()
+    chosen = {key: value for key, value in written.settings.items() if named.get(key) is None} | given
+    others = replace(written, **{key: None for key in ("method", "backend") if key in given})
     data, golden = data or written.data, golden or written.golden
     if data is None and config is None:
         raise click.UsageError("give --data FILE.jsonl, a job file (`ql init` writes one), or --config EDITED.yaml")
     asked = Asked(
-        **wanted.names_or(written),
+        **wanted.names_or(others),
         data=str(data) if data else None,
         config=str(config) if config else None,
-        settings=written.settings | settings,
+        settings=chosen,
         golden=str(golden) if golden else None,
         gates=tuple(gates or written.gates),
         allow_overlap=allow_overlap or written.allow_overlap,

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
 from functools import wraps
 from pathlib import Path
@@ -19,6 +20,28 @@ if TYPE_CHECKING:
 Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 
 
+class Amount(click.FloatRange):
+    """A number of a least size. `click.FloatRange` lets nan through, which no comparison stops, and inf."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        number = super().convert(value, param, ctx)
+        if not math.isfinite(number):
+            self.fail(f"{value} is not a finite number.", param, ctx)
+        return number
+
+
+# Flags that are short for a setting, by that setting.
+FLAGS = {
+    "method": "--method",
+    "backend": "--backend",
+    "compute_dtype": "--compute-dtype",
+    "max_steps": "--max-steps",
+    "sequence_len": "--seq-len",
+    "micro_batch_size": "--micro-batch",
+    "keep": "--keep",
+}
+
+
 @dataclass(frozen=True, kw_only=True)
 class Wanted(Names):
     """What `plan_options` were given: the run that a person wants planned. None, or nothing: not given."""
@@ -27,20 +50,29 @@ class Wanted(Names):
     pairs: tuple[str, ...]  # --set KEY=VALUE, as typed
     max_steps: int | None
 
-    def settings(self) -> dict[str, Any]:
-        """``--set`` pairs and the flags that are short for one, as one dict; raises Unreadable for bad pairs."""
+    def settings(self, **more: Any) -> dict[str, Any]:
+        """``--set`` pairs and the flags that are short for one, as one dict; ``more`` are such flags of a verb's own.
+
+        Raises Unreadable for bad pairs, and where a flag says another thing than a pair.
+        """
+        from launcher.errors import Problem, Unreadable
         from launcher.planning.request import parse_settings
 
         parsed = parse_settings(self.pairs)
-        if self.compute_dtype is not None:
-            parsed["compute_dtype"] = self.compute_dtype
-        if self.max_steps is not None:
-            parsed["max_steps"] = self.max_steps
-        return parsed
+        short = {"compute_dtype": self.compute_dtype, "max_steps": self.max_steps} | more
+        named = short | {"method": self.method, "backend": self.backend}
+        clashes = [
+            Problem(f"{FLAGS[key]} {value} and --set {key}={parsed[key]} contradict each other", hint="give one")
+            for key, value in named.items()
+            if value is not None and parsed.get(key, value) != value
+        ]
+        if clashes:
+            raise Unreadable(clashes)
+        return parsed | {key: value for key, value in short.items() if value is not None}
 
-    def request(self, more: Mapping[str, Any] | None = None, *, architecture: str | None = None) -> Request:
-        """The names looked up, with ``more`` settings; raises what `make_request` raises, and for bad pairs."""
-        return self.look_up(self.settings() | dict(more or {}), architecture=architecture)
+    def request(self, *, architecture: str | None = None, **more: Any) -> Request:
+        """The names looked up, with ``more`` as `settings` takes it; raises what that and `make_request` raise."""
+        return self.look_up(self.settings(**more), architecture=architecture)
 
 
 def plan_options(
@@ -120,11 +152,11 @@ def repair_options(function: Callable[..., Any]) -> Callable[..., Any]:
         ),
         click.option("--allow-shorter", is_flag=True, help="Let out of memory halve the sequence length, last of all."),
         click.option(
-            "--stall-after", type=click.FloatRange(min=1), default=600.0, show_default=True, metavar="SECONDS",
+            "--stall-after", type=Amount(min=1), default=600.0, show_default=True, metavar="SECONDS",
             help="Least time without a step after which the trainer is started again.",
         ),
         click.option(
-            "--stop-within", type=click.FloatRange(min=0), default=90.0, show_default=True, metavar="SECONDS",
+            "--stop-within", type=Amount(min=0), default=90.0, show_default=True, metavar="SECONDS",
             help="How long a stopped run waits for its checkpoint.",
         ),
     ]  # fmt: skip

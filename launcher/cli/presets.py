@@ -30,6 +30,8 @@ def command(
         return
     from launcher.planning.decide import make_plan
 
+    if None not in (name, wanted.preset) and name != wanted.preset:
+        raise click.UsageError(f"{name} and --preset {wanted.preset} are two presets: give one")
     request = replace(wanted, preset=name or wanted.preset).request()
     plan = make_plan(request)
     if as_json:

@@ -39,6 +39,7 @@ def _plan(request: Request, method: str, method_reason: str) -> Plan:
     layers.decide(
         "lora_target_modules", request.model.linear_modules, "every linear layer: the recipe needs all of them"
     )
+    _check_targets(request, layers, problems)
     lengths = lengths_to_try(request, layers, problems)
     layers.decide(
         "excess_length",
@@ -98,6 +99,15 @@ def _as_stored(stored: Stored, layers: Layers, problems: list[Problem]) -> None:
         if layers.set_by_person(key) and layers[key] != value:
             problems.append(Problem(f"{key} {layers[key]}: the base is stored with {value}", hint=f"leave {key} out"))
         layers.force(key, value, "as the base is stored")
+
+
+def _check_targets(request: Request, layers: Layers, problems: list[Problem]) -> None:
+    """PEFT passes over a name that matches nothing as long as one matches: that layer would not be trained."""
+    known = {*request.model.linear_modules, "lm_head", "embed_tokens"}
+    absent = [name for name in layers["lora_target_modules"] if name.isidentifier() and name not in known]
+    if absent:
+        said = f"lora_target_modules {', '.join(absent)}: {request.model.title} has no such layer"
+        problems.append(Problem(said, hint="it has " + ", ".join(request.model.linear_modules)))
 
 
 def _decide_trainer_choices(request: Request, layers: Layers, trainer: Trainer) -> None:

@@ -85,4 +85,5 @@ class Plan:
 
 IDENTITY = ("preset", "gpu", "model", "base_model", "model_type")
 FACTS = ("on_cpu", "eval_rows", "conversational", "reasons")
+WHOLE = tuple(f.name for f in fields(Plan) if f.type in ("int", "int | None"))  # settings that count something
 SETTINGS: tuple[str, ...] = tuple(f.name for f in fields(Plan) if f.name not in IDENTITY + FACTS)

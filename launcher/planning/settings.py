@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from launcher.planning.plan import SETTINGS
+from launcher.planning.plan import SETTINGS, WHOLE
 from launcher.planning.request import Request
 
 
@@ -27,7 +27,7 @@ class Layers:
 
     def _fix(self, settings: Mapping[str, Any], reasons: Mapping[str, str], source: str) -> None:
         for key, value in settings.items():
-            self.values[key] = tuple(value) if isinstance(value, list) else value
+            self.values[key] = _exact(key, value)
             self.fixed_by[key] = source
             self.reasons[key] = (
                 "set by you" if source == "you" else f"{source}: {reasons[key]}" if key in reasons else source
@@ -53,3 +53,10 @@ class Layers:
         assert key in SETTINGS, key
         self.values[key] = value
         self.reasons[key] = reason
+
+
+def _exact(key: str, value: Any) -> Any:
+    """The value in the type of the plan's field. To a schema 16.0 is a whole number, to a trainer it may be none."""
+    if key in WHOLE and isinstance(value, float):
+        return int(value)
+    return tuple(value) if isinstance(value, list) else value

@@ -9,7 +9,7 @@ from typing import Any
 from launcher.catalog.check import check
 from launcher.errors import Problem, Unreadable
 from launcher.planning.names import Names
-from launcher.yaml_source import load_yaml
+from launcher.yaml_source import Positions, load_yaml
 
 PATHS = ("data", "golden")
 
@@ -39,6 +39,7 @@ def read_job(path: Path) -> Job:
     if not isinstance(data, dict):
         raise Unreadable(Problem("a job is keys and values", str(path)), hint="`ql init` writes one")
     problems = check(data, "job.json", file=str(path), positions=positions)
+    problems += [] if problems else _contradictions(data, path, positions)
     if problems:
         raise Unreadable(problems)
     values: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in data.items()}
@@ -46,3 +47,15 @@ def read_job(path: Path) -> Job:
         if key in values:
             values[key] = path.parent / values[key]
     return Job(**values)
+
+
+def _contradictions(data: dict[str, Any], path: Path, positions: Positions) -> list[Problem]:
+    """What the file says twice, and differently."""
+    settings = data.get("settings") or {}
+    found = []
+    for key in ("method", "backend"):
+        if key in data and settings.get(key, data[key]) != data[key]:
+            place = positions.value(("settings", key))
+            message = f"settings.{key} {settings[key]} and {key} {data[key]} contradict each other"
+            found.append(Problem(message, str(path), place.line, place.column, hint="keep one"))
+    return found

@@ -162,6 +162,17 @@ def test_compare_shows_all_cards_with_the_cheapest_and_the_fastest_that_fit() ->
         (("--gpu", "a10g", "--model", "mistral-7b", "--architecture", "hidden_size=2"), "give one"),
         (("--preset", "a10g-7"), "did you mean 'a10g-7b'"),
         (("--preset", "a10g-7b", "--data", "nothing.jsonl"), "nothing.jsonl"),
+        (("--preset", "a10g-7b", "--vram", "nan"), "nan is not a finite number"),
+        (("--preset", "a10g-7b", "--vram", "inf"), "inf is not a finite number"),
+        (("--preset", "a10g-7b", "--price", "nan", *MUCH), "nan is not a finite number"),
+        (("--model", "mistral-7b", "--compare", "--vram", "10"), "--vram describes another"),
+        (
+            ("--preset", "a10g-7b", "--seq-len", "64", "--set", "sequence_len=128"),
+            "--seq-len 64 and --set sequence_len",
+        ),
+        (("--preset", "a10g-7b", "--method", "auto", "--set", "method=qlora"), "contradict each other"),
+        (("--preset", "a10g-7b", "--backend", "auto", "--set", "backend=axolotl"), "contradict each other"),
+        (("--preset", "a10g-7b", "--compute-dtype", "bfloat16", "--set", "compute_dtype=float16"), "contradict"),
     ],
 )
 def test_wrong_use_is_said_in_words(arguments: tuple[str, ...], said: str) -> None:

@@ -110,6 +110,14 @@ def test_flags_choose_and_are_kept(bin_folder: Path, tmp_path: Path, tickets: Pa
     assert json.loads(dry.stdout)["plan"]["backend"] == "axolotl", "an option wins over the file"
 
 
+def test_a_choice_left_to_ql_is_left_to_it_in_the_file_too(bin_folder: Path, tmp_path: Path, tickets: Path) -> None:
+    out = tmp_path / "a job.yaml"
+    said = init("--data", tickets, "--gpu", "a10g", "--method", "auto", "--backend", "auto", "--out", out)
+    assert f"ql launch '{out}'" in said, "a line to paste into a shell"
+    job = read_job(out)
+    assert (job.method, job.backend) == ("auto", "auto")
+
+
 def test_a_file_is_never_overwritten(bin_folder: Path, tmp_path: Path, tickets: Path) -> None:
     out = tmp_path / "job.yaml"
     out.write_text("mine")

@@ -10,7 +10,7 @@ from launcher.catalog import list_presets
 from launcher.data.facts import DataFacts
 from launcher.errors import BadInput, Unreadable
 from launcher.planning.decide import make_plan
-from launcher.planning.plan import SETTINGS, Plan
+from launcher.planning.plan import SETTINGS, WHOLE, Plan
 from launcher.planning.request import make_request, parse_settings
 
 
@@ -152,3 +152,19 @@ def test_gpu_and_model_plan_without_a_preset() -> None:
     made = plan(None, gpu="l4", model="mistral-7b")
     assert made.preset is None
     assert made.gpu == "l4"
+
+
+def test_counts_are_whole_numbers_however_they_were_written() -> None:
+    made = plan(settings=parse_settings(["lora_r=16.0", "sequence_len=1e3", "effective_batch_size=8.0"]))
+    counts = (made.lora_r, made.sequence_len, made.effective_batch_size, made.gradient_accumulation_steps)
+    assert [str(count) for count in counts[:3]] == ["16", "1000", "8"]
+    assert all(type(count) is int for count in counts)
+    assert set(WHOLE) >= {"lora_r", "lora_alpha", "max_steps", "seed", "eval_batch_size"}
+
+
+@pytest.mark.parametrize("backend", ["axolotl", "unsloth"])
+def test_a_target_that_the_model_does_not_have_is_refused(backend: str) -> None:
+    settings = {"lora_target_modules": ["q_proj", "c_attn"]}
+    with pytest.raises(BadInput, match=r"c_attn: Mistral 7B v0\.3 has no such layer"):
+        plan(backend=backend, settings=settings)
+    assert plan(backend=backend, settings={"lora_target_modules": ["q_proj", "lm_head"]}).lora_target_modules

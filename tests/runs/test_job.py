@@ -121,3 +121,48 @@ def test_a_launch_without_data_says_so(tmp_path: Path) -> None:
     result = CliRunner().invoke(main, ["launch", str(tmp_path / "none.yaml")])
     assert result.exit_code == 2
     assert "none.yaml" in result.output
+
+
+def test_a_job_that_says_a_thing_twice_and_differently_is_refused(tmp_path: Path) -> None:
+    path = written(tmp_path, "preset: cpu-tiny\ndata: x\nbackend: auto\nsettings:\n  backend: unsloth\n")
+    with pytest.raises(Unreadable) as caught:
+        read_job(path)
+    [problem] = caught.value.problems
+    assert problem.line == 5
+    assert problem.message == "settings.backend unsloth and backend auto contradict each other"
+
+
+@pytest.mark.parametrize(
+    ("in_file", "given", "method", "backend"),
+    [
+        (
+            {"method": "auto", "backend": "auto"},
+            ["--set", "method=qlora", "--set", "backend=axolotl"],
+            "qlora",
+            "axolotl",
+        ),
+        (
+            {"settings": {"method": "lora", "backend": "unsloth"}},
+            ["--method", "auto", "--backend", "auto"],
+            "auto",
+            "auto",
+        ),
+    ],
+)
+def test_an_option_wins_over_the_file_however_each_says_it(
+    in_file: dict[str, Any], given: list[str], method: str, backend: str, tmp_path: Path, tickets: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    heard: list[Any] = []
+
+    def stop(asked: Any, python: str) -> None:
+        heard.append(asked.request())
+        raise Unreadable("heard")
+
+    monkeypatch.setattr("launcher.runs.prepare.prepare_asked", stop)
+    path = written(tmp_path, {"preset": "h100-7b", "data": str(tickets)} | in_file)
+    CliRunner().invoke(main, ["launch", str(path), *given])
+    [request] = heard
+    assert request.overrides.get("method", "auto" if request.auto_method else None) == method
+    assert request.overrides.get("backend", "auto" if request.auto_backend else None) == backend
+    assert (request.auto_method, request.auto_backend) == (method == "auto", backend == "auto")
