@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from launcher.cli.options import json_option
+from launcher.cli.options import VERDICT, json_option
 
 if TYPE_CHECKING:
     from launcher.data.report import DataReport, Lengths
@@ -55,6 +55,7 @@ def command(
     report = inspect_data(
         data, base=base, chat_template=template, sequence_len=seq_len, golden=golden, allow_overlap=allow_overlap
     )
+    click.get_current_context().meta[VERDICT] = int(not report.ok)
     if as_json:
         click.echo(json.dumps(report.to_dict(), indent=2))
     else:

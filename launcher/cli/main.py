@@ -11,6 +11,7 @@ from typing import Any
 import click
 
 from launcher import __version__
+from launcher.cli.options import VERDICT
 from launcher.errors import QlError
 
 # verb -> one line of help. Written here so that `ql --help` need not import fifteen modules.
@@ -68,6 +69,9 @@ class Verbs(click.Group):
             return super().invoke(ctx)
         except KeyboardInterrupt:  # click would exit with 1
             sys.exit(130)
+        except BrokenPipeError:  # `ql presets | head`: the reader has what it wanted. click would exit with 1
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            sys.exit(ctx.meta.get(VERDICT, 0))
 
     def main(self, *args: Any, **kwargs: Any) -> Any:
         try:
@@ -75,9 +79,6 @@ class Verbs(click.Group):
         except QlError as error:
             report(error)
             sys.exit(error.exit_code)
-        except BrokenPipeError:  # `ql presets | head`: the reader has what it wanted
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            sys.exit(0)
 
 
 def report(error: QlError) -> None:

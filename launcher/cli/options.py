@@ -30,6 +30,9 @@ class Amount(click.FloatRange):
         return number
 
 
+VERDICT = "ql.verdict"  # in click's context: the exit code of what was checked, though nobody reads what is said of it
+
+
 # Flags that are short for a setting, by that setting.
 FLAGS = {
     "method": "--method",

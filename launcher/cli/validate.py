@@ -8,6 +8,7 @@ from pathlib import Path
 
 import click
 
+from launcher.cli.options import VERDICT
 from launcher.errors import Unreadable
 
 FORMATS = ("text", "json", "github", "sarif")
@@ -84,6 +85,8 @@ def command(
         selection=selection,
         fix=fix,
     )
+    code = checked.exit_code(strict=strict)
+    click.get_current_context().meta[VERDICT] = code
     if STDIN in files and fix:
         click.echo(checked.fixed_stdin, nl=False)
     else:
@@ -93,7 +96,7 @@ def command(
         click.echo(write(checked.findings, checked.sources, checked.files, colour=colour), nl=False)
     if checked.fixed:
         click.echo(f"fixed {checked.fixed}", err=True)
-    sys.exit(checked.exit_code(strict=strict))
+    sys.exit(code)
 
 
 def sources(names: Sequence[str]) -> Iterator[tuple[str, bytes | None, bool]]:

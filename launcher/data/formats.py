@@ -181,7 +181,7 @@ def _text(value: Any, name: str, problems: _Problems, *, may_be_empty: bool = Fa
 
 
 def _kind(value: Any) -> str:
-    names = {bool: "a boolean", int: "a number", float: "a number", dict: "an object", list: "a list"}
+    names = {str: "text", bool: "a boolean", int: "a number", float: "a number", dict: "an object", list: "a list"}
     return names.get(type(value), "null")
 
 

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import click
@@ -83,3 +86,21 @@ def test_presets_as_json_are_objects_with_names(run: CliRunner) -> None:
     result = run.invoke(main, ["presets", "--json"])
     assert result.exit_code == 0
     assert {"cpu-tiny", "a10g-7b"} <= {preset["name"] for preset in json.loads(result.stdout)}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code"),
+    [(("presets",), 0), (("check", "good.jsonl"), 0), (("check", "bad.jsonl"), 1), (("validate", "bad.yaml"), 1)],
+)
+def test_a_reader_that_goes_away_changes_no_verdict(arguments: tuple[str, ...], code: int, tmp_path: Path) -> None:
+    """`ql check DATA | head` with ``set -o pipefail``: the exit code says how the data is, as without the pipe."""
+    (tmp_path / "good.jsonl").write_text('{"prompt": "a", "completion": "b"}\n')
+    (tmp_path / "bad.jsonl").write_text("not JSON\n")
+    (tmp_path / "bad.yaml").write_text("base_model: x\nadapter: qlora\nload_in_4bit: false\n")
+    reading, writing = os.pipe()
+    os.close(reading)
+    command = [sys.executable, "-m", "launcher", *arguments]
+    done = subprocess.run(command, cwd=tmp_path, stdout=writing, stderr=subprocess.PIPE, text=True, check=False)
+    os.close(writing)
+    assert done.returncode == code, done.stderr
+    assert "BrokenPipe" not in done.stderr

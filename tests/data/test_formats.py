@@ -131,7 +131,7 @@ for _ in range(MAX_DEPTH + 1):
     ("row", "kind", "said"),
     [
         ({"messages": []}, "empty", "messages is empty"),
-        ({"messages": "text"}, "field", "must be a list"),
+        ({"messages": "text"}, "field", "must be a list, not text"),
         ({"messages": [1]}, "field", "messages[0] must be an object"),
         ({"messages": [{"content": "x"}]}, "missing", "messages[0] has no role"),
         ({"messages": [{"role": "wizard", "content": "x"}, CHAT[1]]}, "role", '"wizard"'),
