@@ -17,10 +17,12 @@ if TYPE_CHECKING:
 def run_both(asked: Asked, options: LaunchOptions, *, dry_run: bool, as_json: bool) -> None:
     """Plan both, run both, print their comparison. Exits 1 when the run that is recommended misses a gate."""
     from launcher.runs.both import launch_both, prepare_both
+    from launcher.runs.prepared import require_scored
 
     if options.detach:
         raise click.UsageError("--method both runs one after the other and compares them: not with --detach")
     both = prepare_both(asked)
+    require_scored(both.qlora.gates, merge=options.merge)
     if dry_run:
         _show_dry_run(both, options.usd_per_hour, as_json)
         return

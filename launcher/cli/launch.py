@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import sys
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -88,10 +87,12 @@ def command(
 
     Exits 1 when the data, the fit or a gate is bad, 3 when the run cannot start or fails.
     """
+    from launcher.planning.names import Names
     from launcher.runs import launch as runs
     from launcher.runs.asked import Asked
     from launcher.runs.job import Job, read_job
     from launcher.runs.prepare import prepare_asked
+    from launcher.runs.prepared import require_scored
     from launcher.runs.training.repairs import Policy
 
     written = read_job(job) if job is not None else Job()
@@ -99,7 +100,7 @@ def command(
     # A file has method and backend in two places, as a name and as a setting: what is given here wins over both.
     named = wanted.names()
     chosen = {key: value for key, value in written.settings.items() if named.get(key) is None} | given
-    others = replace(written, **{key: None for key in ("method", "backend") if key in given})
+    others = Names(**{key: None if key in given else value for key, value in written.names().items()})
     data, golden = data or written.data, golden or written.golden
     if data is None and config is None:
         raise click.UsageError("give --data FILE.jsonl, a job file (`ql init` writes one), or --config EDITED.yaml")
@@ -130,11 +131,13 @@ def command(
         from launcher.cli.both import run_both
 
         run_both(asked, options, dry_run=dry_run, as_json=as_json)
-    elif dry_run:
-        prepared = prepare_asked(asked, python)
+        return
+    prepared = prepare_asked(asked, python)
+    require_scored(prepared.gates, merge=options.merge)
+    if dry_run:
         _show_dry_run(prepared, runs.dry_run(prepared, price), as_json)
     else:
-        _run(prepare_asked(asked, python), options, as_json)
+        _run(prepared, options, as_json)
 
 
 def _run(prepared: Prepared, options: LaunchOptions, as_json: bool) -> None:

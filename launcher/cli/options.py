@@ -53,6 +53,14 @@ class Wanted(Names):
     pairs: tuple[str, ...]  # --set KEY=VALUE, as typed
     max_steps: int | None
 
+    def __post_init__(self) -> None:
+        """Raises Unreadable for a name that is empty, as `--model "$MODEL"` gives it where the variable is not set."""
+        from launcher.errors import Problem, Unreadable
+
+        empty = [name for name in ("preset", "gpu", "model") if getattr(self, name) == ""]
+        if empty:
+            raise Unreadable([Problem(f"--{name} is empty", hint="leave it out, or name one") for name in empty])
+
     def settings(self, **more: Any) -> dict[str, Any]:
         """``--set`` pairs and the flags that are short for one, as one dict; ``more`` are such flags of a verb's own.
 

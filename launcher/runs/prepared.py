@@ -12,7 +12,7 @@ from launcher.catalog import Gpu
 from launcher.configs.findings import Finding
 from launcher.data.prepare import prepare_data
 from launcher.data.report import DataReport
-from launcher.errors import BadInput, Unreadable
+from launcher.errors import BadInput, Problem, Unreadable
 from launcher.files import write_atomic
 from launcher.golden.gates import Gate, parse_gates
 from launcher.golden.rows import GoldenRow
@@ -94,6 +94,14 @@ def read_gates(gates: Sequence[str], golden: Path | None) -> tuple[Gate, ...]:
     if gates and golden is None:
         raise Unreadable("--gate needs a golden set to be measured on", hint="add --golden FILE.jsonl")
     return tuple(parse_gates(gates))
+
+
+def require_scored(gates: Sequence[Gate], *, merge: bool) -> None:
+    """Raises Unreadable for a gate on merged/ in a run that makes none: it could only be missed, after the training."""
+    asked = [gate.text for gate in gates if "merged" in gate.subjects]
+    if asked and not merge:
+        said = [Problem(f"--gate {text!r} asks for merged, which a run without merge does not make") for text in asked]
+        raise Unreadable(said)
 
 
 def require_fit(memory: MemoryEstimate, gpu: Gpu) -> None:

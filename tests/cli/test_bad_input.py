@@ -134,3 +134,16 @@ def test_json_errors_are_json(home: Path) -> None:
     with unittest.mock.patch.object(sys, "argv", ["ql", "presets", "nope", "--json"]):
         result = ql("presets", "nope", "--json")
     assert json.loads(result.stdout)["exit_code"] == 2
+
+
+@pytest.mark.parametrize("method", ["qlora", "both"])
+def test_a_gate_on_what_the_run_will_not_make_is_refused_before_it_trains(
+    method: str, home: Path, tickets: Path, golden: Path
+) -> None:
+    asked = ("--golden", str(golden), "--no-merge", "--method", method)
+    is_clear(launch(*asked, "--gate", "exact_match>=merged-0.1", data=tickets), 2, "a run without merge does not make")
+    assert launch(*asked, "--gate", "exact_match>=base", data=tickets).exit_code == 0
+
+
+def test_a_name_that_is_empty_is_not_taken_for_one_left_out(home: Path, tickets: Path) -> None:
+    is_clear(launch("--model", "", "--gpu", "", data=tickets), 2, "--model is empty", "--gpu is empty")
