@@ -222,13 +222,16 @@ def _workload(plan: Plan, request: Request, golden_rows: int) -> Workload | None
     data = request.data
     if data is None or data.rows == 0:
         return None
+    trained, per_step, epochs = data.rows - data.eval_rows, rows_per_step(plan, request), plan.num_epochs
+    if plan.max_steps is not None and trained:  # both trainers go on over the rows until they have made these steps
+        epochs = plan.max_steps * per_step / trained
     return Workload(
-        train_rows=data.rows - data.eval_rows,
+        train_rows=trained,
         eval_rows=data.eval_rows,
         lengths=row_lengths(data),
-        num_epochs=plan.num_epochs,
+        num_epochs=epochs,
         evals_per_epoch=plan.evals_per_epoch,
-        effective_rows=rows_per_step(plan, request),
+        effective_rows=per_step,
         golden_rows=golden_rows,
         max_steps=plan.max_steps,
     )

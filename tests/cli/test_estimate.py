@@ -46,6 +46,16 @@ def test_hours_and_dollars_come_with_the_amount_of_data() -> None:
     assert facts("--preset", "a10g-7b", *MUCH, "--price", "2")["usd"] == pytest.approx(2 * some["hours"], abs=0.01)
 
 
+def test_steps_that_are_asked_for_are_made_though_the_epochs_end_before() -> None:
+    """Both trainers give max_steps precedence over num_epochs: they begin the rows anew until the steps are made."""
+    few = ("--preset", "a10g-7b", "--rows", "160", "--row-tokens", "400", "--set", "eval_fraction=0")
+    saves = facts(*few, "--max-steps", "1")["hours_by_part"]["train"]
+    ten, ten_epochs = facts(*few, "--max-steps", "10"), facts(*few, "--max-steps", "100")
+    assert ten["hours_by_part"]["train"] < ten_epochs["hours_by_part"]["train"]
+    assert ten_epochs["hours_by_part"]["train"] - saves > 9 * (ten["hours_by_part"]["train"] - saves)
+    assert facts(*few, "--set", "num_epochs=1")["hours"] == pytest.approx(ten["hours"], rel=0.01)
+
+
 def test_a_data_file_is_read(tmp_path: Path) -> None:
     rows = [{"prompt": f"question {n} " * 20, "completion": f"answer {n}"} for n in range(200)]
     path = tmp_path / "train.jsonl"
