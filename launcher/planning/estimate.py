@@ -97,7 +97,12 @@ def rows_per_step(plan: Plan, request: Request) -> float:
     sequences = float(plan.effective_batch_size)
     if not plan.packing or lengths is None:
         return sequences
-    return sequences * plan.sequence_len * PACKED_FILL / lengths.mean(plan.sequence_len)
+    return sequences * rows_per_pack(lengths, plan.sequence_len)
+
+
+def rows_per_pack(lengths: RowLengths, sequence_len: int) -> float:
+    """Rows that one packed sequence holds."""
+    return sequence_len * PACKED_FILL / lengths.mean(sequence_len)
 
 
 def _lengths(request: Request) -> RowLengths | None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from launcher.errors import Problem
-from launcher.planning.estimate import estimate_values_memory, evaluates, memory_request
+from launcher.planning.estimate import estimate_values_memory, evaluates, memory_request, rows_per_pack
 from launcher.planning.length import Length
 from launcher.planning.request import Request
 from launcher.planning.settings import Layers
@@ -22,13 +22,14 @@ from launcher.sizing import (
     solve_batch,
     useful_tokens_per_second,
 )
-from launcher.sizing.lengths import PACKED_FILL
 from launcher.trainers import Trainer
 
 # Packing must train this much faster to be chosen unasked: it changes how rows are grouped, and two rows share a step.
 PACKING_GAIN = 1.10
 # Fewer packed sequences than this in an epoch and a few of them decide a step: then rows stay on their own.
 LEAST_PACKS = 40
+# A step takes whole packed sequences. From this many on, rounding changes its rows by no more than a third.
+LEAST_PACKS_PER_STEP = 0.75
 
 
 @dataclass(frozen=True)
@@ -75,8 +76,10 @@ def decide_shape(
     effective = freedom.effective[best.packing]
     _decide_packing(layers, solution, lengths, trainer, request)
     if best.packing and effective != layers["effective_batch_size"]:
-        rows = layers["effective_batch_size"]
-        layers.force("effective_batch_size", effective, f"packed sequences per optimizer step: about {rows} rows")
+        wanted = layers["effective_batch_size"]
+        rows = effective * rows_per_pack(lengths, taken.tokens) if lengths else wanted
+        told = f"packed sequences per optimizer step: about {rows:.0f} rows, where {wanted} are asked for"
+        layers.force("effective_batch_size", effective, told)
     unit = "packed sequences" if best.packing else "rows"
     layers.decide("micro_batch_size", best.micro_batch_size, _size_reason(solution, effective, layers))
     size = layers["micro_batch_size"]
@@ -98,7 +101,7 @@ def _freedom(
     sizes = [layers["micro_batch_size"]] if layers.fixed("micro_batch_size") else divisors(effective)
     batches, counts = {}, {}
     packings = [layers["packing"]] if layers.fixed("packing") else [False]
-    if not layers.fixed("packing") and _may_pack(request, layers, trainer, lengths, sequence_len):
+    if not layers.fixed("packing") and _may_pack(request, layers, trainer, lengths, sequence_len, effective):
         packings.append(True)
     for packing in packings:
         batches[packing], counts[packing] = sizes, effective
@@ -145,17 +148,22 @@ def _effective(layers: Layers, problems: list[Problem]) -> int | None:
 
 def packs_per_step(rows: int, lengths: RowLengths, sequence_len: int) -> int:
     """Packed sequences that hold about ``rows`` rows."""
-    return max(1, round(rows * lengths.mean(sequence_len) / (sequence_len * PACKED_FILL)))
+    return max(1, round(rows / rows_per_pack(lengths, sequence_len)))
 
 
 def _may_pack(
-    request: Request, layers: Layers, trainer: Trainer, lengths: RowLengths | None, sequence_len: int
+    request: Request, layers: Layers, trainer: Trainer, lengths: RowLengths | None, sequence_len: int, effective: int
 ) -> bool:
-    """Whether the solver may pack unasked: soundly, with lengths known, and enough rows for enough packed sequences."""
+    """Whether the solver may pack unasked: soundly, with lengths known, and enough rows for enough packed sequences.
+
+    Not where a single packed sequence would hold many more rows than an optimizer step should take.
+    """
     if lengths is None or request.data is None or not request.data.exact:
         return False
     if layers.set_by_person("effective_batch_size") or layers.set_by_person("micro_batch_size"):
         return False  # they count rows
+    if effective < LEAST_PACKS_PER_STEP * rows_per_pack(lengths, sequence_len):
+        return False
     possible, _ = trainer.packing(request.gpu, layers["compute_dtype"])
     trained = request.data.rows - request.data.eval_rows
     packs = trained * lengths.mean(sequence_len) / sequence_len
@@ -194,6 +202,11 @@ def _decide_packing(
         reason = why
     elif lengths is None:
         reason = "one row per sequence: without data nothing says whether packing pays"
+    elif other is None and layers["effective_batch_size"] < LEAST_PACKS_PER_STEP * (
+        held := rows_per_pack(lengths, best.shape.sequence_len)
+    ):
+        step = layers["effective_batch_size"]
+        reason = f"one row per sequence: a packed one would hold {held:.0f} rows, and a step takes {step}"
     elif other is None or best.speed is None or other.speed is None:
         reason = "one row per sequence: the data is too small, or its lengths are not exact, for packing to be chosen"
     else:

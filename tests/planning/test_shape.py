@@ -93,6 +93,20 @@ def test_short_rows_of_mixed_length_are_packed_where_that_is_sound_and_the_rows_
     assert together >= 1.1 * alone
 
 
+@pytest.mark.parametrize("median", [15, 30, 60, 100, 150, 220, 400])
+def test_packing_never_changes_the_rows_of_a_step_by_more_than_rounding(median: int) -> None:
+    """One long row among short ones makes long sequences: a single packed one may hold more rows than a step takes."""
+    data = replace(drawn(median, 0.6), rows=20_000, eval_rows=1000, tokens_max=2000)
+    plan, request = planned(data=replace(data, quantiles=(*data.quantiles[:-1], 2000)))
+    assert plan.sequence_len == 2048
+    assert rows_per_step(plan, request) == pytest.approx(16, rel=0.35)
+    assert plan.packing == (median >= 100)
+    if plan.packing:
+        assert f"about {rows_per_step(plan, request):.0f} rows" in plan.reasons["effective_batch_size"]
+    else:
+        assert "a packed one would hold" in plan.reasons["packing"]
+
+
 @pytest.mark.parametrize(
     ("preset", "asked", "why"),
     [
