@@ -12,6 +12,14 @@ from typing import Any
 from launcher.errors import Problem, Unreadable
 
 
+def expand(path: str | Path) -> Path:
+    """``path`` with its ``~`` replaced by the home folder; as it is where there is none.
+
+    `Path.expanduser` raises there: in a container, for a user whom the image does not know.
+    """
+    return Path(os.path.expanduser(path))  # noqa: PTH111
+
+
 def sync_folder(folder: Path) -> None:
     """Make a rename in ``folder`` survive a power cut."""
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
@@ -24,8 +32,17 @@ def sync_folder(folder: Path) -> None:
 def write_atomic(path: Path, text: str) -> None:
     """Replace ``path`` by ``text`` (UTF-8): write beside it, fsync, rename, fsync the folder.
 
-    A reader, or a run that was killed, sees the old text or the new one. Raises OSError; the temporary file is gone.
+    A reader, or a run that was killed, sees the old text or the new one. Raises OSError, which names ``path``; the
+    temporary file is gone.
     """
+    try:
+        _replace(path, text)
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, str(path)) from error
+    sync_folder(path.parent)
+
+
+def _replace(path: Path, text: str) -> None:
     descriptor, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
     try:
         with os.fdopen(descriptor, "w", encoding="utf-8") as stream:
@@ -39,7 +56,6 @@ def write_atomic(path: Path, text: str) -> None:
     except BaseException:
         Path(temporary).unlink(missing_ok=True)
         raise
-    sync_folder(path.parent)
 
 
 def replace_text(path: Path, text: str) -> None:

@@ -12,6 +12,7 @@ from launcher.catalog.architecture import FUSED_LINEARS, SUPPORTED, count_parame
 from launcher.catalog.stored import read_stored
 from launcher.catalog.types import Model, Stored
 from launcher.errors import Problem, Unreadable
+from launcher.files import expand
 
 BUILTIN = "builtin:"
 
@@ -21,13 +22,15 @@ _HEAD_DIM = {"gemma": 256, "gemma2": 256, "gemma3_text": 256, "qwen3": 128}
 _REQUIRED = ("hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads", "vocab_size")
 
 
+def hub_cache() -> Path:
+    """The folder of the local Hugging Face cache, as huggingface_hub finds it. It need not exist."""
+    home = os.environ.get("HF_HOME") or expand(os.environ.get("XDG_CACHE_HOME") or "~/.cache") / "huggingface"
+    return Path(os.environ.get("HF_HUB_CACHE") or expand(home) / "hub")
+
+
 def snapshot_in_cache(hub_name: str) -> Path | None:
     """The newest folder of the local Hugging Face cache that holds ``hub_name``'s config.json, or None."""
-    home = (
-        os.environ.get("HF_HOME") or Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "huggingface"
-    )
-    hub = Path(os.environ.get("HF_HUB_CACHE") or Path(home).expanduser() / "hub")
-    configs = (hub / f"models--{hub_name.replace('/', '--')}" / "snapshots").glob("*/config.json")
+    configs = (hub_cache() / f"models--{hub_name.replace('/', '--')}" / "snapshots").glob("*/config.json")
     newest = max(configs, key=lambda path: path.stat().st_mtime, default=None)
     return newest.parent if newest else None
 

@@ -12,7 +12,7 @@ import click
 
 from launcher import __version__
 from launcher.cli.options import VERDICT
-from launcher.errors import QlError
+from launcher.errors import QlError, RunFailed
 
 # verb -> one line of help. Written here so that `ql --help` need not import fifteen modules.
 VERBS: dict[str, str] = {
@@ -79,14 +79,20 @@ class Verbs(click.Group):
         except QlError as error:
             report(error)
             sys.exit(error.exit_code)
+        except OSError as error:  # a full disk, a folder that may not be written
+            where = f"{error.filename}: " if error.filename else ""
+            report(RunFailed(f"{where}{error.strerror or error}", hint="make room, or mend what it says"))
+            sys.exit(RunFailed.exit_code)
 
 
 def report(error: QlError) -> None:
     """All problems of an error, as text on stderr; as JSON on stdout too when ``--json`` was asked for."""
+    from launcher.backends.secrets import redact, redact_all
+
     for problem in error.problems:
-        click.echo(f"error: {problem}", err=True)
+        click.echo(redact(f"error: {problem}"), err=True)
     if "--json" in sys.argv:
-        problems = [problem.to_dict() for problem in error.problems]
+        problems = redact_all([problem.to_dict() for problem in error.problems])
         click.echo(json.dumps({"problems": problems, "exit_code": error.exit_code}))
 
 

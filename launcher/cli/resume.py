@@ -28,11 +28,12 @@ def command(
     from launcher.cli.launch import show_detached, show_result
     from launcher.cli.progress import make_progress
     from launcher.runs.detach import start_detached
+    from launcher.runs.execute import is_finished
     from launcher.runs.resume import resume
     from launcher.runs.run import open_run
 
     found = open_run(run, runs_dir)
-    if detach:
+    if detach and not is_finished(found):
         more = ["--accept-changes"] if accept_changes else []
         more += ["--trainer-python", trainer_python] if trainer_python else []
         start_detached(found, more)

@@ -9,6 +9,7 @@ from typing import Any
 
 from launcher.catalog.local import snapshot_in_cache
 from launcher.errors import Unreadable
+from launcher.files import expand
 
 _SLOTS = ("bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token")
 
@@ -18,7 +19,7 @@ def find_base(name: str) -> Path | None:
 
     None when the model is not on this machine; nothing is downloaded.
     """
-    folder = Path(name).expanduser()
+    folder = expand(name)
     return folder if folder.is_dir() else snapshot_in_cache(name)
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from launcher.catalog import Gpu
 from launcher.errors import Problem, Unreadable
-from launcher.files import write_json
+from launcher.files import expand, write_json
 from launcher.sizing import Correction
 
 VERSION = 1
@@ -44,7 +44,7 @@ def calibration_file() -> Path:
     named = os.environ.get("QL_CALIBRATION")
     if named:
         return Path(named)
-    home = os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config"
+    home = os.environ.get("XDG_CONFIG_HOME") or expand("~/.config")
     return Path(home) / "ql" / "calibration.json"
 
 
@@ -78,11 +78,13 @@ def forget_corrections(gpu: Gpu | None = None) -> int:
 
 
 def _write(path: Path, entries: dict[str, Any]) -> None:
+    hint = "QL_CALIBRATION=FILE names another place"
+    if path.parts[0] == "~":
+        raise Unreadable(Problem("there is no home folder here", file=str(path), hint=hint))
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         write_json(path, {"version": VERSION, "corrections": entries})
     except OSError as error:
-        hint = "QL_CALIBRATION=FILE names another place"
         raise Unreadable(Problem(f"cannot be written: {error.strerror or error}", file=str(path), hint=hint)) from None
 
 

@@ -60,6 +60,11 @@ def first_unfinished(run: Run) -> str | None:
     return next((stage["name"] for stage in run.data["stages"] if stage["state"] not in ("done", "skipped")), None)
 
 
+def is_finished(run: Run) -> bool:
+    """Whether nothing is left to do."""
+    return run.data["state"] == "finished" and first_unfinished(run) is None
+
+
 def _stages(run: Run, prepared: Prepared | None) -> dict[str, Stage | str]:
     """Each stage's function, or why it is skipped."""
     merge = run.data.get("merge_wanted", True)

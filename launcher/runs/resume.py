@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from launcher.backends.checkpoints import newest_complete
 from launcher.catalog import load_gpu
 from launcher.errors import QlError, RunFailed
 from launcher.runs import preflight
-from launcher.runs.execute import execute, first_unfinished
+from launcher.runs.execute import execute, first_unfinished, is_finished
 from launcher.runs.inputs import check_unchanged
 from launcher.runs.lock import locked
 from launcher.runs.observer import Observer
-from launcher.runs.run import Run, open_run
+from launcher.runs.run import STAGES, Run, open_run
 
 
 def resume(run: Run, observer: Observer, *, accept_changes: bool = False, trainer_python: str | None = None) -> Run:
@@ -21,13 +23,16 @@ def resume(run: Run, observer: Observer, *, accept_changes: bool = False, traine
     """
     with locked(run.path):
         run = open_run(run.path)  # as whoever held it left it
-        stage = first_unfinished(run)
-        if stage is None and run.data["state"] == "finished":
+        if is_finished(run):
             return run
         if trainer_python is not None:
             run.data["trainer_python"] = trainer_python
+        _find_base(run, observer)
         for text in check_unchanged(run, accept=accept_changes):
             _note(run, observer, f"resumed with a changed input: {text}")
+        for text in make_again(run):
+            _note(run, observer, text)
+        stage = first_unfinished(run)
         if stage in ("prepare", "train"):
             _check_place(run, observer)
         if stage is not None and any(found["state"] != "pending" for found in run.data["stages"]):
@@ -36,6 +41,42 @@ def resume(run: Run, observer: Observer, *, accept_changes: bool = False, traine
             observer.note(f"going on with {stage}" + (f" from step {found.step}" if found else ""))
         execute(run, observer)
     return run
+
+
+def _find_base(run: Run, observer: Observer) -> None:
+    """The base where it is now: another machine, or another HF_HOME, has the hub's snapshot in another place."""
+    before, name = run.data.get("base_folder"), run.plan["base_model"]
+    if not before or Path(before).is_dir():
+        return
+    if before == name or Path(name).is_absolute():
+        hint = "put it back: a run goes on with the base that it began with"
+        raise RunFailed(f"the base model is no longer in {before}", hint=hint)
+    run.data["base_folder"] = preflight.fetch_base(run.trainer_python, name, run.path / "prepare.log")
+    _note(run, observer, f"the base model is in {run.data['base_folder']} now; it was in {before}")
+
+
+def make_again(run: Run) -> list[str]:
+    """Set back the stages that are done and whose product is not there any more; what is made again, in words."""
+    stages = {stage["name"]: stage for stage in run.data["stages"]}
+    done = {name for name, stage in stages.items() if stage["state"] == "done"}
+    merging = run.data.get("merge_wanted", True) and not {"merge", "verify"} <= done
+    weights, adapter, merged = "trainer/adapter_model.safetensors", "adapter", "merged"
+    said = []
+    if "train" in done and not (run.path / adapter).is_dir():
+        said.append(f"{adapter}/ is gone: it is made again")
+        stages["train"]["state"] = "pending"
+    if run.data.get("training") and (merging or said) and not (run.path / weights).is_file():
+        said.append(
+            f"{weights} is gone: the training is taken up at its newest checkpoint, and what follows done again"
+        )
+        del run.data["training"]
+        for name in STAGES[STAGES.index("train") :]:
+            stages[name]["state"] = "pending"
+    elif "merge" in done and not (run.path / merged).is_dir():
+        said.append(f"{merged}/ is gone: it is made again")
+        for name in ("merge", "verify"):
+            stages[name]["state"] = "pending"
+    return said
 
 
 def _check_place(run: Run, observer: Observer) -> None:

@@ -12,9 +12,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from launcher.backends.secrets import redact
+from launcher.backends.secrets import redact_all
 from launcher.errors import RunFailed, Unreadable
-from launcher.files import read_bounded, write_atomic
+from launcher.files import read_bounded, write_json
 from launcher.planning.plan import Plan
 from launcher.runs.events import append_event
 
@@ -64,8 +64,7 @@ class Run:
 
     def save(self) -> None:
         """Replace run.json, durably. Tokens that found their way into a message do not find theirs into the file."""
-        text = json.dumps(self.data, indent=2, ensure_ascii=False, allow_nan=False)
-        write_atomic(self.path / MANIFEST, redact(text) + "\n")
+        write_json(self.path / MANIFEST, redact_all(self.data))
 
     def stage(self, name: str) -> dict[str, Any]:
         found: dict[str, Any] = next(stage for stage in self.data["stages"] if stage["name"] == name)

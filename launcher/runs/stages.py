@@ -60,7 +60,9 @@ def train(run: Run, observer: Observer) -> None:
     if not run.data.get("training"):
         run.data["training"] = train_to_the_end(run, observer, partial(what_fits, run))
         record = run.path / "trainer" / "quantization.json"
-        run.data["quantization"] = json.loads(record.read_text(encoding="utf-8")) if record.is_file() else None
+        if record.is_file():
+            run.data["quantization"] = json.loads(record.read_text(encoding="utf-8"))
+        run.data.setdefault("quantization", None)
         run.save()
     dtype = run.plan["compute_dtype"]
     worker(run, "train", observer)(

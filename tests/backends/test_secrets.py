@@ -13,6 +13,8 @@ import pytest
 from launcher.backends.process import child, child_environment
 from launcher.backends.secrets import is_secret, redact, redacted_log
 from launcher.backends.workers import call_worker
+from launcher.cli.main import report
+from launcher.errors import RunFailed
 from launcher.runs.run import create_run, new_manifest
 
 TOKEN = "hf_" + "A1b2C3d4E5f6G7h8I9j0K1l2"
@@ -40,6 +42,17 @@ def test_values_and_what_looks_like_a_token_are_blacked_out() -> None:
     environment = {"WANDB_API_KEY": "0123456789abcdef", "SHORT_TOKEN": "ab", "HOME": "/root"}
     text = redact(f"key 0123456789abcdef, token {TOKEN}, ab, /root", environment)
     assert text == "key [WANDB_API_KEY], token [token], ab, /root"
+
+
+def test_a_short_value_is_a_secret_only_where_it_stands_alone() -> None:
+    environment = {"POSTGRES_PASSWORD": "postgres"}
+    said = redact('password "postgres" in /home/postgres/run and postgres.example', environment)
+    assert said == 'password "[POSTGRES_PASSWORD]" in /home/postgres/run and postgres.example'
+
+
+def test_a_password_in_an_address_is_blacked_out() -> None:
+    text = "cannot reach https://me:s3cr3t@mirror.example/x, nor http://mirror.example:8080/a@b"
+    assert redact(text, {}) == "cannot reach https://me:[password]@mirror.example/x, nor http://mirror.example:8080/a@b"
 
 
 def test_no_log_shows_what_a_child_prints_of_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -83,6 +96,33 @@ def test_the_manifest_is_redacted(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     text = (run.path / "run.json").read_text()
     assert "my-very-own-token" not in text
     assert json.loads(text)["notes"] == ["could not log in with [HF_TOKEN]"]
+
+
+def test_a_password_of_digits_leaves_the_manifest_json(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DB_PASSWORD", "123456")
+    run = create_run(tmp_path, "x", new_manifest(plan={}, notes=["said 123456"], bytes=123456))
+    data = json.loads((run.path / "run.json").read_text())
+    assert (data["bytes"], data["notes"]) == (123456, ["said [DB_PASSWORD]"])
+
+
+def test_a_secret_that_json_writes_otherwise_is_blacked_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DB_PASSWORD", 'long "quoted" pass\\word')
+    run = create_run(tmp_path, "x", new_manifest(plan={}, notes=['with long "quoted" pass\\word']))
+    assert json.loads((run.path / "run.json").read_text())["notes"] == ["with [DB_PASSWORD]"]
+
+
+def test_an_error_is_redacted(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setenv("HF_TOKEN", "my-very-own-token")
+    monkeypatch.setattr(sys, "argv", ["ql", "--json"])
+    report(RunFailed("my-very-own-token was refused"))
+    said = capsys.readouterr()
+    assert "my-very-own-token" not in said.out + said.err
+    assert json.loads(said.out)["problems"][0]["message"] == "[HF_TOKEN] was refused"
+
+
+def test_a_log_that_cannot_be_written_is_an_error_before_the_child_starts(tmp_path: Path) -> None:
+    with pytest.raises(OSError, match="No such file"), redacted_log(tmp_path / "no" / "log"):
+        pytest.fail("the child would be started")
 
 
 def test_the_pump_ends_although_a_grandchild_keeps_the_pipe(tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from launcher.configs.rules.base import Config, KeyPath
 from launcher.data.formats import BadRow, format_of, normalise, row_line
 from launcher.data.read import read_lines
 from launcher.errors import Problem, RunFailed
-from launcher.files import sha256_file, write_atomic
+from launcher.files import expand, sha256_file, write_atomic
 from launcher.yaml_source import Positions
 
 SAMPLE_FILE = "data/sample.jsonl"
@@ -48,7 +48,7 @@ def find_data(
     problems: list[Problem] = []
     for path, named in _named_files(config):
         place = positions.value(path)
-        source = (folder / Path(named).expanduser()).resolve()
+        source = (folder / expand(named)).resolve()
         if not source.is_file() or source.suffix not in SUFFIXES:
             what = f"{named} is not a JSONL file that lies here"
             hint = "ql launch keeps the rows that a run was trained on: download them, and name the file"

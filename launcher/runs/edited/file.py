@@ -15,6 +15,7 @@ from launcher.configs.rules.base import Config
 from launcher.configs.validate import UNREADABLE, Options, check_source, schema_name
 from launcher.data.chat import OWN_TEMPLATE, SHIPPED_TEMPLATES, load_chat_template
 from launcher.errors import BadInput, Problem, QlError, Unreadable
+from launcher.files import expand
 from launcher.json_schema import check, load_schema
 from launcher.runs.prepared import TEMPLATE_FILE
 from launcher.yaml_source import Positions, parse_yaml
@@ -199,7 +200,7 @@ def paths_inside(edited: Edited, template: Template | None) -> dict[str, Any]:
 
 def _absolute(name: str, folder: Path) -> str:
     """A folder beside the config, or where the person is, as an absolute path; anything else as it is."""
-    for candidate in (folder / Path(name).expanduser(), Path(name).expanduser()):
+    for candidate in (folder / expand(name), expand(name)):
         if name and candidate.is_dir():
             return str(candidate.resolve()) if not Path(name).is_absolute() else name
     return name

@@ -12,7 +12,7 @@ from typing import Any
 from launcher.catalog import Model
 from launcher.catalog.local import snapshot_in_cache
 from launcher.errors import Problem, RunFailed, Unreadable
-from launcher.files import read_bounded
+from launcher.files import expand, read_bounded
 
 INDEX = "model.safetensors.index.json"
 LARGEST_HEADER = 100 * 2**20  # bytes; safetensors itself refuses a longer one
@@ -115,8 +115,8 @@ def _has_token(environment: Mapping[str, str]) -> bool:
     if environment.get("HF_TOKEN") or environment.get("HUGGING_FACE_HUB_TOKEN"):
         return True
     cache = environment.get("XDG_CACHE_HOME") or "~/.cache"
-    home = environment.get("HF_HOME") or str(Path(cache).expanduser() / "huggingface")
-    return Path(environment.get("HF_TOKEN_PATH") or Path(home).expanduser() / "token").is_file()
+    home = environment.get("HF_HOME") or expand(cache) / "huggingface"
+    return Path(environment.get("HF_TOKEN_PATH") or expand(home) / "token").is_file()
 
 
 def _read_object(path: Path, problems: list[Problem], what: str = "a JSON object") -> dict[str, Any]:

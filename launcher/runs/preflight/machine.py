@@ -7,6 +7,7 @@ import shutil
 import tempfile
 from pathlib import Path
 
+from launcher.catalog.local import hub_cache
 from launcher.errors import Problem, Unreadable
 from launcher.planning.estimate import memory_request
 from launcher.runs.prepared import Prepared
@@ -29,7 +30,7 @@ def place_problems(prepared: Prepared, folder: Path, *, download: bool, merge: b
         problems.append(Problem(message, hint=hint))
     if download:
         base = disk_space(memory_request(prepared.plan.to_dict(), prepared.request), download=True).base_gib
-        cache = _hub_cache()
+        cache = _existing(hub_cache().absolute())
         free = shutil.disk_usage(cache).free / GIB
         if free < base:
             message = f"the base model is a download of {base:.1f} GiB and {cache} has {free:.1f} GiB free"
@@ -55,14 +56,6 @@ def require_writable(folder: Path) -> None:
 def _existing(folder: Path) -> Path:
     """The folder itself, or the nearest of those above it that exists."""
     return next(parent for parent in (folder, *folder.absolute().parents) if parent.exists())
-
-
-def _hub_cache() -> Path:
-    home = (
-        os.environ.get("HF_HOME") or Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "huggingface"
-    )
-    wanted = Path(os.environ.get("HF_HUB_CACHE") or Path(home).expanduser() / "hub").absolute()
-    return _existing(wanted)
 
 
 def available_memory(root: Path = Path("/")) -> int:

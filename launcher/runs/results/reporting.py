@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from launcher.backends.secrets import redact_all
 from launcher.errors import BadInput
 from launcher.files import read_json_lines, write_atomic
 from launcher.planning.plan import SETTINGS
@@ -24,6 +25,7 @@ def write_report(run: Run, path: Path | None = None) -> Path:
     except BadInput:
         commands = {}
     series = read_series(read_events(run.path))
+    run = Run(run.path, redact_all(run.data))  # as run.json has it, in the stage report too
     page = render_report(summarise(run), run.data, SETTINGS, commands, series, read_scores(run.path))
     path = path or run.path / "report.html"
     write_atomic(path, page)
