@@ -23,9 +23,18 @@ _REQUIRED = ("hidden_size", "intermediate_size", "num_hidden_layers", "num_atten
 
 
 def hub_cache() -> Path:
-    """The folder of the local Hugging Face cache, as huggingface_hub finds it. It need not exist."""
+    """The folder that huggingface_hub keeps models in. It need not exist."""
+    return _cache("HF_HUB_CACHE", "hub")
+
+
+def data_cache() -> Path:
+    """The folder that the trainers' library `datasets` keeps prepared rows in. It need not exist."""
+    return _cache("HF_DATASETS_CACHE", "datasets")
+
+
+def _cache(variable: str, name: str) -> Path:
     home = os.environ.get("HF_HOME") or expand(os.environ.get("XDG_CACHE_HOME") or "~/.cache") / "huggingface"
-    return Path(os.environ.get("HF_HUB_CACHE") or expand(home) / "hub")
+    return expand(os.environ.get(variable) or expand(home) / name)
 
 
 def snapshot_in_cache(hub_name: str) -> Path | None:

@@ -80,8 +80,8 @@ class Verbs(click.Group):
             report(error)
             sys.exit(error.exit_code)
         except OSError as error:  # a full disk, a folder that may not be written
-            where = f"{error.filename}: " if error.filename else ""
-            report(RunFailed(f"{where}{error.strerror or error}", hint="make room, or mend what it says"))
+            where = error.filename or "the system"
+            report(RunFailed(f"{where}: {error.strerror or error}", hint="make room, or mend what it says"))
             sys.exit(RunFailed.exit_code)
 
 

@@ -48,5 +48,5 @@ def command(
     finally:
         progress.close()
     show_result(found, as_json)
-    if any(not gate["passed"] for gate in found.data["gates"]):
+    if any(not gate["passed"] for gate in found.data.get("gates") or ()):
         sys.exit(1)

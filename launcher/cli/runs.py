@@ -36,17 +36,20 @@ def command(run: str | None, follow: bool, runs_dir: Path, as_json: bool) -> Non
         facts = summarise(open_run(run, runs_dir))
         click.echo(json.dumps(facts, indent=2) if as_json else describe(facts))
         return
+    damaged: list[Unreadable] = []
     every = []
-    for found in list_runs(runs_dir):
+    for found in list_runs(runs_dir, damaged.append):
         try:
             every.append(summarise(found))
-        except Unreadable as error:  # one damaged run does not hide the others
-            click.echo(f"warning: {error}", err=True)
+        except Unreadable as error:
+            damaged.append(error)
+    for found_bad in damaged:  # one damaged run does not hide the others, nor is it hidden
+        click.echo(f"warning: {found_bad}", err=True)
     if as_json:
         click.echo(json.dumps(every, indent=2))
         return
     if not every:
-        click.echo(f"no runs in {runs_dir}/", err=True)
+        click.echo(f"no {'readable ' if damaged else ''}runs in {runs_dir}/", err=True)
         return
     from launcher.cli.text import duration, table
 
@@ -87,7 +90,7 @@ def _score(facts: dict[str, Any]) -> str:
     golden = facts["golden"]
     for subject in ("merged", "adapter"):
         scores = golden.get(subject)
-        if scores:
+        if scores and "exact_match" in scores:
             return f"{scores['exact_match']:.2f} exact match"
     loss = facts["best_eval_loss"]
     return f"{loss:.3f} eval loss" if loss is not None else "-"
@@ -112,7 +115,8 @@ def describe(facts: dict[str, Any]) -> str:
     if facts["golden"]:
         metrics = list(next(iter(facts["golden"].values())))
         scores = [
-            (subject, *(f"{values[metric]:.3f}" for metric in metrics)) for subject, values in facts["golden"].items()
+            (subject, *(f"{values[metric]:.3f}" if metric in values else "-" for metric in metrics))
+            for subject, values in facts["golden"].items()
         ]
         lines += ["", table(("golden set", *metrics), scores)]
     for gate in facts["gates"]:
@@ -122,7 +126,7 @@ def describe(facts: dict[str, Any]) -> str:
         said = [f"merge: {merge['base']} base + adapter in {merge['dtype']}"]
         if merge.get("delta_error") is not None:
             said.append(f"delta off by {merge['delta_error']:.2%} after rounding")
-        if merge.get("kl") is not None:
+        if merge.get("kl") is not None and merge.get("top1_agreement") is not None:
             said.append(f"KL {merge['kl']:.1e}, top-1 agreement {merge['top1_agreement']:.1%} with the unmerged model")
         lines += ["", "; ".join(said)]
     lines += [f"repair: {describe_repair(repair)}" for repair in facts["repairs"]]

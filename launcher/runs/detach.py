@@ -10,21 +10,20 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from launcher.backends.process import tail
-from launcher.errors import BadInput, QlError, RunFailed, Unreadable
+from launcher.errors import BadInput, RunFailed, Unreadable
 from launcher.runs.lock import is_locked, locked
 from launcher.runs.run import Run, open_run
 
 LOG = "launch.log"
 WAIT = 60.0  # seconds for the new process to take the run
 POLL = 0.1
-_ERRORS: dict[int, type[QlError]] = {1: BadInput, 2: Unreadable}
 
 
 def start_detached(run: Run, more: Sequence[str] = ()) -> int:
     """Let another process, in a session of its own, resume the run; its process id, once it holds the run.
 
     Its output goes to launch.log. Raises RunFailed when another process works on the run, or when the new one ends
-    before it has begun; BadInput and Unreadable where that is its exit code.
+    before it has begun, with the exit code that it had.
     """
     with locked(run.path):
         pass
@@ -42,8 +41,10 @@ def start_detached(run: Run, more: Sequence[str] = ()) -> int:
     while not is_locked(run.path) and open_run(run.path).data == before:
         if process.poll() is not None or time.monotonic() > deadline:
             last = tail(run.path / LOG, 3)
-            kind = _ERRORS.get(process.returncode or 0, RunFailed)
-            raise kind(f"the detached process did not begin: {' '.join(last) or 'no output'}")
+            failed = RunFailed(f"the detached process did not begin: {' '.join(last) or 'no output'}")
+            if process.returncode in (BadInput.exit_code, Unreadable.exit_code):
+                failed.exit_code = process.returncode
+            raise failed
         time.sleep(POLL)
     process.returncode = 0  # it is not ours any more: nothing is to wait for it, or warn that nobody did
     return process.pid

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, fields
 from datetime import UTC, datetime
@@ -13,12 +13,14 @@ from pathlib import Path
 from typing import Any
 
 from launcher.backends.secrets import redact_all
-from launcher.errors import RunFailed, Unreadable
+from launcher.catalog.check import check
+from launcher.errors import QlError, RunFailed, Unreadable
 from launcher.files import read_bounded, write_json
 from launcher.planning.plan import Plan
 from launcher.runs.events import append_event
 
 MANIFEST = "run.json"
+VERSION = 1  # of its layout: schemas/run.json
 STAGES = ("prepare", "train", "evaluate", "merge", "verify", "report")
 
 
@@ -122,7 +124,15 @@ class Run:
 def new_manifest(**facts: Any) -> dict[str, Any]:
     """A manifest of a run that has not begun."""
     stages = [{"name": name, "state": "pending", "seconds": None} for name in STAGES]
-    return {"version": 1, "state": "running", "created": now(), **facts, "stages": stages, "repairs": [], "resumes": []}
+    return {
+        "version": VERSION,
+        "state": "running",
+        "created": now(),
+        **facts,
+        "stages": stages,
+        "repairs": [],
+        "resumes": [],
+    }
 
 
 def create_run(parent: Path, name: str, data: dict[str, Any], *, exactly: Path | None = None) -> Run:
@@ -176,38 +186,46 @@ def open_run(name: str | Path, parent: Path = Path("runs")) -> Run:
         known = [run.path.name for run in list_runs(parent)]
         hint = f"runs in {parent}/: {', '.join(known[-5:])}" if known else f"there are no runs in {parent}/"
         raise Unreadable(f"no run {str(name)!r}", hint=hint)
-    manifest = path / MANIFEST
+    return Run(path.resolve(), _read(path / MANIFEST))
+
+
+def _read(manifest: Path) -> dict[str, Any]:
     try:
         data = json.loads(read_bounded(manifest))
-        if not isinstance(data, dict) or data.get("version") != 1 or not _has_shape(data):
-            raise ValueError("not a run manifest of version 1")
     except (OSError, ValueError, RecursionError, Unreadable) as error:
         raise Unreadable(f"{manifest} cannot be read: {error}") from None
-    return Run(path.resolve(), data)
+    if not isinstance(data, dict) or data.get("version") != VERSION:
+        found = data.get("version") if isinstance(data, dict) else None
+        hint = "a newer ql wrote it" if isinstance(found, int) and found > VERSION else None
+        raise Unreadable(f"{manifest} cannot be read: it is not a run manifest of version {VERSION}", hint=hint)
+    problems = check(data, "run.json")
+    if problems:
+        said = problems[0].message + (f", and {len(problems) - 1} more" if len(problems) > 1 else "")
+        hint = f"`ql validate {manifest}` shows all that is wrong"
+        raise Unreadable(f"{manifest} cannot be read: {said}", hint=hint)
+    return data
 
 
-def _has_shape(data: dict[str, Any]) -> bool:
-    """Whether what every reader of a manifest relies on is there: a state, a plan, and stages with theirs."""
-    stages = data.get("stages")
-    return (
-        isinstance(data.get("state"), str)
-        and isinstance(data.get("plan"), dict)
-        and isinstance(data.get("changes") or {}, dict)
-        and isinstance(stages, list)
-        and all(isinstance(stage, dict) for stage in stages)
-        and all(isinstance(stage.get(key), str) for stage in stages for key in ("name", "state"))
-        and all(isinstance(stage.get("seconds", 0), int | float | None) for stage in stages)
-    )
+@contextmanager
+def as_written(run: Run) -> Iterator[None]:
+    """Raises Unreadable for what the block finds missing in a manifest: another version of ql, or a hand, wrote it."""
+    try:
+        yield
+    except (QlError, OSError):
+        raise
+    except Exception as error:  # Jinja's own among them
+        said = f"{type(error).__name__}: {error}"
+        raise Unreadable(f"{run.path / MANIFEST} is not as ql writes it: {said}") from error
 
 
-def list_runs(parent: Path) -> list[Run]:
-    """All readable runs under ``parent``, oldest first."""
+def list_runs(parent: Path, on_bad: Callable[[Unreadable], None] = lambda error: None) -> list[Run]:
+    """All readable runs under ``parent``, oldest first. ``on_bad`` hears of those whose manifest cannot be read."""
     runs = []
     for manifest in parent.glob(f"*/{MANIFEST}"):
         if manifest.parent.is_symlink():
             continue
         try:
             runs.append(open_run(manifest.parent))
-        except Unreadable:
-            continue
-    return sorted(runs, key=lambda run: (run.data.get("created", ""), run.path.name))
+        except Unreadable as error:
+            on_bad(error)
+    return sorted(runs, key=lambda run: (run.data["created"], run.path.name))

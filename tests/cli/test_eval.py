@@ -18,6 +18,7 @@ from launcher.cli.eval import describe
 from launcher.cli.main import main
 from launcher.files import write_json
 from launcher.resources import resource
+from launcher.runs.run import new_manifest
 
 LINEAR = [
     "self_attn.q_proj",
@@ -48,7 +49,10 @@ def run_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
     base = resource("presets", "models", "cpu-tiny")
     subprocess.run([sys.executable, "-W", "ignore", "-c", MAKE_ADAPTER, base, path / "adapter"], check=True)
     shutil.copyfile(resource("templates", "chat", "chatml.jinja"), path / "chat_template.jinja")
-    plan = {"conversational": True, "compute_dtype": "float32", "on_cpu": True}
+    plan = {
+        "backend": "axolotl", "method": "qlora", "base_model": str(base),
+        "conversational": True, "compute_dtype": "float32", "on_cpu": True,
+    }  # fmt: skip
     record = {
         "quant_type": "nf4",
         "double_quant": True,
@@ -57,7 +61,7 @@ def run_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "quantized_modules": MODULES,
         "skipped_modules": ["lm_head"],
     }
-    manifest = {"version": 1, "state": "finished", "stages": [], "plan": plan, "quantization": record, "golden": None}
+    manifest = {"name": "tiny", **new_manifest(plan=plan, quantization=record, golden=None), "state": "finished"}
     write_json(path / "run.json", {**manifest, "base_folder": str(base), "trainer_python": sys.executable})
     return path
 

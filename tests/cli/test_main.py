@@ -74,9 +74,10 @@ def test_names_are_completed(
     typed: list[str], offered: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
+    plan = {"backend": "axolotl", "method": "qlora", "base_model": "x", "compute_dtype": "float32"}
     for day, name in enumerate(("a", "b"), start=1):
-        run = create_run(tmp_path / "runs", name, new_manifest(plan={}), exactly=tmp_path / "runs" / name)
-        run.data["created"] = f"2026-01-0{day}"
+        run = create_run(tmp_path / "runs", name, new_manifest(plan=plan), exactly=tmp_path / "runs" / name)
+        run.data["created"] = f"2026-01-0{day}T00:00:00+00:00"
         run.save()
     completer = ShellComplete(main, {}, "ql", "_QL_COMPLETE")
     assert [item.value for item in completer.get_completions(typed[:-1], typed[-1])] == offered

@@ -14,6 +14,7 @@ from launcher.errors import Unreadable
 from launcher.planning.corrections import MachineCorrection, store_correction
 from launcher.planning.request import make_request
 from launcher.runs.preflight.base_model import reach_problems
+from launcher.runs.preflight.machine import cache_problems
 from launcher.sizing import Correction
 
 
@@ -53,3 +54,21 @@ def test_a_calibration_is_not_kept_in_a_folder_called_tilde(tmp_path: Path) -> N
     with pytest.raises(Unreadable, match="QL_CALIBRATION"):
         store_correction(load_gpu("a10g"), "axolotl", found)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_launch_says_so_before_it_starts() -> None:
+    [problem] = cache_problems()
+    assert "no home folder" in problem.message
+    assert "HOME" in (problem.hint or "")
+
+
+def test_a_cache_that_cannot_be_written_is_said_before_a_launch(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("HF_HOME", str(tmp_path / "file"))
+    [problem] = cache_problems()
+    assert str(tmp_path / "file" / "datasets") in problem.message
+    assert "HF_HOME" in (problem.hint or "")
+    monkeypatch.setenv("HF_DATASETS_CACHE", str(tmp_path / "not" / "there" / "yet"))
+    assert cache_problems() == []

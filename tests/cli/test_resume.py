@@ -156,7 +156,7 @@ def test_a_base_of_the_hub_is_found_where_it_is_now(run: Run, tmp_path: Path, mo
     monkeypatch.setattr(preflight, "fetch_base", lambda python, name, log: asked.append(name) or now)
     monkeypatch.setattr(resuming, "_check_place", lambda run, observer: None)
     monkeypatch.setattr(resuming, "execute", lambda run, observer: finish(run))
-    result = ql("resume", "latest")
+    result = ql("resume", "latest", "--trainer-python", "python")
     assert result.exit_code == 0, result.output
     assert asked == ["someone/base"]
     assert open_run(run.path).data["base_folder"] == now
@@ -164,7 +164,9 @@ def test_a_base_of_the_hub_is_found_where_it_is_now(run: Run, tmp_path: Path, mo
     run.data["base_folder"] = str(tmp_path / "then")
     run.data["state"] = "stopped"
     run.save()
-    assert "config.json: " in ql("resume", "latest").output  # other files are another base
+    assert (
+        "config.json: " in ql("resume", "latest", "--trainer-python", "python").output
+    )  # other files are another base
 
 
 GONE: dict[str, tuple[str, list[str], str]] = {

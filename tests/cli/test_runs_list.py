@@ -99,3 +99,57 @@ def test_a_place_that_cannot_be_written_is_one_clear_error(runs: Path, tmp_path:
     done = ql("report", "lora", "--runs-dir", str(runs), "--out", str(tmp_path / "no" / "x.html"))
     assert done.exit_code == 2
     assert "cannot write" in done.stderr
+
+
+def test_a_damaged_run_is_not_hidden_and_hides_no_other(runs: Path) -> None:
+    manifest = json.loads((runs / "lora" / "run.json").read_text())
+    (runs / "lora" / "run.json").write_text(json.dumps({**manifest, "version": 2}))
+    done = ql("runs", "--runs-dir", str(runs))
+    assert done.exit_code == 0
+    assert "qlora" in done.stdout
+    assert "not a run manifest of version 1\n  a newer ql wrote it" in done.stderr
+    shutil.rmtree(runs / "qlora")
+    assert "no readable runs" in ql("runs", "--runs-dir", str(runs)).stderr
+
+
+def leaves(data: Any, depth: int = 0) -> list[tuple[Any, ...]]:
+    """The places of a manifest, down to the fourth level; of a list, its first."""
+    if depth == 4:
+        return []
+    inner = data.items() if isinstance(data, dict) else list(enumerate(data))[:1] if isinstance(data, list) else []
+    return [place for key, value in inner for place in [(key,), *((key, *rest) for rest in leaves(value, depth + 1))]]
+
+
+RECORDED_RUN: dict[str, Any] = json.loads((RECORDED / "qlora" / "run.json").read_text())
+PARTS = [key for key in RECORDED_RUN if key not in ("inputs", "quantization")]
+NOT_READ = {("environment", "versions")}  # shown as it is
+
+
+@pytest.mark.parametrize("part", PARTS)
+def test_a_manifest_with_anything_anywhere_is_shown_or_refused(runs: Path, part: str) -> None:
+    """What stands in a manifest by hand or by an accident is never a traceback."""
+    path = runs / "qlora" / "run.json"
+    shutil.rmtree(runs / "lora")
+    (runs / "qlora" / "merged").mkdir()
+    for place in leaves({part: RECORDED_RUN[part]}):
+        if place[:2] in NOT_READ or (place[0] == "plan" and len(place) > 2):
+            continue
+        for value in (None, "x", [1], ...):
+            manifest = json.loads(json.dumps(RECORDED_RUN))
+            holder = manifest
+            for key in place[:-1]:
+                holder = holder[key]
+            if value is ...:
+                del holder[place[-1]]
+            else:
+                holder[place[-1]] = value
+            path.write_text(json.dumps(manifest))
+            for argv in (
+                ["runs", "qlora"],
+                ["runs"],
+                ["report", "qlora"],
+                ["push", "qlora", "--repo", "a/b", "--dry-run"],
+            ):
+                done = ql(*argv, "--runs-dir", str(runs))
+                assert done.exception is None or isinstance(done.exception, SystemExit), (place, value, argv)
+                assert done.exit_code in (0, 1, 2), (place, value, argv)

@@ -37,7 +37,7 @@ class Listener:
 
 @pytest.fixture
 def run(tmp_path: Path) -> Run:
-    plan = {"preset": "cpu-tiny", "backend": "axolotl", "method": "qlora", "base_model": "x"}
+    plan = {"preset": "x", "backend": "axolotl", "method": "qlora", "base_model": "x", "compute_dtype": "float32"}
     return create_run(tmp_path, "x", new_manifest(plan=plan, notes=["first"]))
 
 

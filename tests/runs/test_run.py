@@ -10,10 +10,12 @@ import pytest
 from launcher.errors import Unreadable
 from launcher.runs.run import Run, create_run, list_runs, new_manifest, open_run
 
+PLAN = {"preset": "cpu-tiny", "backend": "axolotl", "method": "qlora", "base_model": "x", "compute_dtype": "float32"}
+
 
 @pytest.fixture
 def run(tmp_path: Path) -> Run:
-    return create_run(tmp_path, "cpu-tiny", new_manifest(plan={"preset": "cpu-tiny"}))
+    return create_run(tmp_path, "cpu-tiny", new_manifest(plan=PLAN))
 
 
 def test_a_new_run_is_latest_and_all_its_stages_wait(run: Run, tmp_path: Path) -> None:
@@ -23,7 +25,7 @@ def test_a_new_run_is_latest_and_all_its_stages_wait(run: Run, tmp_path: Path) -
 
 
 def test_two_runs_in_one_second_get_two_directories(run: Run, tmp_path: Path) -> None:
-    again = create_run(tmp_path, "cpu-tiny", new_manifest(plan={}))
+    again = create_run(tmp_path, "cpu-tiny", new_manifest(plan=PLAN))
     assert again.path != run.path
     assert [found.path for found in list_runs(tmp_path)] == [run.path, again.path]
     assert open_run("latest", tmp_path).path == again.path
@@ -69,11 +71,11 @@ def test_a_broken_manifest_is_one_clear_error(run: Run, text: str) -> None:
 def test_an_unwritable_place_is_one_clear_error(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(Unreadable, match="cannot write runs"):
-        create_run(tmp_path / "file" / "runs", "x", new_manifest(plan={}))
+        create_run(tmp_path / "file" / "runs", "x", new_manifest(plan=PLAN))
 
 
 def test_a_chosen_folder_must_be_empty(tmp_path: Path) -> None:
     (tmp_path / "mine").mkdir()
-    assert create_run(tmp_path, "x", new_manifest(plan={}), exactly=tmp_path / "mine").path == tmp_path / "mine"
+    assert create_run(tmp_path, "x", new_manifest(plan=PLAN), exactly=tmp_path / "mine").path == tmp_path / "mine"
     with pytest.raises(Unreadable, match="not empty"):
-        create_run(tmp_path, "x", new_manifest(plan={}), exactly=tmp_path / "mine")
+        create_run(tmp_path, "x", new_manifest(plan=PLAN), exactly=tmp_path / "mine")

@@ -7,7 +7,7 @@ import shutil
 import tempfile
 from pathlib import Path
 
-from launcher.catalog.local import hub_cache
+from launcher.catalog.local import data_cache, hub_cache
 from launcher.errors import Problem, Unreadable
 from launcher.planning.estimate import memory_request
 from launcher.runs.prepared import Prepared
@@ -40,7 +40,20 @@ def place_problems(prepared: Prepared, folder: Path, *, download: bool, merge: b
         if wanted > there:
             message = f"the merge needs {wanted:.1f} GiB of host memory and {there:.1f} GiB are available"
             problems.append(Problem(message, hint="--no-merge now, `ql merge RUN` on a larger machine later"))
-    return problems
+    return problems + cache_problems()
+
+
+def cache_problems() -> list[Problem]:
+    """Why the trainer could not keep its prepared rows: it would end, half a minute later, with a traceback."""
+    cache = data_cache()
+    if cache.parts[0] == "~":
+        said = "there is no home folder here, and the trainer's libraries keep their caches in it"
+        return [Problem(said, hint="set HOME to a folder that can be written")]
+    there = _existing(cache.absolute())
+    if there.is_dir() and os.access(there, os.W_OK | os.X_OK):
+        return []
+    hint = "HF_HOME puts the Hugging Face caches elsewhere, HF_DATASETS_CACHE this one alone"
+    return [Problem(f"the trainer keeps prepared rows in {cache}, which cannot be written", hint=hint)]
 
 
 def require_writable(folder: Path) -> None:

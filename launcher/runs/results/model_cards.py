@@ -6,7 +6,7 @@ from pathlib import Path
 
 from launcher.files import write_atomic
 from launcher.report.card import Subject, render_card
-from launcher.runs.run import Run
+from launcher.runs.run import Run, as_written
 
 SUBJECTS: tuple[Subject, ...] = ("adapter", "merged")
 CARD = "README.md"
@@ -18,6 +18,8 @@ def write_cards(run: Run) -> list[Path]:
     for subject in SUBJECTS:
         folder = run.path / subject
         if folder.is_dir():
-            write_atomic(folder / CARD, render_card(run.data, subject))
+            with as_written(run):
+                text = render_card(run.data, subject)
+            write_atomic(folder / CARD, text)
             written.append(folder / CARD)
     return written

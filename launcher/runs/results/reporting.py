@@ -15,18 +15,19 @@ from launcher.report.series import read_series
 from launcher.runs.events import read_events
 from launcher.runs.results.serving import serving_commands
 from launcher.runs.results.summary import summarise
-from launcher.runs.run import Run
+from launcher.runs.run import Run, as_written
 
 
 def write_report(run: Run, path: Path | None = None) -> Path:
     """Render the report to ``path``, or to report.html in the run's folder; its path."""
-    try:
-        commands = serving_commands([run])
-    except BadInput:
-        commands = {}
     series = read_series(read_events(run.path))
     run = Run(run.path, redact_all(run.data))  # as run.json has it, in the stage report too
-    page = render_report(summarise(run), run.data, SETTINGS, commands, series, read_scores(run.path))
+    with as_written(run):
+        try:
+            commands = serving_commands([run])
+        except BadInput:
+            commands = {}
+        page = render_report(summarise(run), run.data, SETTINGS, commands, series, read_scores(run.path))
     path = path or run.path / "report.html"
     write_atomic(path, page)
     return path

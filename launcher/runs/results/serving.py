@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from launcher.errors import BadInput
-from launcher.runs.run import Run
+from launcher.runs.run import Run, as_written
 
 # The names of vLLM's --dtype.
 # A run on a CPU trains in float32; what it ships is 16 bit, and so it is served.
@@ -19,6 +19,11 @@ def serving_commands(runs: Sequence[Run]) -> dict[str, list[str]]:
 
     Raises BadInput when several runs have different bases: one server has one base.
     """
+    with as_written(runs[0]):
+        return _commands(runs)
+
+
+def _commands(runs: Sequence[Run]) -> dict[str, list[str]]:
     bases = sorted({run.plan["base_model"] for run in runs})
     if len(bases) > 1:
         raise BadInput(f"these runs have different base models: {', '.join(bases)}")

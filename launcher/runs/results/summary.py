@@ -6,11 +6,11 @@ from collections.abc import Mapping
 from typing import Any
 
 from launcher.catalog import load_gpu
-from launcher.errors import QlError, Unreadable
+from launcher.errors import QlError
 from launcher.report.series import Series, read_series, sample
 from launcher.runs.events import read_events
 from launcher.runs.lock import is_locked
-from launcher.runs.run import MANIFEST, Run
+from launcher.runs.run import Run, as_written
 
 CURVE = 40  # points of a run's loss curves in its manifest: what a list can show
 
@@ -23,11 +23,8 @@ def state_of(run: Run) -> str:
 
 def summarise(run: Run) -> dict[str, Any]:
     """What `ql runs RUN --json` prints: state, path, stages, golden scores, gates, merge, cost. Times are seconds."""
-    try:
+    with as_written(run):
         return _summary(run)
-    except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
-        said = f"{type(error).__name__}: {error}"
-        raise Unreadable(f"{run.path / MANIFEST} is not as ql writes it: {said}") from None
 
 
 def _summary(run: Run) -> dict[str, Any]:
