@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from launcher.data.base import added_tokens
+from launcher.data.base import added_tokens, base_tokens
 from launcher.data.chat import OWN_TEMPLATE, CannotRender, ChatTemplate, load_chat_template
 from launcher.data.formats import BadRow, Format, Row, format_of, normalise, optional_keys, row_line
 from launcher.data.golden import GoldenInputs
@@ -67,11 +67,14 @@ def usable_rows(path: Path, form: Format) -> Iterator[tuple[int, Row]]:
 
 
 def _control_tokens(template: ChatTemplate | None, base: Path | None) -> tuple[str, ...]:
+    """What a message must not hold: the template's own strings, and the special tokens of the base that it writes."""
     if template is None:
         return ()
-    if template.name == OWN_TEMPLATE and base is not None:
+    if base is None:
+        return template.control_tokens
+    if template.name == OWN_TEMPLATE:
         return tuple(sorted(added_tokens(base)))
-    return template.control_tokens
+    return tuple(sorted({*template.control_tokens, *base_tokens(base).values()}))
 
 
 @dataclass

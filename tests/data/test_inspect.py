@@ -62,6 +62,16 @@ def test_every_problem_is_found_with_its_line(tmp_path: Path) -> None:
     assert [problem.line for problem in caught.value.problems] == [2, 4, 5, 6, 10]
 
 
+def test_an_answer_that_ends_in_the_bases_own_end_is_warned_of(tmp_path: Path, bases: dict[str, Path]) -> None:
+    """The template writes the end itself: it would be trained twice, and what follows it never."""
+    rows = [chat("one"), {"messages": [chat("two")["messages"][0], {"role": "assistant", "content": "yes</s>"}]}]
+    path = write(tmp_path, rows)
+    ended = inspect_data(path, base=bases["pieces"], chat_template="inst")
+    [finding] = [finding for finding in ended.findings.kept if finding.kind == "control_token"]
+    assert (finding.line, "</s>" in finding.message) == (2, True)
+    assert not found(inspect_data(path, base=bases["bytes"], chat_template="inst"))
+
+
 def test_same_row_in_two_spellings_is_a_duplicate(tmp_path: Path) -> None:
     parts = {
         "messages": [{"role": "human", "content": [{"type": "text", "text": "a"}]}, chat("a")["messages"][1]],
