@@ -205,14 +205,20 @@ def compare(
 ) -> list[Forecast | Refused]:
     """The same job on each card, in their order; a card on which the plan is refused says why.
 
-    ``corrected`` False leaves out what this machine's calibration says.
+    Where the default trainer does not fit and nobody asked for it, the other one may. ``corrected`` False leaves out
+    what this machine's calibration says.
     """
     found: list[Forecast | Refused] = []
     for card in cards:
-        # A preset is written for its own card, so only what the person set goes along; a correction likewise.
-        moved = replace(request, gpu=card, preset=None, corrections=corrections_for(card) if corrected else {})
+        # A preset is written for its own card, so on others only what the person set goes along; a correction likewise.
+        preset = request.preset if request.preset is not None and request.preset.gpu == card.name else None
+        moved = replace(request, gpu=card, preset=preset, corrections=corrections_for(card) if corrected else {})
         try:
-            found.append(forecast(moved, **options))
+            one = forecast(moved, **options)
+            if not one.memory.fits and "backend" not in request.overrides:
+                other = forecast(replace(moved, auto_backend=True), **options)
+                one = other if other.memory.fits else one
+            found.append(one)
         except BadInput as error:
             found.append(Refused(card, tuple(str(problem) for problem in error.problems)))
     return found

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 
-from launcher.catalog import list_presets
+from launcher.catalog import list_presets, load_preset
 from launcher.cli.main import main
 
 MUCH = ("--rows", "10000", "--row-tokens", "400")
@@ -158,6 +158,19 @@ def test_compare_shows_all_cards_with_the_cheapest_and_the_fastest_that_fit() ->
     assert 1 <= sum("fastest" in line for line in text) <= 2  # H100 and H200 have one rate
     assert "does not fit" in next(line for line in text if line.startswith("a10g "))
     assert not any("cheapest" in line and "does not fit" in line for line in text)
+
+
+@pytest.mark.parametrize("wanted", [("--preset", "3090-32b"), ("--model", "qwen2.5-32b")], ids=["preset", "model"])
+def test_compare_says_of_no_card_that_it_cannot_where_one_of_the_trainers_can(wanted: tuple[str, ...]) -> None:
+    """Every card that has a preset of that size fits, whichever trainer the preset names."""
+    found = {one["gpu"]: one for one in facts(*wanted, "--compare", *MUCH)}
+    for preset in (load_preset(name) for name in list_presets()):
+        if preset.model == "qwen2.5-32b":
+            assert found[preset.gpu]["vram"]["fits"], preset.name
+    assert found["3090"]["backend"] == "unsloth"
+    assert found["a100-80gb"]["backend"] == "axolotl"
+    asked = {one["gpu"]: one for one in facts(*wanted, "--compare", "--backend", "axolotl", *MUCH)}
+    assert not asked["3090"]["vram"]["fits"], "what the person asks for stays"
 
 
 @pytest.mark.parametrize(
