@@ -106,9 +106,9 @@ def _entry(path: Path, key: str, entry: Any) -> MachineCorrection:
         memory = Correction(**entry["memory"])
         found = MachineCorrection(**{**entry, "memory": memory})
         numbers = [memory.activations, found.speed]
-        if "/" not in key or not all(PLAUSIBLE[0] <= float(number) <= PLAUSIBLE[1] for number in numbers):
+        if "/" not in key or not all(PLAUSIBLE[0] <= number <= PLAUSIBLE[1] for number in numbers):
             raise ValueError(f"{key}: {numbers}")
-        if memory.context_gib is not None and not 0 <= float(memory.context_gib) <= 16:
+        if memory.context_gib is not None and not 0 <= memory.context_gib <= 16:
             raise ValueError(f"{key}: context of {memory.context_gib} GiB")
     except (TypeError, KeyError, ValueError) as error:
         raise _unusable(path, str(error)) from None

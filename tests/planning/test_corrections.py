@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -52,6 +53,11 @@ def test_estimates_use_it_and_say_so(calibration: Path) -> None:
     assert not any("calibration" in note for note in forecast(other).notes)
 
 
+def with_memory(memory: dict[str, Any]) -> str:
+    entry = {"memory": memory, "speed": 1, "device": "x", "model": "y", "date": "z", "versions": {}}
+    return json.dumps({"version": 1, "corrections": {"a10g/axolotl": entry}})
+
+
 @pytest.mark.parametrize(
     "text",
     [
@@ -59,21 +65,9 @@ def test_estimates_use_it_and_say_so(calibration: Path) -> None:
         "[]",
         '{"version": 2, "corrections": {}}',
         json.dumps({"version": 1, "corrections": {"a10g/axolotl": {"speed": 1}}}),
-        json.dumps(
-            {
-                "version": 1,
-                "corrections": {
-                    "a10g/axolotl": {
-                        "memory": {"activations": 900, "context_gib": 1},
-                        "speed": 1,
-                        "device": "x",
-                        "model": "y",
-                        "date": "z",
-                        "versions": {},
-                    }
-                },
-            }
-        ),
+        with_memory({"activations": 900, "context_gib": 1}),
+        with_memory({"activations": "1.5", "context_gib": 1}),
+        with_memory({"activations": 1.5, "context_gib": "1"}),
     ],
 )
 def test_a_file_that_cannot_be_used_is_named(calibration: Path, text: str) -> None:
