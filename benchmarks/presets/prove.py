@@ -3,8 +3,8 @@
     python benchmarks/presets/prove.py --out OUT --seconds 560      (--list: what would run, and about how long)
 
 Writes OUT/results.jsonl as results come and OUT/presets.json (plans and predictions), and stops by itself in
-time. What earlier records (--done) hold is left out. Both trainers must be importable. benchmarks/on_gpu.py runs it
-beside the other measurements, and `table.py` makes the tables.
+time. What earlier records (--done) and the committed ones of the blind test hold is left out. Both trainers must be
+importable. benchmarks/on_gpu.py runs it beside the other measurements, and `table.py` makes the tables.
 """
 
 from __future__ import annotations
@@ -85,6 +85,11 @@ def read(path: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
 
 
+def measured_before(paths: list[Path]) -> list[dict[str, Any]]:
+    """The records of earlier results.jsonl files, and the blind test's, which are committed elsewhere."""
+    return [record for path in paths if path.is_file() for record in read(path)] + list(blind_test.read().values())
+
+
 def plan_jobs(records: list[dict[str, Any]], *, blind: bool = True) -> list[dict[str, Any]]:
     """What is still to be measured, in the order of its worth: presets, the extra jobs, the blind test."""
     beside = preset_jobs.extra_jobs()
@@ -161,8 +166,9 @@ def main() -> None:
     parser.add_argument("--no-blind", action="store_true", help="without the blind test of benchmarks/sizing")
     parser.add_argument("--list", action="store_true", help="say what would run, and leave")
     options = parser.parse_args()
-    records = [record for path in options.done if path.is_file() for record in read(path)]
-    jobs = [job for job in plan_jobs(records, blind=not options.no_blind) if options.only in job["id"]]
+    jobs = [
+        job for job in plan_jobs(measured_before(options.done), blind=not options.no_blind) if options.only in job["id"]
+    ]
     if options.list:
         for job in jobs:
             shapes = [

@@ -47,3 +47,22 @@ def test_its_files_are_written_for_the_checkpoint_that_it_loads(name: str, tmp_p
 def test_jobs_in_float16_are_among_them() -> None:
     stored = [job for job in JOBS.values() if job["checkpoint"] == "nf4" and "lora" in job.get("kernels", ())]
     assert {job["compute_dtype"] for job in stored} == {"float16", "bfloat16"}
+
+
+def test_what_was_measured_is_not_measured_again() -> None:
+    """Neither of the presets nor of the blind test, whose results are committed with the memory model's."""
+    everything = [(job["id"], shape) for job in prove.plan_jobs([]) for shape in job["shapes"]]
+    left = [
+        (job["id"], shape)
+        for job in prove.plan_jobs(prove.measured_before([prove.COMMITTED]))
+        for shape in job["shapes"]
+    ]
+    measured = prove.blind_test.read()
+    again = [probe_case for probe_case in (case(name, shape) for name, shape in left) if probe_case in measured]
+    assert len(left) < len(everything)
+    assert again == []
+
+
+def case(name: str, shape: dict[str, Any]) -> str:
+    job = next((job for job in prove.blind_test.jobs() if job["id"] == name), None)
+    return "" if job is None else prove.blind_test.case_name({**job, "shape": shape})
