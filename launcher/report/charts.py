@@ -119,16 +119,21 @@ def _figure(
 
 
 def describe_curve(label: str, columns: Columns, column: str, unit: str) -> str:
-    """A curve in words, for those who do not see it: first, last, lowest and highest value."""
+    """A curve in words, for those who do not see it: first, last, lowest and highest value, and its holes."""
     steps = columns["step"]
     gone = columns.get("superseded") or [0] * len(steps)
-    kept = [(s, v) for s, v, g in zip(steps, columns[column], gone, strict=True) if v is not None and not g]
+    rows = [(s, v) for s, v, g in zip(steps, columns[column], gone, strict=True) if not g]
+    kept = [(step, value) for step, value in rows if value is not None]
     if not kept:
         return f"{label}: nothing"
+    lost = [step for step, value in rows if value is None]
     low, high = min(kept, key=lambda pair: pair[1]), max(kept, key=lambda pair: pair[1])
     unit = f" {unit}" if unit not in ("", "loss") else ""
     text = f"{label} {_n(kept[0][1])}{unit} at step {kept[0][0]}, {_n(kept[-1][1])} at step {kept[-1][0]}"
-    return text + f", lowest {_n(low[1])} at {low[0]}, highest {_n(high[1])} at {high[0]}"
+    text += f", lowest {_n(low[1])} at {low[0]}, highest {_n(high[1])} at {high[0]}"
+    if lost:  # the curve has a hole there, or ends: a chart alone would look whole
+        text += f", no finite number at {len(lost)} of {len(rows)} steps, the first of them {lost[0]}"
+    return text
 
 
 def table_of(name: str, columns: Columns, title: str, names: Sequence[str]) -> dict[str, Any]:

@@ -144,6 +144,14 @@ def test_charts_have_prediction_and_budget_as_lines() -> None:
     assert data["marks"] == [{"kind": "repair", "step": 1, "time": 1.0}]
 
 
+def test_a_curve_says_where_it_has_no_finite_number() -> None:
+    events = [{"event": "train_begin", "step": 0, "time": 10.0}]
+    losses = [1.0, 0.5, None, None]
+    events += [{"event": "log", "step": step, "time": 10.0 + step, "loss": loss} for step, loss in enumerate(losses, 1)]
+    figures, _ = make_charts(read_series(events), {"plan": {}})
+    assert figures[0]["about"].endswith("highest 1 at 1, no finite number at 2 of 4 steps, the first of them 3.")
+
+
 def test_a_run_without_telemetry_has_no_charts() -> None:
     assert make_charts(read_series([]), {"plan": {}}) == ([], {})
 

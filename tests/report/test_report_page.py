@@ -169,6 +169,26 @@ def test_it_fits_the_screen(new_tab: NewTab, recorded: dict[str, Run], width: in
     assert page.evaluate("document.documentElement.scrollWidth") <= width
 
 
+@pytest.mark.parametrize("width", [1200, 360])
+def test_words_without_an_end_fit_the_screen_too(new_tab: NewTab, recorded: dict[str, Run], width: int) -> None:
+    """A path in an error, an answer that repeats itself."""
+    run, endless = recorded["qlora"], "/path" + "x" * 2000
+    rewrite_answers(run, endless)
+    run.stage("merge").update(state="failed", error=endless)
+    run.data |= {"state": "failed", "notes": [endless], "repairs": [REPAIR | {"cause": endless}]}
+    page = new_tab(width=width).open(write_report(run))
+    page.evaluate("document.querySelectorAll('details').forEach(one => one.open = true)")
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+
+
+def test_text_runs_in_its_own_direction(tab: Any, recorded: dict[str, Run]) -> None:
+    rewrite_answers(recorded["qlora"], "مرحبا بالعالم")
+    page = tab.open(write_report(recorded["qlora"]))
+    directions = "[...document.querySelectorAll('.prompt pre')].map(one => getComputedStyle(one).direction)"
+    assert set(page.evaluate(directions)) == {"rtl", "ltr"}  # what was asked and answered; the right answer
+    assert page.evaluate("getComputedStyle(document.querySelector('.prompt .asked')).direction") == "rtl"
+
+
 def test_paper_is_white_whatever_the_theme(new_tab: NewTab, recorded: dict[str, Run]) -> None:
     tab = new_tab(color_scheme="dark")
     page = tab.open(write_report(recorded["qlora"]))
@@ -187,16 +207,25 @@ def test_without_scripts_the_facts_are_there(new_tab: NewTab, recorded: dict[str
     assert not page.is_visible("#prompt-filter")
 
 
+def rewrite_answers(run: Run, text: str) -> None:
+    """Let each prompt, and what each model answers to it, be ``text``."""
+    for path in (run.path / "golden" / "scores").glob("*.jsonl"):
+        rows = [json.loads(line) | {"output": text, "input": text} for line in path.read_text().splitlines()]
+        path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+
+
+REPAIR = {
+    "time": "2026-11-24T14:30:00+00:00", "stage": "train", "kind": "oom_train", "cause": "out of memory",
+    "action": "micro-batch 2 to 1", "step": 3, "before": {}, "after": {},
+}  # fmt: skip
+
+
 @pytest.mark.parametrize(
     "output", ["<script>alert(1)</script>", "</script><img src=x onerror=alert(1)>", '"><svg onload=alert(1)>']
 )
 def test_what_a_model_says_is_only_text(tab: Any, recorded: dict[str, Run], output: str) -> None:
     run = recorded["qlora"]
-    path = run.path / "golden" / "scores" / "merged.jsonl"
-    rows = [json.loads(line) for line in path.read_text().splitlines()]
-    for row in rows:
-        row["output"], row["input"] = output, output
-    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    rewrite_answers(run, output)
     run.data["notes"] = [output]
     page = tab.open(write_report(run))
     assert output in page.text_content("#prompts")
