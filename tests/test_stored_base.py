@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from launcher.backends import get_backend
 from launcher.catalog import Stored, load_model
 from launcher.catalog.stored import read_stored
-from launcher.errors import BadInput
+from launcher.errors import BadInput, Unreadable
 from launcher.planning.decide import make_plan
 from launcher.planning.estimate import memory_request
 from launcher.planning.plan import Plan
@@ -41,11 +41,28 @@ def test_the_dtype_it_dequantises_to(tmp_path: Path, state: str | None, config: 
 
 @pytest.mark.parametrize(
     "quantised",
-    [None, {}, QUANTISED | {"quant_method": "gptq"}, {"load_in_8bit": True}, QUANTISED | {"load_in_4bit": False}, "x"],
+    [None, {}, QUANTISED | {"load_in_4bit": False}, "x"],
 )
 def test_any_other_base_is_not_stored_in_4_bit(tmp_path: Path, quantised: Any) -> None:
     base = write_stored_base(tmp_path / "base", "bfloat16", config={"quantization_config": quantised})
     assert load_model(str(base)).stored is None
+
+
+@pytest.mark.parametrize(
+    ("quantised", "said"),
+    [
+        ({"quant_method": "gptq", "bits": 4}, "gptq"),
+        ({"quant_method": "fp8"}, "fp8"),
+        ({"load_in_8bit": True}, "8 bit by bitsandbytes"),
+    ],
+)
+def test_a_base_that_is_quantised_in_another_way_is_refused_when_planning(
+    tmp_path: Path, quantised: Any, said: str
+) -> None:
+    base = write_stored_base(tmp_path / "base", None, config={"quantization_config": quantised})
+    with pytest.raises(Unreadable, match=f"stored quantised .{said}.: it cannot be trained on") as caught:
+        load_model(str(base))
+    assert caught.value.problems[0].file == str(base / "config.json")
 
 
 @given(st.binary(max_size=200))

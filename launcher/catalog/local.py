@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from launcher.catalog.architecture import FUSED_LINEARS, SUPPORTED, count_parameters
-from launcher.catalog.stored import read_stored
+from launcher.catalog.stored import quantised_otherwise, read_stored
 from launcher.catalog.types import Model, Stored
 from launcher.errors import Problem, Unreadable
 from launcher.files import expand
@@ -47,7 +47,8 @@ def snapshot_in_cache(hub_name: str) -> Path | None:
 def model_from_folder(folder: Path, *, base_model: str) -> Model:
     """The model whose config.json is in ``folder``.
 
-    Raises Unreadable: no config.json, not JSON, an architecture that is not supported, or numbers missing.
+    Raises Unreadable: no config.json, not JSON, an architecture that is not supported, numbers missing, or weights
+    quantised in a way that neither trainer nor merge takes.
     """
     path = folder / "config.json"
     file = str(path)
@@ -69,6 +70,10 @@ def model_from_folder(folder: Path, *, base_model: str) -> Model:
         raise Unreadable(Problem(f"not JSON: {error.msg}", file=file, line=error.lineno, column=error.colno)) from None
     if not isinstance(config, dict):
         raise Unreadable(Problem("not a model's config: the file holds no JSON object", file=file))
+    if otherwise := quantised_otherwise(config):
+        said = f"the base is stored quantised ({otherwise}): it cannot be trained on, nor merged into"
+        hint = "take the base in 16 bit, or one that bitsandbytes stored in 4 bit"
+        raise Unreadable(Problem(said, file=file, hint=hint))
     template = _chat_template(folder, config)
     model = model_from_config(config, file=file, base_model=base_model, chat_template=template)
     return replace(model, stored=read_stored(folder, config))

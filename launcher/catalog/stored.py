@@ -39,6 +39,17 @@ def read_stored(folder: Path, config: Mapping[str, Any]) -> Stored | None:
     return Stored(kind, double, dtype)  # type: ignore[arg-type] # one of DTYPES
 
 
+def quantised_otherwise(config: Mapping[str, Any]) -> str | None:
+    """What a base is stored in that is neither 16 bit nor 4 bit of bitsandbytes; None for one that ql can train on."""
+    quantised = config.get("quantization_config")
+    if not isinstance(quantised, dict):
+        return None
+    method = quantised.get("quant_method", "bitsandbytes")
+    if method != "bitsandbytes":
+        return str(method)
+    return "8 bit by bitsandbytes" if quantised.get("load_in_8bit") or quantised.get("_load_in_8bit") else None
+
+
 def _dtype_of_config(config: Mapping[str, Any]) -> str | None:
     """The dtype the checkpoint was saved from, which is that of its states: for a base whose weights are not here."""
     name = str(config.get("dtype") or config.get("torch_dtype") or "").removeprefix("torch.")
