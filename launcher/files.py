@@ -20,6 +20,15 @@ def expand(path: str | Path) -> Path:
     return Path(os.path.expanduser(path))  # noqa: PTH111
 
 
+def program(name: str, folder: Path | None = None) -> str:
+    """A program as the command line names it, by its whole path: it may be started in another folder, or later.
+
+    A name without a slash stays: PATH is searched for it. Links stay too: a virtual environment's python is one.
+    ``folder`` is where a relative path begins, the working directory when None.
+    """
+    return str((folder or Path.cwd()) / expand(name)) if "/" in name else name
+
+
 def sync_folder(folder: Path) -> None:
     """Make a rename in ``folder`` survive a power cut."""
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -8,11 +9,21 @@ from typing import Any
 import pytest
 
 from launcher import catalog
-from launcher.catalog import Model, count_parameters, load_gpu, load_model, load_preset, load_recipe
+from launcher.catalog import (
+    Model,
+    count_parameters,
+    load_gpu,
+    load_model,
+    load_preset,
+    load_recipe,
+    resolve_base,
+    whole_name,
+)
 from launcher.catalog.architecture import lora_parameters
 from launcher.catalog.check import check
 from launcher.errors import Unreadable
 from launcher.resources import resource
+from launcher.runs.asked import Asked
 
 # From the model cards and safetensors indices of the published checkpoints.
 PUBLISHED = {
@@ -260,3 +271,24 @@ def test_a_reason_for_a_setting_that_does_not_exist_is_refused() -> None:
     wrong = {"title": "x", "gpu": "a10g", "model": "mistral-7b", "recipe": "qlora", "reasons": {"lora_rank": "why"}}
     [problem] = check(wrong, "preset.json")
     assert "did you mean 'lora_r'" in str(problem)
+
+
+@pytest.mark.parametrize("name", ["./base", "base", "../{home}/base", "~/base"])
+def test_a_folder_is_known_by_its_whole_path(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The trainer runs in the run's folder, and an exported config in its own: a relative path would lead nowhere."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    shutil.copytree(resource("presets", "models", "cpu-tiny"), tmp_path / "base")
+    named = name.format(home=tmp_path.name)
+    base = Path(resolve_base(load_model(named)))
+    assert base.is_absolute()
+    assert base.samefile(tmp_path / "base")
+    asked = Asked(data="rows.jsonl", gpu="cpu", model=named).to_dict()
+    monkeypatch.chdir("/")
+    assert Asked.from_dict(asked).request().base_model == str(base)
+
+
+def test_a_name_of_the_catalog_or_the_hub_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mistral-7b").mkdir()
+    assert [whole_name(name) for name in ("mistral-7b", "org/model")] == ["mistral-7b", "org/model"]

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from launcher.files import read_json_lines, sha256_file, write_atomic, write_json
+from launcher.files import program, read_json_lines, sha256_file, write_atomic, write_json
 
 
 def test_the_order_is_write_fsync_rename_fsync_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -53,3 +53,11 @@ def test_sha256(tmp_path: Path) -> None:
 def test_only_a_line_feed_ends_a_line_of_json(tmp_path: Path) -> None:
     (tmp_path / "rows").write_text('"a\u2028b\x85c"\n\n"d"', "utf-8")
     assert read_json_lines(tmp_path / "rows") == ["a\u2028b\x85c", "d"]
+
+
+def test_a_program_keeps_its_whole_path_and_its_links(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "python").symlink_to("/bin/sh")
+    assert program("./python") == str(tmp_path / "python")
+    assert program("../x/python", Path("/jobs/y")) == "/jobs/y/../x/python"
+    assert program("python3") == "python3"

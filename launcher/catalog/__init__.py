@@ -16,6 +16,7 @@ from launcher.catalog.load import (
     load_preset,
     load_recipe,
     resolve_base,
+    whole_name,
 )
 from launcher.catalog.types import Gpu, Model, Preset, Price, Recipe, Stored
 
@@ -39,4 +40,5 @@ __all__ = [
     "load_recipe",
     "model_by_hand",
     "resolve_base",
+    "whole_name",
 ]

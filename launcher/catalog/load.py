@@ -13,6 +13,7 @@ from launcher.catalog.check import check
 from launcher.catalog.local import BUILTIN, model_from_folder, snapshot_in_cache
 from launcher.catalog.types import Gpu, Model, Preset, Price, Recipe
 from launcher.errors import Problem, Unreadable, did_you_mean
+from launcher.files import expand
 from launcher.resources import resource
 from launcher.yaml_source import load_yaml
 
@@ -94,8 +95,8 @@ def load_model(name: str) -> Model:
     known = list_models()
     if name in known:
         return _load_catalog_model(name)
-    if Path(name).is_dir():
-        return model_from_folder(Path(name), base_model=name)
+    if expand(name).is_dir():
+        return model_from_folder(expand(name), base_model=whole_name(name))
     if name.startswith(("/", "./", "../", "~")):
         raise Unreadable(f"no such folder: {name}", hint="a base model is a folder with a config.json, or a hub name")
     if "/" not in name:
@@ -114,6 +115,12 @@ def load_model(name: str) -> Model:
         f"the architecture of {name!r} is not known here: it is neither in the catalog nor in the local cache",
         hint=hint,
     )
+
+
+def whole_name(name: str) -> str:
+    """A model's name that holds wherever it is read: a folder by its whole path, since the trainer runs in another."""
+    folder = expand(name)
+    return str(folder.absolute()) if name not in list_models() and folder.is_dir() else name
 
 
 def _load_catalog_model(name: str) -> Model:

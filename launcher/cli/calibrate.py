@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from launcher.cli.options import Wanted, json_option, plan_options
+from launcher.cli.options import Wanted, json_option, plan_options, trainer_python_option
 
 if TYPE_CHECKING:
     from launcher.runs.calibrate import Calibration
@@ -19,7 +19,7 @@ DEFAULT_MODEL = "mistral-7b"
 
 @click.command()
 @plan_options
-@click.option("--trainer-python", metavar="PATH", help="Python of the environment that has the trainers.")
+@trainer_python_option
 @click.option("--forget", is_flag=True, help="Drop what was measured here before; with --gpu, of that card alone.")
 @json_option
 def command(

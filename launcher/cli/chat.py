@@ -12,7 +12,7 @@ from typing import Any
 import click
 
 from launcher.cli import complete
-from launcher.cli.options import json_option, runs_dir
+from launcher.cli.options import json_option, runs_dir, trainer_python_option
 
 HELP = "An empty line is passed over, /reset forgets what was said, Ctrl-D ends."
 
@@ -21,7 +21,7 @@ HELP = "An empty line is passed over, /reset forgets what was said, Ctrl-D ends.
 @click.argument("run", shell_complete=complete.runs)
 @click.option("--prompt", help="Ask this once and end; without it, questions are read line by line.")
 @click.option("--max-new-tokens", type=click.IntRange(min=1), default=256, show_default=True, help="Longest answer.")
-@click.option("--trainer-python", metavar="PATH", help="Python of the environment that has the trainers.")
+@trainer_python_option
 @runs_dir
 @json_option
 def command(

@@ -8,11 +8,11 @@ from typing import Any
 
 import click
 
-from launcher.cli.options import json_option
+from launcher.cli.options import json_option, trainer_python_option
 
 
 @click.command()
-@click.option("--trainer-python", metavar="PATH", help="Python of the environment that has the trainers.")
+@trainer_python_option
 @json_option
 def command(trainer_python: str | None, as_json: bool) -> None:
     """Show card, trainers and libraries as the trainer's python sees them. Exits 1 when no trainer can run."""

@@ -11,7 +11,7 @@ from typing import Any
 import click
 
 from launcher.cli import complete
-from launcher.cli.options import json_option, runs_dir
+from launcher.cli.options import json_option, runs_dir, trainer_python_option
 
 
 @click.command()
@@ -21,7 +21,7 @@ from launcher.cli.options import json_option, runs_dir
 @click.option(
     "--max-new-tokens", type=click.IntRange(min=1), help="Longest answer; default: the longest target and room."
 )
-@click.option("--trainer-python", metavar="PATH", help="Python of the environment that has the trainers.")
+@trainer_python_option
 @runs_dir
 @json_option
 def command(

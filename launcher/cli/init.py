@@ -49,6 +49,7 @@ def command(
     Asks for the data, the golden set, the card, the preset and the file, each only where no option says it; without a
     terminal, or with --yes, it asks nothing. Exits 1 when the data is unusable or nothing fits.
     """
+    from launcher.catalog import whole_name
     from launcher.planning.forecast import forecast
     from launcher.runs.prepare import prepare
     from launcher.runs.propose import write_new
@@ -66,6 +67,7 @@ def command(
     estimate = forecast(prepared.request, usd_per_hour=price, golden_rows=len(prepared.golden))
     out = out or _ask_out(ask)
     asked = {key: getattr(wanted, key) for key in ("gpu", "model", "method", "backend")}
+    asked["model"] = whole_name(wanted.model) if wanted.model else None
     write_new(out, job_text(prepared, estimate, out, card, others, asked, chosen))
     if as_json:
         facts = {"file": str(out), "preset": wanted.preset, "card": card, "estimate": estimate.to_dict()}

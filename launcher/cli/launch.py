@@ -10,7 +10,15 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from launcher.cli.options import Amount, Wanted, json_option, plan_options, repair_options, runs_dir
+from launcher.cli.options import (
+    Amount,
+    Wanted,
+    json_option,
+    plan_options,
+    repair_options,
+    runs_dir,
+    trainer_python_option,
+)
 
 if TYPE_CHECKING:
     from launcher.runs.launch import LaunchOptions
@@ -46,7 +54,7 @@ if TYPE_CHECKING:
     multiple=True,
     help="Log to this tracker as well, in tracking/ of the run; repeatable.",
 )
-@click.option("--trainer-python", metavar="PATH", help="Python of the environment that has the trainers.")
+@trainer_python_option
 @click.option("--out", type=click.Path(path_type=Path), help="The run's directory, instead of one under --runs-dir.")
 @click.option(
     "--price", type=Amount(min=0), metavar="USD", help="What an hour of the card costs; else its known price."

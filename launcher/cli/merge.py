@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from launcher.cli import complete
-from launcher.cli.options import json_option, runs_dir
+from launcher.cli.options import json_option, runs_dir, trainer_python_option
 
 if TYPE_CHECKING:
     from launcher.runs.run import Run
@@ -69,7 +69,7 @@ SAMPLES = (
 @click.option("--both", is_flag=True, help="With --verify: compare the other choice of base too.")
 @click.option("--prompts", type=click.Path(path_type=Path), help="With --verify: JSONL rows with messages or text.")
 @click.option("--check", type=click.Path(path_type=Path), help="Check a merged folder against its sha256 sums.")
-@click.option("--trainer-python", metavar="PATH", help="Python of the environment that has the trainers.")
+@trainer_python_option
 @runs_dir
 @json_option
 def command(

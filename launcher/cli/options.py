@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from launcher.cli import complete
+from launcher.files import program
 from launcher.planning.names import Names
 
 if TYPE_CHECKING:
@@ -145,6 +146,14 @@ def json_option(function: Callable[..., Any]) -> Callable[..., Any]:
     """``--json``: the facts on stdout, for machines."""
     return click.option("--json", "as_json", is_flag=True, help="Print the facts as JSON.")(function)
 
+
+def _whole_path(ctx: click.Context, param: click.Parameter, value: str | None) -> str | None:
+    return None if value is None else program(value)
+
+
+trainer_python_option = click.option(
+    "--trainer-python", metavar="PATH", callback=_whole_path, help="Python of the environment that has the trainers."
+)
 
 runs_dir = click.option(
     "--runs-dir", type=click.Path(path_type=Path, file_okay=False), default=Path("runs"), show_default=True,

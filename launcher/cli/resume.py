@@ -8,14 +8,14 @@ from pathlib import Path
 import click
 
 from launcher.cli import complete
-from launcher.cli.options import json_option, runs_dir
+from launcher.cli.options import json_option, runs_dir, trainer_python_option
 
 
 @click.command()
 @click.argument("run", shell_complete=complete.runs)
 @click.option("--accept-changes", is_flag=True, help="Go on although data, golden set, config or base have changed.")
 @click.option("--detach", is_flag=True, help="Go on in the background; `ql runs RUN --follow` shows how it goes.")
-@click.option("--trainer-python", metavar="PATH", help="Python of the environment that has the trainers.")
+@trainer_python_option
 @runs_dir
 @json_option
 def command(

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from launcher.catalog import whole_name
 from launcher.planning.names import Names
 from launcher.planning.request import Request
 
@@ -29,7 +30,8 @@ class Asked(Names):
     def to_dict(self) -> dict[str, Any]:
         """JSON-ready; files by their absolute paths, since a run may be resumed from another folder."""
         data = {**asdict(self), "gates": list(self.gates), "settings": dict(self.settings)}
-        return data | {key: str(Path(data[key]).absolute()) for key in ("data", "config", "golden") if data[key]}
+        data |= {key: str(Path(data[key]).absolute()) for key in ("data", "config", "golden") if data[key]}
+        return data | ({"model": whole_name(self.model)} if self.model else {})
 
     @staticmethod
     def from_dict(data: Mapping[str, Any]) -> Asked:

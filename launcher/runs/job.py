@@ -8,6 +8,7 @@ from typing import Any
 
 from launcher.catalog.check import check
 from launcher.errors import Problem, Unreadable
+from launcher.files import program
 from launcher.planning.names import Names
 from launcher.yaml_source import Positions, load_yaml
 
@@ -46,6 +47,10 @@ def read_job(path: Path) -> Job:
     for key in PATHS:
         if key in values:
             values[key] = path.parent / values[key]
+    if "trainer_python" in values:
+        values["trainer_python"] = program(values["trainer_python"], path.absolute().parent)
+    if str(values.get("model", "")).startswith(("./", "../")):
+        values["model"] = str(path.absolute().parent / values["model"])
     return Job(**values)
 
 

@@ -166,3 +166,30 @@ def test_an_option_wins_over_the_file_however_each_says_it(
     assert request.overrides.get("method", "auto" if request.auto_method else None) == method
     assert request.overrides.get("backend", "auto" if request.auto_backend else None) == backend
     assert (request.auto_method, request.auto_backend) == (method == "auto", backend == "auto")
+
+
+def test_a_base_and_a_python_of_a_job_lie_beside_it_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = written(tmp_path, {"gpu": "cpu", "model": "./base", "data": "x", "trainer_python": "venv/bin/python"})
+    monkeypatch.chdir(tmp_path.parent)
+    job = read_job(Path(tmp_path.name) / path.name)
+    assert (job.model, job.trainer_python) == (str(tmp_path / "base"), str(tmp_path / "venv/bin/python"))
+    job = read_job(written(tmp_path, {"gpu": "cpu", "model": "org/base", "data": "x", "trainer_python": "python3"}))
+    assert (job.model, job.trainer_python) == ("org/base", "python3")
+
+
+def test_a_python_that_is_named_by_a_relative_path_is_launched_by_its_whole_one(
+    tmp_path: Path, tickets: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The trainer is started in the run's folder, where a relative path would name nothing."""
+    heard: list[str] = []
+
+    def stop(prepared: Any, options: Any, observer: Any) -> None:
+        heard.append(options.trainer_python)
+        raise Unreadable("heard")
+
+    monkeypatch.setattr(launching, "launch", stop)
+    monkeypatch.chdir(tmp_path)
+    for name in ("venv/bin/python", "python3"):
+        asked = ["launch", "--preset", "cpu-tiny", "--data", str(tickets), "--trainer-python", name]
+        CliRunner().invoke(main, asked)
+    assert heard == [str(tmp_path / "venv/bin/python"), "python3"]
