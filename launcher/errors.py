@@ -63,16 +63,17 @@ class RunFailed(QlError):
 
 
 def nearest(word: str, known: Sequence[str]) -> str | None:
-    """The known word most like `word`, or None when nothing is close."""
+    """The known word most like `word`, whatever the case of either; None when nothing is close."""
     import difflib  # slow to import, and most runs of ql misspell nothing
 
-    close = difflib.get_close_matches(word, known, n=1, cutoff=0.5)
-    return close[0] if close else None
+    names = {name.casefold(): name for name in reversed(list(known))}  # of two that differ in case alone, the first
+    close = difflib.get_close_matches(word.casefold(), [name.casefold() for name in known], n=1, cutoff=0.5)
+    return names[close[0]] if close else None
 
 
 def did_you_mean(word: str, known: Sequence[str]) -> str:
     """A hint for an unknown word: the nearest known one, first among those that begin so, else the whole list."""
-    longer = sorted(name for name in known if word and name.startswith(word))
+    longer = sorted(name for name in known if word and name.casefold().startswith(word.casefold()))
     guess = nearest(word, longer or known) or next(iter(longer), None)
     if guess is None:
         return "known: " + ", ".join(sorted(known))

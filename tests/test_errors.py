@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from launcher.errors import did_you_mean
+from launcher.errors import did_you_mean, nearest
 
 CARDS = ["h100", "a100-40gb", "a100-80gb", "a10g", "4090"]
 
@@ -22,3 +22,9 @@ CARDS = ["h100", "a100-40gb", "a100-80gb", "a10g", "4090"]
 )
 def test_the_nearest_words_are_named(word: str, hint: str) -> None:
     assert did_you_mean(word, CARDS) == hint
+
+
+@pytest.mark.parametrize(("word", "meant"), [("A10G-7B", "a10g-7b"), ("h100_7B", "h100-7b"), ("lora_R", "lora_r")])
+def test_the_nearest_name_is_that_of_another_case(word: str, meant: str) -> None:
+    assert nearest(word, ["lora_r", "lora_alpha", "h100-7b", "a10g-7b", "a10g-13b"]) == meant
+    assert f"did you mean {meant!r}?" in did_you_mean(word, ["lora_r", "h100-7b", "a10g-7b"])
