@@ -52,9 +52,14 @@ def _explain(mismatch: Mismatch) -> tuple[str, str | None, bool]:
             hint = f"did you mean {guess!r}?" if guess else f"known: {', '.join(str(item) for item in expected)}"
             return f"{name} cannot be {value!r}", hint, False
         case keyword if keyword in BOUNDS:
-            return f"{name} must be {BOUNDS[keyword]} {expected:g}, not {value:g}", None, False
+            return f"{name} must be {BOUNDS[keyword]} {_shown(expected)}, not {_shown(value)}", None, False
         case keyword:
             return f"{name}: {value!r} does not satisfy {keyword} {expected}", None, False
+
+
+def _shown(number: float) -> str:
+    """A whole number in full: its last digits count where it is a bound."""
+    return str(number) if isinstance(number, int) else f"{number:g}"
 
 
 def _description(schema: Json, path: tuple[Hashable, ...]) -> str | None:

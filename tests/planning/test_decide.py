@@ -168,3 +168,8 @@ def test_a_target_that_the_model_does_not_have_is_refused(backend: str) -> None:
     with pytest.raises(BadInput, match=r"c_attn: Mistral 7B v0\.3 has no such layer"):
         plan(backend=backend, settings=settings)
     assert plan(backend=backend, settings={"lora_target_modules": ["q_proj", "lm_head"]}).lora_target_modules
+
+
+def test_a_bound_is_named_in_full() -> None:
+    with pytest.raises(Unreadable, match="sequence_len must be at most 1048576, not 1048577"):
+        parse_settings(["sequence_len=1048577"])
