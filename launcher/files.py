@@ -29,6 +29,15 @@ def program(name: str, folder: Path | None = None) -> str:
     return str((folder or Path.cwd()) / expand(name)) if "/" in name else name
 
 
+def require_text(path: str | Path) -> None:
+    """Raises Unreadable for a name whose bytes are not UTF-8: it cannot be written into a manifest or a config."""
+    try:
+        str(path).encode("utf-8")
+    except UnicodeEncodeError:
+        shown = str(path).encode("utf-8", "backslashreplace").decode()
+        raise Unreadable(f"{shown}: the name is not UTF-8", hint="rename it, or reach it by a link") from None
+
+
 def sync_folder(folder: Path) -> None:
     """Make a rename in ``folder`` survive a power cut."""
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)

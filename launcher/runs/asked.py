@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from launcher.catalog import whole_name
+from launcher.files import require_text
 from launcher.planning.names import Names
 from launcher.planning.request import Request
 
@@ -22,6 +23,11 @@ class Asked(Names):
     golden: str | None = None
     gates: tuple[str, ...] = ()
     allow_overlap: bool = False
+
+    def __post_init__(self) -> None:
+        """Raises Unreadable for a file whose name is no text: run.json, the report and the model card name it."""
+        for path in filter(None, (self.data, self.golden, self.config)):
+            require_text(path)
 
     def request(self) -> Request:
         """The names looked up, with the settings; raises what `make_request` raises."""

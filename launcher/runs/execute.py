@@ -31,9 +31,9 @@ def execute(run: Run, observer: Observer, prepared: Prepared | None = None) -> N
     clear_temporary(run.path)
     mend_events(run.path)
     with stopped_by_signals(recording.note):
-        run.data["state"] = "running"
-        run.save()
         try:
+            run.data["state"] = "running"
+            run.save()
             _all_stages(run, recording, prepared)
         except (KeyboardInterrupt, SystemExit):
             if run.data["state"] == "running":  # between two stages

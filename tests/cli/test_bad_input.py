@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -147,3 +148,12 @@ def test_a_gate_on_what_the_run_will_not_make_is_refused_before_it_trains(
 
 def test_a_name_that_is_empty_is_not_taken_for_one_left_out(home: Path, tickets: Path) -> None:
     is_clear(launch("--model", "", "--gpu", "", data=tickets), 2, "--model is empty", "--gpu is empty")
+
+
+def test_a_file_whose_name_is_no_text(home: Path, tickets: Path) -> None:
+    name = os.fsdecode(b"caf\xe9.jsonl")
+    (home / name).write_bytes(tickets.read_bytes())
+    is_clear(launch(data=name), 2, "caf\\udce9.jsonl", "not UTF-8")
+    result = ql("launch", "--preset", "cpu-tiny", "--data", str(tickets), "--out", os.fsdecode(b"r\xe9"))
+    is_clear(result, 2, "r\\udce9", "not UTF-8")
+    assert [path.name for path in home.iterdir()] == [name]

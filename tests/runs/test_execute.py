@@ -108,6 +108,22 @@ def test_a_signal_stops_the_run_and_says_so(
     assert found.stage("train")["state"] == "stopped"
 
 
+def test_a_signal_before_the_first_stage_leaves_a_run_that_says_stopped(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    save = Run.save
+
+    def interrupted(self: Run) -> None:
+        save(self)
+        monkeypatch.setattr(Run, "save", save)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    monkeypatch.setattr(Run, "save", interrupted)
+    with pytest.raises(SystemExit):
+        execute(run, Silent())
+    assert open_run(run.path).data["state"] == "stopped"
+
+
 def test_a_closed_terminal_stops_nothing(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     def stage(run: Run, observer: Any) -> None:
         os.kill(os.getpid(), signal.SIGHUP)

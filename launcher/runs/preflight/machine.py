@@ -9,6 +9,7 @@ from pathlib import Path
 
 from launcher.catalog.local import data_cache, hub_cache
 from launcher.errors import Problem, Unreadable
+from launcher.files import require_text
 from launcher.planning.estimate import memory_request
 from launcher.runs.prepared import Prepared
 from launcher.sizing import disk_space, merge_host_memory
@@ -58,6 +59,7 @@ def cache_problems() -> list[Problem]:
 
 def require_writable(folder: Path) -> None:
     """Raises Unreadable when nothing can be written where runs are to go."""
+    require_text(folder.absolute())
     try:
         with tempfile.TemporaryFile(dir=_existing(folder)):
             pass
