@@ -215,12 +215,12 @@ def summary(pairs: list[tuple[float, float]]) -> str:
 
 
 def section(predictions: dict[str, Any], results: dict[str, dict[str, Any]]) -> str:
-    """The part of residuals.md about the blind test."""
+    """The part of docs/memory.md about the blind test."""
     cases = {name: case for name, case in predictions["cases"].items() if name in results}
     total, by = len(predictions["cases"]), predictions["by"]
     head = (
         f"Never measured before, nor looked at when the model was made: {', '.join(MODELS)}. The predictions of "
-        f"{total} cases were committed beforehand, in [blind-predictions.json](blind-predictions.json), on "
+        f"{total} cases were committed beforehand, in `benchmarks/sizing/blind-predictions.json`, on "
         f"{predictions['made']} by the model of commit {by['commit'][:12]}; the table compares with that file."
     )
     if not cases:

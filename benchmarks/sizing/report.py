@@ -1,4 +1,4 @@
-"""Build residuals.md and residuals.svg from the committed results; --check fails when they are out of date.
+"""Build docs/memory.md and its plot from the committed results; --check fails when they are out of date.
 
 python benchmarks/sizing/report.py [--check]
 """
@@ -16,6 +16,7 @@ import blind
 import since
 from residuals import HELD_OUT, HERE, Case, published, read, select, summary
 
+DOCS = HERE.parents[1] / "docs"
 FIGURES = ("allocated", "device", "evaluation device", "loading device")
 SIZE, EDGE = 520, 56
 COLOURS = {"axolotl": "#1f6feb", "unsloth": "#d9480f"}
@@ -72,12 +73,15 @@ def totals(cases: list[Case], peers: dict[str, dict[str, float]]) -> str:
     return "\n".join(lines)
 
 
-def plot(cases: list[Case]) -> str:
-    """Predicted against measured device memory, both axes logarithmic, as SVG."""
+def plot(cases: list[Case], blind_pairs: dict[str, tuple[str, float, float]]) -> str:
+    """Device memory, predicted against measured, both axes logarithmic, as SVG; ``blind_pairs`` as of that function."""
     low, high = 4.0, 64.0
 
     def at(gib: float) -> float:
         return EDGE + (SIZE - 2 * EDGE) * math.log(gib / low) / math.log(high / low)
+
+    def words(name: str, measured: float, predicted: float) -> str:
+        return f"<title>{name}: {measured:.2f} measured, {predicted:.2f} predicted</title>"
 
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {SIZE} {SIZE}" font-family="sans-serif" font-size="12">',
@@ -96,11 +100,17 @@ def plot(cases: list[Case]) -> str:
         fill = colour if case.held_out else "none"
         parts.append(
             f'<circle cx="{at(measured):.1f}" cy="{SIZE - at(predicted):.1f}" r="4" stroke="{colour}" fill="{fill}">'
-            f"<title>{case.name}: {measured:.2f} measured, {predicted:.2f} predicted</title></circle>"
+            f"{words(case.name, measured, predicted)}</circle>"
+        )
+    for name, (trainer, measured, predicted) in blind_pairs.items():
+        parts.append(
+            f'<rect x="{at(measured) - 3.5:.1f}" y="{SIZE - at(predicted) - 3.5:.1f}" width="7" height="7" '
+            f'fill="{COLOURS[trainer]}" fill-opacity="0.6">{words(name, measured, predicted)}</rect>'
         )
     for index, (trainer, colour) in enumerate(COLOURS.items()):
         parts.append(f'<text x="{EDGE + 12}" y="{EDGE + 16 + 16 * index}" fill="{colour}">{trainer}</text>')
-    parts.append(f'<text x="{EDGE + 12}" y="{EDGE + 48}">filled: held out</text>')
+    for index, line in enumerate(("filled circles: held out", "squares: the blind test")):
+        parts.append(f'<text x="{EDGE + 12}" y="{EDGE + 48 + 16 * index}">{line}</text>')
     parts.append(f'<text x="{SIZE / 2}" y="{SIZE - 14}" text-anchor="middle">measured on the device, GiB</text>')
     parts.append(
         f'<text x="16" y="{SIZE / 2}" text-anchor="middle" transform="rotate(-90 16 {SIZE / 2})">predicted, GiB</text>'
@@ -108,16 +118,26 @@ def plot(cases: list[Case]) -> str:
     return "\n".join([*parts, "</svg>"]) + "\n"
 
 
-def build() -> dict[str, str]:
+def blind_pairs() -> dict[str, tuple[str, float, float]]:
+    """Of each measured case of the blind test: trainer, GiB measured on the device, GiB predicted beforehand."""
+    said, found = blind.committed()["cases"], {}
+    for name, raw in blind.read().items():
+        pairs = blind.errors(said[name], raw)
+        if "device" in pairs:
+            found[name] = (raw["trainer"], *pairs["device"])
+    return found
+
+
+def build() -> dict[Path, str]:
     cases = read()
     peers = json.loads((HERE / "peers.json").read_text(encoding="utf-8"))
     order = sorted(published(cases), key=lambda case: (case.raw["trainer"], not case.held_out, case.name))
     text = f"""# The memory model against real runs
 
 Built by `benchmarks/sizing/report.py` from `benchmarks/sizing/results/`: measured / predicted GiB. How it was measured,
-on which machine, and what the figures mean: [README.md](README.md).
+on which machine, and what the figures mean: [the memory model](benchmarks.md#the-memory-model).
 
-![predicted against measured](residuals.svg)
+![device memory, predicted against measured, in GiB](assets/memory-residuals.svg)
 
 {totals(cases, peers)}
 
@@ -133,15 +153,14 @@ on which machine, and what the figures mean: [README.md](README.md).
 
 {table(order, peers)}
 """
-    return {"residuals.md": text, "residuals.svg": plot(cases)}
+    return {DOCS / "memory.md": text, DOCS / "assets" / "memory-residuals.svg": plot(cases, blind_pairs())}
 
 
 def main() -> None:
     stale = []
-    for name, text in build().items():
-        path = HERE / name
+    for path, text in build().items():
         if "--check" in sys.argv:
-            stale += [] if path.exists() and path.read_text(encoding="utf-8") == text else [name]
+            stale += [] if path.exists() and path.read_text(encoding="utf-8") == text else [path.name]
         else:
             path.write_text(text, encoding="utf-8")
     if stale:

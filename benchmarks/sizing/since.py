@@ -44,7 +44,7 @@ def bounded(name: str, raw: dict[str, Any]) -> bool:
 
 
 def section(results: dict[str, dict[str, Any]]) -> str:
-    """The part of residuals.md on what the model says by now, "" where nothing was measured."""
+    """The part of docs/memory.md on what the model says by now, "" where nothing was measured."""
     plain = {name: raw for name, raw in results.items() if not raw["shape"].get("expected") and not bounded(name, raw)}
     if not plain:
         return ""

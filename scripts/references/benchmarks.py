@@ -49,13 +49,20 @@ def benchmark_pages() -> dict[Path, str]:
 
 
 def _readme(path: Path) -> list[str]:
-    """A benchmark's own page: its title goes, its headings move down, links to files beside it become their names."""
+    """A benchmark's own page: its title goes, its headings move down, links to files beside it become their names,
+    those to docs/ stay links."""
     text = path.read_text(encoding="utf-8")
     text = re.sub(r"\A# .*\n+", "", text)
     text = re.sub(r"^(#+) ", r"#\1 ", text, flags=re.MULTILINE)
     text = re.sub(r"!\[([^\]]*)\]\((?!http)[^)]+\)", r"*\1*", text)
-    text = re.sub(r"\[([^\]]+)\]\((?!http|#)([^)]+)\)", r"\1 (`\2`)", text)
+    text = re.sub(r"\[([^\]]+)\]\((?!http|#)([^)]+)\)", _link, text)
     return text.rstrip().splitlines()
+
+
+def _link(found: re.Match[str]) -> str:
+    words, target = found.groups()
+    page = target.removeprefix("../../docs/")
+    return f"{words} (`{target}`)" if page == target else f"[{words}]({page})"
 
 
 def _read(*parts: str) -> Any:
