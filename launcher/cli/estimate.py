@@ -13,7 +13,10 @@ import click
 from launcher.cli.options import Amount, Wanted, json_option, plan_options
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from launcher.catalog import Gpu
+    from launcher.planning.forecast import Forecast, Refused
     from launcher.planning.request import Request
 
 STAND_IN = "h100"  # planned for while the real card is still to be put in: it refuses nothing
@@ -81,14 +84,16 @@ def command(
     if vram is not None:
         known = request.gpu if names_a_card else None
         request = replace(request, gpu=_card(known, vram, tflops, bandwidth), corrections={})
-    request = _with_data(request, data, rows, row_tokens)
     if compare:
         from launcher.catalog import list_gpus, load_gpu
 
+        # The card that was named may be one that cannot: the comparison says so, beside those that can.
+        request = _with_data(replace(request, gpu=load_gpu(STAND_IN)), data, rows, row_tokens)
         cards = [load_gpu(name) for name in list_gpus() if name != "cpu"]
         found = compare_cards(request, cards, usd_per_hour=price, golden_rows=golden_rows)
-        click.echo(json.dumps([one.to_dict() for one in found], indent=2) if as_json else text.comparison(found))
+        click.echo(_as_json(found) if as_json else text.comparison(found))
         return
+    request = _with_data(request, data, rows, row_tokens)
     one = forecast(request, usd_per_hour=price, golden_rows=golden_rows, details=True)
     if as_json:
         click.echo(json.dumps(one.to_dict(), indent=2))
@@ -99,6 +104,14 @@ def command(
             click.echo(aside, err=True)
     if not one.memory.fits:
         sys.exit(1)
+
+
+def _as_json(found: Sequence[Forecast | Refused]) -> str:
+    """The cards with what the table marks them as: cheapest, fastest, does not fit."""
+    from launcher.planning.forecast import best_cards
+
+    marks = best_cards(found)
+    return json.dumps([{**one.to_dict(), "marks": marks.get(one.gpu.name, [])} for one in found], indent=2)
 
 
 def _card(known: Gpu | None, vram: float, tflops: float | None, bandwidth: float | None) -> Gpu:

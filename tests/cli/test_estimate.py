@@ -160,6 +160,18 @@ def test_compare_shows_all_cards_with_the_cheapest_and_the_fastest_that_fit() ->
     assert not any("cheapest" in line and "does not fit" in line for line in text)
 
 
+def test_compare_leaves_a_named_card_that_cannot_to_the_others(tmp_path: Path) -> None:
+    rows = tmp_path / "rows.jsonl"
+    rows.write_text('{"prompt": "a", "completion": "b"}\n' * 40)
+    for amount in (MUCH, ("--data", str(rows)), ()):
+        found = {one["gpu"]: one for one in facts("--gpu", "t4", "--model", "qwen2.5-7b", "--compare", *amount)}
+        assert "qwen2 overflows float16" in found["t4"]["refused"][0]
+        assert found["t4"]["marks"] == []
+        assert found["h100"]["vram"]["fits"]
+        assert any("fastest" in one["marks"] for one in found.values())
+    assert sum("cheapest" in one["marks"] for one in facts("--model", "mistral-7b", "--compare", *MUCH)) == 1
+
+
 @pytest.mark.parametrize("wanted", [("--preset", "3090-32b"), ("--model", "qwen2.5-32b")], ids=["preset", "model"])
 def test_compare_says_of_no_card_that_it_cannot_where_one_of_the_trainers_can(wanted: tuple[str, ...]) -> None:
     """Every card that has a preset of that size fits, whichever trainer the preset names."""
