@@ -36,7 +36,7 @@ def locked(folder: Path) -> Iterator[None]:
                 if not left:
                     raise RunFailed(
                         f"{folder} is being worked on by {_holder(folder)}",
-                        hint=f"`ql runs {folder.name} --follow` watches it",
+                        hint=f"`ql runs {folder} --follow` watches it",
                     ) from None
                 time.sleep(PAUSE)
         said = {"pid": os.getpid(), "host": socket.gethostname(), "since": datetime.now(UTC).isoformat("T", "seconds")}
