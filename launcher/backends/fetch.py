@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from typing import Any
 
@@ -12,6 +13,7 @@ PATTERNS = ["*.safetensors", "*.json", "*.jinja", "tokenizer.model"]  # never pi
 
 def run(request: dict[str, Any], emit: Callable[[dict[str, Any]], None]) -> dict[str, Any]:
     """``{"base_model"}`` → ``{"path"}``. Raises RunFailed: not reachable, not found, or gated and not granted."""
+    from httpx import HTTPError  # huggingface_hub lets a connection that was cut come through as it is
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import GatedRepoError, HfHubHTTPError, LocalEntryNotFoundError, RepositoryNotFoundError
 
@@ -24,6 +26,6 @@ def run(request: dict[str, Any], emit: Callable[[dict[str, Any]], None]) -> dict
         raise RunFailed(f"{name} is gated and this account has no access", hint=hint) from None
     except RepositoryNotFoundError:
         raise RunFailed(f"the hub has no model {name}", hint="a private one needs HF_TOKEN") from None
-    except (LocalEntryNotFoundError, HfHubHTTPError, OSError) as error:
+    except (LocalEntryNotFoundError, HfHubHTTPError, HTTPError, OSError, json.JSONDecodeError) as error:
         hint = f"download it where there is a network (`hf download {name}`), or give a folder with --model"
         raise RunFailed(f"{name} is not in the local cache and the hub cannot be reached: {error}", hint=hint) from None

@@ -26,6 +26,7 @@ def run(request: dict[str, Any], emit: Callable[[dict[str, Any]], None]) -> dict
     The repository is made when there is none. Nothing shows in it before all files have arrived. Raises RunFailed:
     no token, not allowed, not reachable, refused.
     """
+    from httpx import HTTPError  # huggingface_hub lets a connection that was cut come through as it is
     from huggingface_hub import CommitOperationAdd, HfApi, get_token
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError
     from huggingface_hub.utils._paths import filter_repo_objects
@@ -52,7 +53,7 @@ def run(request: dict[str, Any], emit: Callable[[dict[str, Any]], None]) -> dict
         raise RunFailed(f"{repo} cannot be a repository's name: {error}", hint="OWNER/NAME") from None
     except HfHubHTTPError as error:
         raise _refused(error, repo) from None
-    except (OSError, RuntimeError, ValueError) as error:  # no connection, or one file's upload failed
+    except (OSError, RuntimeError, ValueError, HTTPError) as error:  # no connection, or one file's upload failed
         cause = error.__cause__ or error
         hint = "run it again: what has arrived is not sent twice"
         raise RunFailed(f"the upload to {repo} failed: {_first_line(cause)}", hint=hint) from None

@@ -132,6 +132,19 @@ def test_a_broken_upload_commits_nothing(run: Run, hub: Hub) -> None:
     assert "pushed" not in open_run(run.path).data
 
 
+@pytest.mark.parametrize("at", ["/repos/create", "/store/", "/commit/"])
+def test_a_connection_that_is_cut_is_one_clear_error_and_can_be_tried_again(run: Run, hub: Hub, at: str) -> None:
+    hub.cut = at
+    done = push(run, hub)
+    assert done.returncode == 3
+    assert "the upload to org/name failed" in done.stderr
+    assert "run it again" in done.stderr
+    assert not hub.files
+    hub.cut = None
+    assert push(run, hub).returncode == 0
+    assert hub.files == read(run.path / "merged")
+
+
 def test_an_unreachable_hub_is_one_clear_error(run: Run) -> None:
     done = push(run, None, "--json")
     assert done.returncode == 3

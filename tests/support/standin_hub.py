@@ -36,6 +36,7 @@ class Hub:
     requests: list[str] = field(default_factory=list)
     messages: list[str] = field(default_factory=list)
     broken_uploads: bool = False
+    cut: str | None = None  # requests whose path has this get no answer: the connection ends
 
 
 def refuse_card(text: str) -> str | None:
@@ -55,6 +56,13 @@ class Handler(BaseHTTPRequestHandler):
     hub: Hub
 
     def log_message(self, *_: Any) -> None: ...
+
+    def parse_request(self) -> bool:
+        going = super().parse_request()
+        if going and self.hub.cut is not None and self.hub.cut in self.path:
+            self.close_connection = True
+            return False
+        return going
 
     def body(self) -> bytes:
         return self.rfile.read(int(self.headers.get("Content-Length") or 0))
