@@ -96,6 +96,8 @@ def check(data: Any, schema: str | Json, *, mode: Mode = "strict") -> Checked:
 
 
 class _Checker:
+    """Goes down data and schema together: each method returns the value as the reader sees it, and keeps the errors."""
+
     def __init__(self, root: Json, mode: Mode) -> None:
         self.root = root
         self.lax = mode == "lax"
@@ -113,6 +115,7 @@ class _Checker:
             self.errors, self.lax = kept, was_lax
 
     def visit(self, value: Any, schema: Any, path: Path) -> Any:
+        """``value`` against one schema, keyword by keyword; after a wrong type the other keywords say nothing."""
         if schema is True or not schema:
             if schema is False:
                 self.fail(path, "false", False, value)
@@ -150,6 +153,7 @@ class _Checker:
         return value
 
     def resolve(self, reference: str) -> Any:
+        """What ``$ref`` points at: in this schema (#/$defs/…), or in another shipped one (gpu.json#/…)."""
         file, _, pointer = reference.partition("#")
         node: Any = load_schema(file.removesuffix(".json")) if file else self.root
         for part in pointer.strip("/").split("/") if pointer.strip("/") else ():
@@ -157,6 +161,10 @@ class _Checker:
         return node
 
     def any_of(self, value: Any, branches: list[Any], path: Path, *, exactly_one: bool) -> Any:
+        """``value`` as the first branch that it passes reads it; in lax mode one that takes it unconverted goes first.
+
+        Where none takes it, one error, or those of the branch that it was meant for.
+        """
         for lax in (False, True) if self.lax else (False,):
             results = [self.attempt(value, branch, path, lax) for branch in branches]
             passed = [result for result, errors in results if not errors]
@@ -165,17 +173,18 @@ class _Checker:
             if passed:
                 self.fail(path, "oneOf", branches, value)
                 return value
+        keyword = "oneOf" if exactly_one else "anyOf"
         if all(isinstance(branch, dict) and branch.keys() == {"required"} for branch in branches):
-            self.fail(path, "oneOf" if exactly_one else "anyOf", branches, value)
+            self.fail(path, keyword, branches, value)
             return value
-        # Tell of the branch that the value was meant for: of those that get past the type, the one that fits best.
+        # The branch that the value was meant for: of those that get past the type, the one that fits best.
         near = [errors for _, errors in results if not any(e.path == path and e.keyword == "type" for e in errors)]
         if len(near) == 1 or (near and isinstance(value, dict | list)):
             self.errors.extend(sorted(near, key=len)[0])
         else:
             named = (branch for branch in branches if isinstance(branch, dict))
             resolved = [self.resolve(branch["$ref"]) if "$ref" in branch else branch for branch in named]
-            self.fail(path, "oneOf" if exactly_one else "anyOf", resolved, value)
+            self.fail(path, keyword, resolved, value)
         return value
 
     def string(self, value: str, schema: Json, path: Path) -> None:

@@ -15,7 +15,6 @@ from typing import Any
 import yaml
 
 LIGER = "axolotl.integrations.liger.LigerPlugin"
-CCE = "axolotl.integrations.cut_cross_entropy.CutCrossEntropyPlugin"
 Data = dict[str, Any]
 ABSENT = object()
 

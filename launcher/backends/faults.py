@@ -69,14 +69,7 @@ def explain(name: str, code: int, folder: Path, events: Sequence[Mapping[str, An
         return TrainerFailed(said, kind=kind, step=step, hint=f"out of host memory? {hint}")
     if (crash and crash.get("out_of_memory")) or any(said in text for said in OUT_OF_MEMORY):
         evaluating = crash["phase"] == "eval" if crash else any(said in text for said in EVALUATING)
-        less = "--set eval_batch_size=N" if evaluating else "--set micro_batch_size=N"
-        return TrainerFailed(
-            f"{name} ran out of GPU memory" + (" in an evaluation" if evaluating else ""),
-            kind="oom_eval" if evaluating else "oom_train",
-            step=step,
-            evidence={"message": str(crash["message"]).partition("\n")[0]} if crash else {},
-            hint=f"{less} with a smaller N, or a shorter --set sequence_len=N; {hint}",
-        )
+        return _out_of_memory(name, crash, step, evaluating, hint)
     if "No space left on device" in text:
         full = "make room, then `ql resume`; --set eval_fraction=0 and --no-merge write less"
         return TrainerFailed(
@@ -93,4 +86,17 @@ def explain(name: str, code: int, folder: Path, events: Sequence[Mapping[str, An
     lucky = begun and (crash is None or "CUDA error" in str(crash.get("message")))
     return TrainerFailed(
         f"{name} ended with exit code {code}: {said}", kind="exit" if lucky else "broken", step=step, hint=hint
+    )
+
+
+def _out_of_memory(
+    name: str, crash: Mapping[str, Any] | None, step: int | None, evaluating: bool, hint: str
+) -> TrainerFailed:
+    less = "--set eval_batch_size=N" if evaluating else "--set micro_batch_size=N"
+    return TrainerFailed(
+        f"{name} ran out of GPU memory" + (" in an evaluation" if evaluating else ""),
+        kind="oom_eval" if evaluating else "oom_train",
+        step=step,
+        evidence={"message": str(crash["message"]).partition("\n")[0]} if crash else {},
+        hint=f"{less} with a smaller N, or a shorter --set sequence_len=N; {hint}",
     )

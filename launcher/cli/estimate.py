@@ -63,20 +63,10 @@ def command(
     Memory is what the device shows, against what the card can give. Exits 1 when the run does not fit.
     """
     from launcher.cli import estimate_text as text
-    from launcher.errors import Unreadable
     from launcher.planning.forecast import compare as compare_cards
     from launcher.planning.forecast import forecast
 
-    if (rows is None) != (row_tokens is None):
-        raise Unreadable("--rows and --row-tokens go together")
-    if rows is not None and data is not None:
-        raise Unreadable("--rows and --data are two ways of saying the same: give one")
-    if (tflops is None) != (bandwidth is None):
-        raise Unreadable("--tflops and --bandwidth go together")
-    if tflops is not None and vram is None:
-        raise Unreadable("--tflops and --bandwidth describe a card that is not known: give its --vram too")
-    if compare and vram is not None:
-        raise Unreadable("--compare sets the cards that ql knows side by side, and --vram describes another: give one")
+    _check_together(data, rows, row_tokens, vram, tflops, bandwidth, compare)
     names_a_card = wanted.gpu is not None or wanted.preset is not None
     if not names_a_card and (vram is not None or compare):
         wanted = replace(wanted, gpu=STAND_IN)
@@ -112,6 +102,30 @@ def _as_json(found: Sequence[Forecast | Refused]) -> str:
 
     marks = best_cards(found)
     return json.dumps([{**one.to_dict(), "marks": marks.get(one.gpu.name, [])} for one in found], indent=2)
+
+
+def _check_together(
+    data: Path | None,
+    rows: int | None,
+    row_tokens: int | None,
+    vram: float | None,
+    tflops: float | None,
+    bandwidth: float | None,
+    compare: bool,
+) -> None:
+    """Raises Unreadable for options that say too little, or the same thing twice."""
+    from launcher.errors import Unreadable
+
+    if (rows is None) != (row_tokens is None):
+        raise Unreadable("--rows and --row-tokens go together")
+    if rows is not None and data is not None:
+        raise Unreadable("--rows and --data are two ways of saying the same: give one")
+    if (tflops is None) != (bandwidth is None):
+        raise Unreadable("--tflops and --bandwidth go together")
+    if tflops is not None and vram is None:
+        raise Unreadable("--tflops and --bandwidth describe a card that is not known: give its --vram too")
+    if compare and vram is not None:
+        raise Unreadable("--compare sets the cards that ql knows side by side, and --vram describes another: give one")
 
 
 def _card(known: Gpu | None, vram: float, tflops: float | None, bandwidth: float | None) -> Gpu:
