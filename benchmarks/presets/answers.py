@@ -21,6 +21,7 @@ from launcher.cli.text import duration  # noqa: E402
 from launcher.data.facts import DataFacts  # noqa: E402
 from launcher.planning.forecast import Forecast, Refused, best_cards, compare, forecast  # noqa: E402
 from launcher.planning.request import Request, make_request  # noqa: E402
+from launcher.sizing.cost import Cost  # noqa: E402
 
 LIMIT_USD = 10.0
 SPEED_ERROR = 1.25  # how far predictions were off the published figures, on average (docs/speed.md)
@@ -75,6 +76,13 @@ def a10g(rows: int, mean: float, epochs: float, backend: str = "auto", method: s
     return forecast(plain(request), golden_rows=GOLDEN_ROWS)
 
 
+def priced(found: Forecast) -> tuple[Cost, float]:
+    """What a run costs in time and in USD: the cards and speeds of these pages are all known."""
+    assert found.cost is not None
+    assert found.cost.usd is not None
+    return found.cost, found.cost.usd
+
+
 def verdict(usd: float) -> str:
     """Whether a run stays under the limit, or is so near that the error of the predicted speed decides."""
     if LIMIT_USD / SPEED_ERROR < usd < LIMIT_USD * SPEED_ERROR:
@@ -87,22 +95,19 @@ def rows_within(usd: float, mean: float, epochs: float) -> int:
     low, high = 0, 1000
     while low < high:
         middle = (low + high + 1) // 2
-        cost = a10g(middle * 1000, mean, epochs).cost
-        assert cost is not None
-        assert cost.usd is not None
-        low, high = (middle, high) if cost.usd <= usd else (low, middle - 1)
+        _, needed = priced(a10g(middle * 1000, mean, epochs))
+        low, high = (middle, high) if needed <= usd else (low, middle - 1)
     return low * 1000
 
 
 def cost_rows() -> list[list[str]]:
+    """A line for each number of examples, their length and the epochs."""
     rows = []
     for examples in EXAMPLES:
         for mean in MEAN_TOKENS:
             for epochs in (1, 3):
                 found = a10g(examples, mean, epochs)
-                cost = found.cost
-                assert cost is not None
-                assert cost.usd is not None
+                cost, usd = priced(found)
                 rows.append(
                     [
                         f"{examples:,}",
@@ -111,8 +116,8 @@ def cost_rows() -> list[list[str]]:
                         found.plan.backend,
                         f"{found.tokens_per_second:,.0f}",
                         duration(cost.hours * 3600),
-                        f"{cost.usd:.2f}",
-                        verdict(cost.usd),
+                        f"{usd:.2f}",
+                        verdict(usd),
                     ]
                 )
     return rows
@@ -126,7 +131,7 @@ def answer() -> str:
             (mean, epochs)
             for mean in MEAN_TOKENS
             for epochs in (1, 3)
-            if verdict(_usd(examples, mean, epochs)) != "yes"
+            if verdict(priced(a10g(examples, mean, epochs))[1]) != "yes"
         ]
         if not dear:
             said.append(f"**{examples:,} examples: yes**, at every length and number of epochs above.")
@@ -136,18 +141,21 @@ def answer() -> str:
     return " ".join(said)
 
 
-def _usd(examples: int, mean: float, epochs: float) -> float:
-    cost = a10g(examples, mean, epochs).cost
-    assert cost is not None
-    assert cost.usd is not None
-    return cost.usd
+def method_rows() -> list[list[str]]:
+    """The same job with each method: GiB, whether that fits, time, USD."""
+    rows = []
+    for method in ("qlora", "lora"):
+        found = a10g(EXAMPLES[0], 300, 3, method=method)
+        cost, usd = priced(found)
+        fits = "fits" if found.memory.fits else "does not fit"
+        rows.append([method, f"{found.memory.needed_gib:.1f}", fits, duration(cost.hours * 3600), f"{usd:.2f}"])
+    return rows
 
 
 def cost_page() -> str:
+    """docs/cost.md."""
     price = load_gpu("a10g").prices[0]
-    example = a10g(EXAMPLES[0], 300, 3)
-    cost = example.cost
-    assert cost is not None
+    cost, _ = priced(a10g(EXAMPLES[0], 300, 3))
     parts = markdown(
         ("part", "time"), [[part, duration(hours * 3600)] for part, hours in cost.parts_hours.items() if hours]
     )
@@ -155,14 +163,6 @@ def cost_page() -> str:
         ("tokens each", "1 epoch", "3 epochs"),
         [[str(mean), *(f"{rows_within(LIMIT_USD, mean, epochs):,}" for epochs in (1, 3))] for mean in MEAN_TOKENS],
     )
-    sides = []
-    for method in ("qlora", "lora"):
-        side = a10g(EXAMPLES[0], 300, 3, method=method)
-        assert side.cost is not None
-        fits = "fits" if side.memory.fits else "does not fit"
-        sides.append(
-            [method, f"{side.memory.needed_gib:.1f}", fits, duration(side.cost.hours * 3600), f"{side.cost.usd:.2f}"]
-        )
     table = markdown(
         ("examples", "tokens each", "epochs", "trainer", "tokens/s", "time", "USD", f"under ${LIMIT_USD:.0f}"),
         cost_rows(),
@@ -196,7 +196,7 @@ Assumed, not measured: {"; ".join(cost.assumptions)}.
 
 The same job with each method:
 
-{markdown(("method", "GiB", "", "time", "USD"), sides)}
+{markdown(("method", "GiB", "", "time", "USD"), method_rows())}
 
 ## The cards side by side
 
@@ -207,6 +207,7 @@ The same job with each method:
 
 
 def comparison() -> str:
+    """The same job on every card of the catalog, or why a card cannot do it."""
     request = plain(make_request(gpu="h100", model="mistral-7b", backend="auto", data=of_mean(EXAMPLES[0], 300)))
     cards = [load_gpu(name) for name in list_gpus() if name != "cpu"]
     found = compare(request, cards, golden_rows=GOLDEN_ROWS, corrected=False)
@@ -233,6 +234,7 @@ def comparison() -> str:
 
 
 def choices_page() -> str:
+    """docs/choices.md."""
     parts = []
     for title, (median, sigma, longest) in DATA_SETS.items():
         data = drawn(20_000, median, sigma, longest)

@@ -6,7 +6,8 @@ python benchmarks/survive/table.py
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,8 @@ HERE = Path(__file__).resolve().parent
 RESULTS = HERE / "results"
 BEGIN, END = "<!-- figures -->", "<!-- end of the figures -->"
 PLANNED = 26  # kills for each trainer
+BACKENDS = ("axolotl", "unsloth")
+SAME = ("merged_identical", "adapter_identical", "scores_equal")  # with an undisturbed run
 STAGES = ("prepare", "train", "evaluate", "merge", "verify", "report")
 
 
@@ -22,8 +25,12 @@ def read(name: str) -> dict[str, Any] | None:
     return json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
 
 
+def line(cells: Iterable[object]) -> str:
+    return "| " + " | ".join(str(cell) for cell in cells) + " |"
+
+
 def head(*names: str) -> Iterator[str]:
-    yield "| " + " | ".join(names) + " |"
+    yield line(names)
     yield "|---" * len(names) + "|"
 
 
@@ -31,26 +38,28 @@ def of(count: int, total: int) -> str:
     return f"{count} of {total}"
 
 
+def kills_of(backend: str) -> list[dict[str, Any]]:
+    """The kills of one trainer, with those that came too late."""
+    found: list[dict[str, Any]] = (read(f"kills-{backend}.json") or {"kills": []})["kills"]
+    return found
+
+
 def kills() -> Iterator[str]:
+    """How many kills in each stage ended as an undisturbed run, and what those in training cost."""
     yield "### Kills"
     yield ""
-    done = {name: len((read(f"kills-{name}.json") or {"kills": []})["kills"]) for name in ("axolotl", "unsloth")}
-    yield f"Done of {PLANNED} planned for each trainer: {', '.join(f'{name} {count}' for name, count in done.items())}."
+    done = ", ".join(f"{name} {len(kills_of(name))}" for name in BACKENDS)
+    yield f"Done of {PLANNED} planned for each trainer: {done}."
     yield ""
     yield from head("trainer", "stage", "kills", "finished", "processes left", "adapter, merged bytes and scores equal")
-    for backend in ("axolotl", "unsloth"):
-        data = read(f"kills-{backend}.json")
-        if data is None:
-            continue
-        done = [entry for entry in data["kills"] if not entry.get("missed")]
-        for stage in STAGES:
-            here = [entry for entry in done if entry["stage"] == stage]
-            if here:
-                same = [e for e in here if e["merged_identical"] and e["adapter_identical"] and e["scores_equal"]]
-                finished = sum(entry["finished"] for entry in here)
-                left = sum(entry["processes_left"] for entry in here)
-                cells = (backend, stage, len(here), of(finished, len(here)), left, of(len(same), len(here)))
-                yield "| " + " | ".join(str(cell) for cell in cells) + " |"
+    made = [(backend, kill) for backend in BACKENDS for kill in kills_of(backend) if not kill.get("missed")]
+    for backend, stage in product(BACKENDS, STAGES):
+        here = [kill for name, kill in made if name == backend and kill["stage"] == stage]
+        if here:
+            same = [kill for kill in here if all(kill[key] for key in SAME)]
+            finished = sum(kill["finished"] for kill in here)
+            left = sum(kill["processes_left"] for kill in here)
+            yield line((backend, stage, len(here), of(finished, len(here)), left, of(len(same), len(here))))
     yield ""
     yield "Kills in training, in steps of 20 with a checkpoint every 5:"
     yield ""
@@ -58,21 +67,20 @@ def kills() -> Iterator[str]:
         "trainer", "killed", "who", "last step seen", "newest complete checkpoint", "resumed from",
         "steps trained twice", "largest difference of an adapter weight",
     )  # fmt: skip
-    for backend in ("axolotl", "unsloth"):
-        for entry in (read(f"kills-{backend}.json") or {"kills": []})["kills"]:
-            if entry["stage"] == "train" and not entry.get("missed"):
-                resumed = entry["resumed_from_step"]
-                cells = (
+    for backend, kill in made:
+        if kill["stage"] == "train":
+            yield line(
+                (
                     backend,
-                    entry["when"],
-                    entry["whom"] + (" (mended by itself)" if entry["mended_by_itself"] else ""),
-                    entry["step_when_killed"],
-                    entry["newest_complete_checkpoint"],
-                    "-" if resumed is None else resumed,
-                    "-" if entry["steps_repeated"] is None else entry["steps_repeated"],
-                    entry["adapter_max_difference"],
+                    kill["when"],
+                    kill["whom"] + (" (mended by itself)" if kill["mended_by_itself"] else ""),
+                    kill["step_when_killed"],
+                    kill["newest_complete_checkpoint"],
+                    "-" if kill["resumed_from_step"] is None else kill["resumed_from_step"],
+                    "-" if kill["steps_repeated"] is None else kill["steps_repeated"],
+                    kill["adapter_max_difference"],
                 )
-                yield "| " + " | ".join(str(cell) for cell in cells) + " |"
+            )
 
 
 def faults() -> Iterator[str]:
@@ -82,7 +90,7 @@ def faults() -> Iterator[str]:
     yield "|---|---|---|---|"
     found: dict[str, dict[str, str]] = {}
     wanted: dict[str, str] = {}
-    for backend in ("axolotl", "unsloth"):
+    for backend in BACKENDS:
         for entry in (read(f"faults-{backend}.json") or {"faults": []})["faults"]:
             wanted[entry["name"]] = "mended, finished" if entry["wanted"] == "mended" else "stopped early, named"
             said = "as wanted" if entry["as_wanted"] else f"NOT: {entry['state']}"
@@ -92,7 +100,7 @@ def faults() -> Iterator[str]:
 
 
 def device() -> Iterator[str]:
-    rows = [(name, read(f"oom-{name}.json")) for name in ("axolotl", "unsloth")]
+    rows = [(name, read(f"oom-{name}.json")) for name in BACKENDS]
     if not any(data for _, data in rows):
         return
     yield "### A real out-of-memory on a GPU"
@@ -103,16 +111,17 @@ def device() -> Iterator[str]:
         if data is not None:
             actions = "; ".join(repair["action"] for repair in data.get("repairs") or []) or "none"
             planned = data["estimate"]["peak_gib"]
-            cells = (
-                name,
-                data["card"],
-                f"{planned:.1f}",
-                f"{data.get('cap_gib') or data['share'] * planned:.1f}",
-                actions,
-                data["state"] + (f" ({data['remark']})" if data.get("remark") else ""),
-                data["seconds"],
+            yield line(
+                (
+                    name,
+                    data["card"],
+                    f"{planned:.1f}",
+                    f"{data.get('cap_gib') or data['share'] * planned:.1f}",
+                    actions,
+                    data["state"] + (f" ({data['remark']})" if data.get("remark") else ""),
+                    data["seconds"],
+                )
             )
-            yield "| " + " | ".join(str(cell) for cell in cells) + " |"
 
 
 def inputs() -> Iterator[str]:
