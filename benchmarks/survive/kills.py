@@ -20,9 +20,11 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
 from pipeline import (
+    ROOT,
     STEPS,
     copy_run,
     distance,
+    environment,
     events,
     kill,
     launch_arguments,
@@ -38,6 +40,10 @@ from resumable import go_on, read_options, read_results
 
 STAGES = ("prepare", "train", "evaluate", "merge", "verify", "report")
 WHOM = ("launcher", "all", "child", "launcher")
+OF_TRAINING = (
+    "step_when_killed", "newest_complete_checkpoint", "resumed_from_step", "steps_repeated",
+    "steps_lost_beyond_checkpoint",
+)  # fmt: skip
 LIMIT = 900.0  # seconds for one process; a run that takes longer hangs
 
 
@@ -82,8 +88,6 @@ progress.make_progress = lambda *_: Copies()
 from launcher.cli.main import main
 main({launch_arguments(backend, data, golden, out)!r})
 """
-        from pipeline import ROOT, environment
-
         with (work / "undisturbed.log").open("ab") as log:
             done = subprocess.run(
                 [sys.executable, "-c", code], env=environment(), cwd=ROOT, stdout=log, stderr=log, check=False
@@ -123,31 +127,60 @@ def began_again(steps: list[int]) -> tuple[int, int]:
     return before, after - 1
 
 
-def one(item: dict[str, Any], work: Path, before: dict[str, Any]) -> dict[str, Any] | None:
+def kill_in_time(
+    process: subprocess.Popen[bytes], run: Path, item: dict[str, Any], seconds: dict[str, float]
+) -> dict[int, str]:
+    """Kill once the moment has come, or when the run has ended before; what `kill` says of whom it met."""
+    began: float | None = None
+    deadline = time.monotonic() + LIMIT
+    quick = item["stage"] in ("prepare", "report") or "checkpoint" in item["when"]
+    while process.poll() is None and time.monotonic() < deadline:
+        if began is None and stage_state(run, item["stage"]) == "running":
+            began = time.monotonic()
+        if reached(run, item, began, seconds):
+            break
+        time.sleep(0.001 if quick else 0.02)
+    return kill(process, run, item["whom"])
+
+
+def exit_code(process: subprocess.Popen[bytes]) -> int:
+    """Its exit code; it is ended where two minutes do not suffice."""
+    try:
+        return process.wait(120)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        return process.wait()
+
+
+def training_facts(run: Path, seen: list[int], newest: int, mended: int) -> dict[str, Any]:
+    """How far a killed training was, and where it went on; ``seen`` are the steps logged before it was resumed."""
+    from_step = None
+    last = max(seen, default=0)
+    if mended:  # nobody resumed it: its own steps say where it began again
+        last, from_step = began_again(seen)
+    else:
+        resumed = [entry for entry in manifest(run).get("resumes", []) if entry["stage"] == "train"]
+        from_step = resumed[-1]["from_step"] if resumed else None
+    return {
+        "step_when_killed": last,
+        "newest_complete_checkpoint": newest,
+        "resumed_from_step": from_step,
+        "steps_repeated": None if from_step is None else max(0, last - from_step),
+        "steps_lost_beyond_checkpoint": None if from_step is None else max(0, newest - from_step),
+    }
+
+
+def kill_and_resume(item: dict[str, Any], work: Path, before: dict[str, Any]) -> dict[str, Any] | None:
     """Kill, look, resume, compare. None when the run had left the stage before it could be killed."""
     run = copy_run(work / "at" / item["stage"], work / "run")
     log = work / "run.log"
     log.unlink(missing_ok=True)
     process = ql("resume", str(run), log=log)
-    began: float | None = None
-    deadline = time.monotonic() + LIMIT
-    quick = item["stage"] in ("prepare", "report")
-    while process.poll() is None and time.monotonic() < deadline:
-        if began is None and stage_state(run, item["stage"]) == "running":
-            began = time.monotonic()
-        if reached(run, item, began, before["seconds"]):
-            break
-        time.sleep(0.001 if quick or "checkpoint" in item["when"] else 0.02)
-    killed = kill(process, run, item["whom"])
+    killed = kill_in_time(process, run, item, before["seconds"])
     newest = newest_checkpoint(run)  # where the launcher lives on, the run adds more while we wait
-    try:
-        code = process.wait(120)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        code = process.wait()
-    at = stage_state(run, item["stage"])
+    code = exit_code(process)
     mended = len(manifest(run).get("repairs", []))
-    if at == "done" and not mended:
+    if stage_state(run, item["stage"]) == "done" and not mended:
         return None
     left = left_behind(run, {} if item["whom"] == "child" else killed)
     seen = [event["step"] for event in events(run) if event["event"] == "log"]
@@ -159,14 +192,7 @@ def one(item: dict[str, Any], work: Path, before: dict[str, Any]) -> dict[str, A
         again = ql("resume", str(run), log=log).wait(LIMIT)
     after = products(run)
     data = manifest(run)
-    from_step = None
-    last = max(seen, default=0)
-    if item["stage"] == "train":
-        if mended:  # nobody resumed it: its own steps say where it began again
-            last, from_step = began_again(seen)
-        else:
-            resumed = [entry for entry in data.get("resumes", []) if entry["stage"] == "train"]
-            from_step = resumed[-1]["from_step"] if resumed else None
+    trained = item["stage"] == "train"
     return {
         **item,
         "exit_code": code,
@@ -175,11 +201,7 @@ def one(item: dict[str, Any], work: Path, before: dict[str, Any]) -> dict[str, A
         "resume_exit_code": again,
         "resume_seconds": round(time.monotonic() - begin, 1),
         "finished": data["state"] == "finished",
-        "step_when_killed": last if item["stage"] == "train" else None,
-        "newest_complete_checkpoint": newest if item["stage"] == "train" else None,
-        "resumed_from_step": from_step,
-        "steps_repeated": None if from_step is None else max(0, last - from_step),
-        "steps_lost_beyond_checkpoint": None if from_step is None else max(0, newest - from_step),
+        **(training_facts(run, seen, newest, mended) if trained else dict.fromkeys(OF_TRAINING)),
         "adapter_identical": after["adapter"] == before["adapter"],
         "adapter_max_difference": distance(run, work / "undisturbed"),
         "merged_identical": after["merged"] == before["merged"],
@@ -189,9 +211,9 @@ def one(item: dict[str, Any], work: Path, before: dict[str, Any]) -> dict[str, A
 
 
 def one_in_time(item: dict[str, Any], work: Path, before: dict[str, Any]) -> dict[str, Any]:
-    """`one`, a few times and each time earlier while the run gets out of the stage before it can be killed."""
+    """`kill_and_resume`, a few times: each time earlier while the run leaves the stage before it can be killed."""
     for _ in range(4):
-        found = one(item, work, before)
+        found = kill_and_resume(item, work, before)
         if found is not None:
             return found
         item = {**item, "share": item.get("share", 1.0) / 2}
