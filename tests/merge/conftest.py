@@ -189,19 +189,7 @@ def train(tmp_path: Path) -> Callable[..., Trained]:
             model.resize_token_embeddings(resize, mean_resizing=False)
         lora = {"r": 8, "lora_alpha": 16, "target_modules": "all-linear", "task_type": "CAUSAL_LM", **lora}
         peft_model = get_peft_model(model, LoraConfig(**lora))
-        torch.manual_seed(2)
-        with torch.no_grad():
-            for parameter_name, parameter in peft_model.named_parameters():
-                if "lora_magnitude" in parameter_name:
-                    parameter.mul_(1 + 0.1 * torch.rand_like(parameter))
-                elif parameter.requires_grad:
-                    spread = 0.05 if "lora_" in parameter_name else 0.1 * float(parameter.std())
-                    parameter.add_(torch.randn_like(parameter) * spread)
-            for module in peft_model.modules():
-                if "default" in getattr(module, "lora_B", {}) and delta:
-                    size = module.get_delta_weight("default").norm()
-                    weight = module.get_param() if hasattr(module, "get_param") else module.get_base_layer().weight
-                    module.lora_B["default"].weight.mul_(delta * weight.norm() / size)
+        draw_adapter(peft_model, delta)
         folder = tmp_path / name
         peft_model.save_pretrained(folder, save_embedding_layers="auto" if not resize else True)
         if save_biases:  # peft 0.20 trains the biases of bias: lora_only, loads them, and does not save them
@@ -222,6 +210,23 @@ def train(tmp_path: Path) -> Callable[..., Trained]:
         return Trained(base, folder, None if stored else record)
 
     return make
+
+
+@torch.no_grad()
+def draw_adapter(peft_model: Any, delta: float) -> None:
+    """Random numbers in all that is trained, each update scaled to ``delta`` times the norm of its weight."""
+    torch.manual_seed(2)
+    for name, parameter in peft_model.named_parameters():
+        if "lora_magnitude" in name:
+            parameter.mul_(1 + 0.1 * torch.rand_like(parameter))
+        elif parameter.requires_grad:
+            spread = 0.05 if "lora_" in name else 0.1 * float(parameter.std())
+            parameter.add_(torch.randn_like(parameter) * spread)
+    for module in peft_model.modules():
+        if "default" in getattr(module, "lora_B", {}) and delta:
+            size = module.get_delta_weight("default").norm()
+            weight = module.get_param() if hasattr(module, "get_param") else module.get_base_layer().weight
+            module.lora_B["default"].weight.mul_(delta * weight.norm() / size)
 
 
 def add_biases(peft_model: Any, path: Path) -> None:
