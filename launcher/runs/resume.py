@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 from launcher.backends.checkpoints import newest_complete
@@ -70,6 +71,7 @@ def make_again(run: Run) -> list[str]:
             f"{weights} is gone: the training is taken up at its newest checkpoint, and what follows done again"
         )
         del run.data["training"]
+        shutil.rmtree(run.path / merged, ignore_errors=True)  # of those weights: the merge writes into no full folder
         for name in STAGES[STAGES.index("train") :]:
             stages[name]["state"] = "pending"
     elif "merge" in done and not (run.path / merged).is_dir():

@@ -196,3 +196,4 @@ def test_what_is_gone_of_a_run_is_made_again(run: Run, monkeypatch: pytest.Monke
     assert [stage["name"] for stage in found.data["stages"] if stage["state"] == "pending"] == again
     assert said in result.output
     assert ("training" in found.data) == (name != "trainer")
+    assert (run.path / "merged").exists() == (name not in ("merged", "trainer"))
