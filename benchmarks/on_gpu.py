@@ -38,7 +38,6 @@ PROBES = {  # what is imported before anything is timed: the first time it is re
 }
 GRACE_SECONDS = 15.0  # that a part gets to write down what it has when its time is up
 SYNC_SECONDS = 5.0
-IMPORT_SECONDS = 150.0  # after which parts begin whether or not the imports have ended
 LOG_BYTES = 300_000  # of each log's end
 OFFLINE = {"HF_HUB_OFFLINE": "1", "AXOLOTL_DO_NOT_TRACK": "1", "DO_NOT_TRACK": "1", "UNSLOTH_DISABLE_STATISTICS": "1"}
 BACKENDS = ("axolotl", "unsloth")

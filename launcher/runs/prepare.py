@@ -79,7 +79,7 @@ def prepare(
         report = report.limited(plan.sequence_len, plan.excess_length)
         report.require_rows()
     memory = estimate_plan_memory(plan, request)
-    require_fit(memory, request.gpu)
+    require_fit(memory, request.gpu, plan.method)
     files = _render(plan, request, report, base)
     findings = _check(files, plan)
     return Prepared(

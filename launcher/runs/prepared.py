@@ -104,10 +104,11 @@ def require_scored(gates: Sequence[Gate], *, merge: bool) -> None:
         raise Unreadable(said)
 
 
-def require_fit(memory: MemoryEstimate, gpu: Gpu) -> None:
-    """Raises BadInput when the plan does not fit the card it is for."""
+def require_fit(memory: MemoryEstimate, gpu: Gpu, method: str) -> None:
+    """Raises BadInput when the plan, which is for ``method``, does not fit the card it is for."""
     if not memory.fits:
+        other = "--method qlora, " if method != "qlora" else ""
         raise BadInput(
             f"this run needs {memory.needed_gib:.1f} GiB and {gpu.title} has {memory.budget_gib:.1f} GiB to give",
-            hint="a shorter --set sequence_len=N, --method qlora, a smaller --model, or a larger card",
+            hint=f"a shorter --set sequence_len=N, {other}a smaller --model, or a larger card",
         )

@@ -65,7 +65,7 @@ def prepare_edited(asked: Asked, trainer_python: str) -> PreparedEdited:
     overrides = {key: getattr(sized, key) for key in SETTINGS}  # what plans it again
     request = replace(request, data=_facts(report, trained.rows, plan))
     memory = estimate_plan_memory(sized, request)
-    require_fit(memory, request.gpu)
+    require_fit(memory, request.gpu, sized.method)
     return PreparedEdited(
         request=replace(request, overrides=overrides),
         plan=plan,

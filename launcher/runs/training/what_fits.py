@@ -34,4 +34,5 @@ def what_fits(run: Run) -> str | None:
             length = length // 2 // LENGTH_STEP * LENGTH_STEP
     except QlError:
         return None
-    return "no shorter sequence length helps: a smaller --model, --method qlora, or a larger card"
+    other = "--method qlora, " if plan.method != "qlora" else ""
+    return f"no shorter sequence length helps: a smaller --model, {other}or a larger card"
