@@ -36,6 +36,7 @@ SHORT = 0.94  # of what is predicted to be allocated: a cap that must run out
 SOLVED_FOR = "4090"  # card whose plan, as `ql` makes it for each of the first two models, is run under its memory
 OWN_ROWS = {"rows": 400, "words": 300, "sigma": 0.7, "longest": 1800}  # what packing packs
 FIGURES = ("allocated", "device", "evaluation", "evaluation device", "loading device")
+SUMMARY_HEAD = ("| trainer | figure | cases | mean error | worst | lowest |", "|---|---|---|---|---|---|")
 
 
 # --- the jobs ---
@@ -207,6 +208,11 @@ def outcome(raw: dict[str, Any]) -> str:
     return "runs out" if "out_of_memory" in raw else "fits"
 
 
+def bounded(name: str, raw: dict[str, Any]) -> bool:
+    """Whether what is predicted is the most that the rows can take: Unsloth takes the padding out of a batch."""
+    return raw["trainer"] == "unsloth" and name.endswith("-ragged")
+
+
 def summary(pairs: list[tuple[float, float]]) -> str:
     """Cells of a table: cases, mean absolute error, worst, and the deepest underestimate."""
     shares = [predicted / measured - 1 for measured, predicted in pairs]
@@ -226,9 +232,8 @@ def section(predictions: dict[str, Any], results: dict[str, dict[str, Any]]) -> 
     if not cases:
         return f"{head}\n\n**Not measured yet.**"
     parts = [head] if len(cases) == total else [head, f"{len(cases)} of {total} cases are measured so far."]
-    lines = ["| trainer | figure | cases | mean error | worst | lowest |", "|---|---|---|---|---|---|"]
-    # Unsloth takes the padding out of a batch: what is predicted is the most that its rows can take, when all are full.
-    bounds = [name for name in cases if results[name]["trainer"] == "unsloth" and name.endswith("-ragged")]
+    lines = list(SUMMARY_HEAD)
+    bounds = [name for name in cases if bounded(name, results[name])]
     kinds = [(name, [case for case in cases if case not in bounds]) for name in ("axolotl", "unsloth")]
     for trainer, names in (*kinds, ("unsloth", bounds)):
         words = f"{trainer}, rows of unequal length, predicted as if full" if names is bounds else trainer

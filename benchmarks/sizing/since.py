@@ -9,7 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from blind import FIGURES, summary
+from blind import FIGURES, SUMMARY_HEAD, bounded, summary
 from residuals import measured, predicted, request_of
 
 from launcher.sizing import estimate_memory
@@ -38,17 +38,12 @@ def _with_evaluation(raw: dict[str, Any]) -> dict[str, Any]:
     return {**raw, "evaluation": raw.get("evaluation") or {"rows": rows}}
 
 
-def bounded(name: str, raw: dict[str, Any]) -> bool:
-    """Whether the prediction is the most that the rows can take: Unsloth takes the padding out of a batch."""
-    return raw["trainer"] == "unsloth" and name.endswith("-ragged")
-
-
 def section(results: dict[str, dict[str, Any]]) -> str:
     """The part of docs/memory.md on what the model says by now, "" where nothing was measured."""
     plain = {name: raw for name, raw in results.items() if not raw["shape"].get("expected") and not bounded(name, raw)}
     if not plain:
         return ""
-    lines = ["| trainer | figure | cases | mean error | worst | lowest |", "|---|---|---|---|---|---|"]
+    lines = list(SUMMARY_HEAD)
     for trainer in ("axolotl", "unsloth"):
         found = [residuals(raw) for raw in plain.values() if raw["trainer"] == trainer]
         for figure in FIGURES:

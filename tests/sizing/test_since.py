@@ -21,7 +21,7 @@ def errors(trainer: str, figure: str) -> list[float]:
     pairs = [
         since.residuals(raw)[figure]
         for name, raw in PLAIN.items()
-        if raw["trainer"] == trainer and not since.bounded(name, raw)
+        if raw["trainer"] == trainer and not blind.bounded(name, raw)
     ]
     return [predicted / measured - 1 for measured, predicted in pairs]
 
