@@ -21,6 +21,7 @@ sys.path[:0] = [str(HERE / "presets"), str(HERE / "sizing"), str(HERE), str(HERE
 
 import collect as sizing_collect  # noqa: E402  (benchmarks/sizing's own)
 from jobs import shape_key  # noqa: E402
+from on_gpu import calibrated  # noqa: E402
 
 PAGES = (
     ("sizing/report.py",),
@@ -104,7 +105,7 @@ def collect(folder: Path, root: Path = HERE) -> None:
     put(
         read(folder / "calibrate.json"),
         root / "presets" / "results" / "calibrate.json",
-        lambda found: finished[found.get("after", {}).get("exit_code") == 0],
+        calibrated,
     )
     put(read(folder / "bare_export.json"), root / "device" / "bare_export.json", ended)
     put(

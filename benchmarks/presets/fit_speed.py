@@ -22,7 +22,9 @@ HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
 sys.path[:0] = [str(HERE), str(ROOT)]
 
+from calibrations import speed_errors  # noqa: E402
 from markdown_table import markdown  # noqa: E402
+from records import load  # noqa: E402
 
 from launcher.catalog import Gpu, find_gpu, load_gpu, load_model  # noqa: E402
 from launcher.catalog.architecture import count_parameters  # noqa: E402
@@ -240,6 +242,10 @@ None of these was fitted. They come from other trainers, older libraries, and ot
 {markdown(("card", "model", "shape", "source", "published", "predicted", "error"), published_rows())}
 
 litgpt gives the time of rows of up to 512 tokens, not their lengths: with full rows it is a bound.
+
+## On a card that it was not fitted to
+
+{speed_errors(load(HERE / "results")[2])}
 
 ## On the H200
 

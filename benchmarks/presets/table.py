@@ -1,10 +1,11 @@
-"""docs/presets.md from what prove.py measured: presets under caps, the method, dtypes, packing, the calibration.
+"""docs/presets.md from what prove.py measured: presets under caps, the method, dtypes, packing, calibrations.
 
 python benchmarks/presets/table.py benchmarks/presets/results
 """
 
 from __future__ import annotations
 
+import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,7 +15,7 @@ HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
 sys.path.insert(0, str(HERE))
 
-from markdown_table import markdown  # noqa: E402
+from calibrations import calibration_section  # noqa: E402
 from records import find_records, load, sizing_records  # noqa: E402
 from standing import ENOUGH, TARGET, Standing, preset_standing, standings_table  # noqa: E402
 from trade_offs import dtype_table, method_claims, method_records, method_table, packing_table  # noqa: E402
@@ -46,33 +47,10 @@ def verdict(standings: Sequence[Standing]) -> str:
     if off:
         said += f"; what was measured is {min(off):+.0%} to {max(off):+.0%} of the prediction"
     counted = f"{len(proven)} of {len(standings)} presets are proven"
-    return f"""{counted}; the others were not run, or fell short as their note says.
+    rest = "" if len(proven) == len(standings) else "; the others were not run, or fell short as their note says"
+    return f"""{counted}{rest}.
 {said}. {len(enough)} use at least {ENOUGH:.0%} of their budget. Of {len(timed)} that an
 example was measured for, {len(fast)} are at least {TARGET} times as fast, or run where the example does not fit."""
-
-
-def calibration_table(calibration: dict[str, Any]) -> str:
-    """The estimate before and after a calibration beside what was measured, with its errors."""
-    facts = calibration.get("calibration", {}).get("facts")
-    if not facts or "measured" not in facts:
-        return "Not run."
-    rows = []
-    names = {"reserved_gib": "reserved, GiB", "device_gib": "device, GiB", "tokens_per_second": "tokens/s"}
-    for key, name in names.items():
-        before, measured, after = (facts[side][key] for side in ("predicted", "measured", "predicted_after"))
-        if measured is None or before is None or (key == "tokens_per_second" and "shared" in calibration):
-            continue
-        errors = [f"{side / measured - 1:+.1%}" for side in (before, after)]
-        rows.append([name, f"{before:,.2f}", f"{measured:,.2f}", errors[0], f"{after:,.2f}", errors[1]])
-    plan = facts["plan"]
-    head = (
-        f"`ql calibrate --gpu {facts['gpu']}` on {facts['device']}: {plan['method']} with {plan['backend']}, "
-        f"{plan['micro_batch_size']} x {plan['sequence_len']} tokens, "
-        f"{calibration['calibration']['seconds']:.0f} s in all."
-    )
-    if "shared" in calibration:
-        head += f" Here {calibration['shared']}."
-    return head + "\n\n" + markdown(("", "predicted", "measured", "error", "predicted after", "error after"), rows)
 
 
 def page(folder: Path) -> str:
@@ -121,14 +99,16 @@ Mistral 7B, QLoRA with Axolotl, log-normal rows of about 200 words, through the 
 
 {packing_table(records)}
 
-## A calibration
+## On a card of its own
 
-{calibration_table(calibration)}
+{calibration_section(calibration)}
 """
 
 
 def main() -> None:
-    folder = Path(sys.argv[1]) if len(sys.argv) > 1 else HERE / "results"
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folder", nargs="?", type=Path, default=HERE / "results", help="with prove.py's results")
+    folder = parser.parse_args().folder
     (ROOT / "docs" / "presets.md").write_text(page(folder), encoding="utf-8")
 
 

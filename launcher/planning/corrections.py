@@ -13,7 +13,7 @@ from launcher.errors import Problem, Unreadable
 from launcher.files import expand, write_json
 from launcher.sizing import Correction
 
-VERSION = 1
+VERSION = 2  # of the file; 1 had ratios to a prediction with the mask that unequal rows need
 # A correction outside of this is no correction: something else was measured (another process, a throttled card).
 PLAUSIBLE = (0.2, 5.0)
 

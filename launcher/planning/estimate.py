@@ -65,6 +65,11 @@ def estimate_plan_memory(plan: Plan, request: Request) -> MemoryEstimate:
     return estimate_values_memory(plan.to_dict(), request)
 
 
+def estimate_equal_rows_memory(plan: Plan, request: Request) -> MemoryEstimate:
+    """Peak memory of ``plan``, in GiB, on rows of full length alone: no batch of them needs an attention mask."""
+    return estimate_memory(replace(memory_request(plan.to_dict(), request), equal_rows=True))
+
+
 def evaluates(values: Mapping[str, Any], request: Request) -> bool:
     """Whether rows are held out for an evaluation loss."""
     return values["eval_fraction"] > 0 and not (request.data and request.data.eval_rows == 0)

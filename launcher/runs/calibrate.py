@@ -19,7 +19,7 @@ from launcher.errors import BadInput, RunFailed
 from launcher.files import read_json_lines
 from launcher.planning.corrections import PLAUSIBLE, MachineCorrection, store_correction
 from launcher.planning.decide import make_plan
-from launcher.planning.estimate import estimate_plan_memory, memory_request, plan_speed
+from launcher.planning.estimate import estimate_equal_rows_memory, estimate_plan_memory, memory_request, plan_speed
 from launcher.planning.plan import Plan
 from launcher.planning.request import Request
 from launcher.runs import preflight
@@ -39,7 +39,8 @@ WORDS = ("data", "token", "layer", "model", "train", "value", "index", "scale", 
 class Calibration:
     """Predicted and measured, GiB and tokens per second; ``correction`` is what was stored, in ``path``.
 
-    ``before`` is the prediction as it was when the run began, ``after`` with the new correction.
+    ``before`` is the prediction as it was when the run began, ``after`` with the new correction; both are, as what was
+    measured, of rows of full length. What rows of unequal length take on top, a note says.
     """
 
     gpu: Gpu
@@ -166,7 +167,7 @@ def _compare(
     plan, gpu = prepared.plan, request.gpu
     request = replace(request, data=None)
     plain = replace(request, corrections={})
-    predicted, speed = estimate_plan_memory(plan, plain), plan_speed(plan, plain)
+    predicted, speed = estimate_equal_rows_memory(plan, plain), plan_speed(plan, plain)
     device = facts["devices"][0]["name"] if facts["devices"] else "cpu"
     alone = _alone(facts)
     if not alone:
@@ -180,8 +181,11 @@ def _compare(
         versions=next((event["versions"] for event in events if event["event"] == "train_begin"), {}),
     )
     corrected = replace(request, corrections={plan.backend: correction})
-    before = _figures(estimate_plan_memory(plan, request), plan_speed(plan, request))
-    after = _figures(estimate_plan_memory(plan, corrected), plan_speed(plan, corrected))
+    before = _figures(estimate_equal_rows_memory(plan, request), plan_speed(plan, request))
+    equal = estimate_equal_rows_memory(plan, corrected)
+    after = _figures(equal, plan_speed(plan, corrected))
+    if (padded := estimate_plan_memory(plan, corrected).peak_gib) > equal.peak_gib:
+        notes = (*notes, f"rows of unequal length need an attention mask too: with them {padded:.2f} GiB on the device")
     return Calibration(
         gpu=gpu,
         plan=plan,
@@ -218,6 +222,9 @@ def _memory_correction(
     plan: Plan, request: Request, predicted: MemoryEstimate, outcome: Mapping[str, Any], *, alone: bool
 ) -> Correction:
     """What is allocated and freed in each step, measured over predicted; and what the device shows above the allocator.
+
+    ``predicted`` is of the full rows that were measured: with the mask that unequal rows need, the ratio would be too
+    low for them.
 
     Weights, adapter and gradients are counted, not estimated, so they are taken off both sides first. On a CPU there
     is one figure, the process: all that differs is put on what an empty process holds.

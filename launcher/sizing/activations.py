@@ -70,7 +70,9 @@ def flavour(request: MemoryRequest) -> str:
 
 def padded(request: MemoryRequest) -> bool:
     """Whether attention gets a mask: rows of different lengths in one batch. Unsloth takes the padding out instead."""
-    return request.trainer.name != "unsloth" and not request.packing and request.micro_batch_size > 1
+    if request.trainer.name == "unsloth" or request.packing or request.equal_rows:
+        return False
+    return request.micro_batch_size > 1
 
 
 def saved(request: MemoryRequest) -> float:

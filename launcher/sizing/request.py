@@ -65,6 +65,7 @@ class MemoryRequest:
     on_cpu: bool = False
     usable_gib: float | None = None  # the card's; None: not known, so nothing is said about fitting
     packing: bool = False  # rows are joined up to sequence_len, so that nothing is padded
+    equal_rows: bool = False  # all rows of a batch are equally long, so that attention needs no mask
     lora_dropout: float = 0.0
     prequantized: bool = False  # the base is stored in 4 bit: loading it makes no 16-bit weights on the way
     correction: Correction = Correction()  # what `ql calibrate` found on this machine

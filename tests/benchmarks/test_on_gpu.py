@@ -234,7 +234,8 @@ def test_each_other_file_goes_to_its_place_unless_what_is_there_is_better(root: 
     (brought / "oom.json").write_text(json.dumps({"unsloth": repaired}))
     (brought / "device_both.json").write_text(json.dumps({"exit_code": 0}))
     (brought / "presets.json").write_text(json.dumps({"a10g-7b": {}}))
-    (brought / "calibrate.json").write_text(json.dumps({"before": {"exit_code": 0}}))  # cut off
+    cut_off = {"cases": [{"preset": "h100-7b", "calibration": {"error": "not done after 9 s"}}]}
+    (brought / "calibrate.json").write_text(json.dumps(cut_off))
     before = (root / "presets" / "results" / "calibrate.json").read_text()
     for content, kept in ((worse, cut), (better, better), (worse, better)):
         (brought / "bare_export.json").write_text(json.dumps(content))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -248,3 +249,24 @@ def test_the_page_holds_every_part(tmp_path: Path) -> None:
     page = table.page(tmp_path)
     for said in ("1 of 1 presets are proven", "| a10g-7b |", "QLoRA against LoRA", "+0%", "skipped in", "Not run."):
         assert said in page
+
+
+def test_full_rows_were_predicted_to_the_last_mask() -> None:
+    """What was allocated of every proven preset, whose rows were of equal length, and so without a mask."""
+    by_name = {proof.preset: proof for proof in proving.proofs()}
+    text = (FOLDER / "results" / "results.jsonl").read_text(encoding="utf-8")
+    held = 0
+    for record in map(json.loads, text.splitlines()):
+        names = [name for name in record["shape"].get("presets", ()) if name in by_name]
+        if record["kind"] != "preset" or record["shape"]["rows"] != "full" or not names or "error" in record:
+            continue
+        proof = by_name[names[0]]
+        if proof.shape["micro_batch_size"] != record["shape"]["micro_batch_size"]:
+            continue
+        job = proving.memory_request(proof.plan.to_dict(), proof.request)
+        if job.gradient_checkpointing != record["gradient_checkpointing"]:
+            continue
+        full = proving.estimate_memory(replace(job, equal_rows=True))
+        assert full.allocated_gib == pytest.approx(record["training"]["allocated_gib"], rel=0.02), names
+        held += 1
+    assert held > 30

@@ -55,7 +55,7 @@ def test_estimates_use_it_and_say_so(calibration: Path) -> None:
 
 def with_memory(memory: dict[str, Any]) -> str:
     entry = {"memory": memory, "speed": 1, "device": "x", "model": "y", "date": "z", "versions": {}}
-    return json.dumps({"version": 1, "corrections": {"a10g/axolotl": entry}})
+    return json.dumps({"version": 2, "corrections": {"a10g/axolotl": entry}})
 
 
 @pytest.mark.parametrize(
@@ -63,8 +63,8 @@ def with_memory(memory: dict[str, Any]) -> str:
     [
         "{",
         "[]",
-        '{"version": 2, "corrections": {}}',
-        json.dumps({"version": 1, "corrections": {"a10g/axolotl": {"speed": 1}}}),
+        '{"version": 1, "corrections": {}}',
+        json.dumps({"version": 2, "corrections": {"a10g/axolotl": {"speed": 1}}}),
         with_memory({"activations": 900, "context_gib": 1}),
         with_memory({"activations": "1.5", "context_gib": 1}),
         with_memory({"activations": 1.5, "context_gib": "1"}),

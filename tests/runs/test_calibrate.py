@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -13,7 +14,7 @@ from hypothesis import strategies as st
 from launcher.catalog import load_gpu
 from launcher.errors import BadInput
 from launcher.planning.decide import make_plan
-from launcher.planning.estimate import estimate_plan_memory
+from launcher.planning.estimate import estimate_equal_rows_memory, estimate_plan_memory
 from launcher.planning.request import make_request
 from launcher.runs import calibrate as module
 from launcher.runs.calibrate import STEPS, calibrate, card_of_this_machine
@@ -70,6 +71,21 @@ def test_the_memory_correction_brings_the_prediction_to_what_was_measured(stretc
     assert found.activations == pytest.approx(stretch, abs=1e-3)
     assert found.context_gib == pytest.approx(context, abs=1e-3)
     assert module._memory_correction(plan, request, predicted, outcome, alone=False).context_gib is None
+
+
+def test_full_rows_are_held_against_what_full_rows_take(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """They need no attention mask: against the estimate for rows of any length they would seem to take less."""
+    monkeypatch.setenv("QL_CALIBRATION", str(tmp_path / "calibration.json"))
+    request = replace(make_request(preset="h100-7b"), corrections={})
+    plan = make_plan(request)
+    full, any_rows = estimate_equal_rows_memory(plan, request), estimate_plan_memory(plan, request)
+    assert full.reserved_gib < any_rows.reserved_gib - 1
+    outcome = {"peak_memory_gib": full.reserved_gib, "device_gib": full.peak_gib, "tokens_per_second": 1e4}
+    found = module._compare(SimpleNamespace(plan=plan), request, environment(A10G), outcome, [], ())
+    assert found.correction.memory.activations == pytest.approx(1.0, abs=1e-3)
+    assert found.before["reserved_gib"] == pytest.approx(full.reserved_gib, abs=1e-3)
+    assert found.after["device_gib"] == pytest.approx(full.peak_gib, abs=0.05)
+    assert [f"{any_rows.peak_gib:.0f}" in note for note in found.notes if "mask" in note] == [True]
 
 
 def test_speed_is_measured_over_predicted_within_reason() -> None:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 from launcher.configs.rules.base import Config, Hit, rule
+
+MPT = re.compile(r"(?<![a-z])mpt(?![a-z])", re.IGNORECASE)  # the model's name, and not a part of "prompt"
 
 
 @rule("QL327", "error", axolotl="OptimizationValidationMixin.check_cross_entropy_conflicts")
@@ -127,10 +130,18 @@ def better_transformer_in_16bit(c: Config) -> Iterator[Hit]:
 def mpt_checkpointing(c: Config) -> Iterator[Hit]:
     """`gradient_checkpointing` with an MPT model.
 
-    Axolotl refuses it for every base_model that has "mpt" in its name.
+    Axolotl refuses it for every base_model with "mpt" anywhere in it: for a folder such as `prompts/my-base` too.
     """
-    if "mpt" in c.base_model.lower() and c.get("gradient_checkpointing"):
+    if "mpt" not in c.base_model.lower() or not c.get("gradient_checkpointing"):
+        return
+    if MPT.search(c.base_model):
         yield c.key("gradient_checkpointing", "gradient_checkpointing is not supported for MPT models", "false")
+    else:
+        yield c.key(
+            "base_model",
+            f'Axolotl takes every base_model with "mpt" in it for MPT, which it gives no checkpointing: {c.base_model}',
+            'a path without "mpt" (a link will do), Unsloth as trainer, or gradient_checkpointing: false',
+        )
 
 
 @rule("QL338", "error", axolotl="AxolotlInputConfig.check_torch_compile_options_requires_compile", since=(0, 18))

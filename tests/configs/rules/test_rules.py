@@ -68,6 +68,16 @@ def test_a_rule_keeps_to_its_versions(code: str, version: str) -> None:
     assert code in codes(bad)
 
 
+@pytest.mark.parametrize("base", ["./prompts/my-base", "/home/me/Prompt-Tuning/llama"])
+def test_a_folder_that_axolotl_takes_for_an_mpt_model_is_named(base: str) -> None:
+    changes = {"base_model": base, "gradient_checkpointing": True}
+    found = check_text(text(changes), file="config.yaml", kind="axolotl")
+    (one,) = [finding for finding in found if finding.code == "QL337"]
+    assert base in one.message
+    assert "link" in one.hint
+    assert "QL337" not in codes({**changes, "gradient_checkpointing": False})
+
+
 def test_a_value_of_the_wrong_type_is_reported_once() -> None:
     assert codes({"lora_r": [1]}) == ["QL102"]
 
