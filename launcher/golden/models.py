@@ -60,6 +60,7 @@ def load_base(base: str, record: Mapping[str, Any] | None, compute_dtype: str, d
         local_files_only=True,
     )
     _check_quantized(model, record)
+    _keep_as_trained(model)
     for parameter in model.parameters():
         if parameter.dtype == loaded and type(parameter).__name__ != "Params4bit":
             parameter.data = parameter.data.to(compute)
@@ -77,6 +78,16 @@ def _check_quantized(model: Any, record: Mapping[str, Any]) -> None:
             f"the base is not quantised as in training: {len(ours)} modules in 4 bit here, {len(theirs)} there; "
             f"{example} is one that differs"
         )
+
+
+def _keep_as_trained(model: Any) -> None:
+    """Let no 4-bit weight be repacked for a CPU's bfloat16 kernel, which rounds what training did not.
+
+    See ``keep_trainable`` in launcher/inject/ql_quantization.py, which does the same while training.
+    """
+    for module in model.modules():
+        if hasattr(module, "support_avx512bf16_for_cpu"):
+            module.support_avx512bf16_for_cpu = False
 
 
 def add_adapter(model: Any, adapter: str) -> Any:

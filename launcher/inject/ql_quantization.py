@@ -1,4 +1,7 @@
-"""What was quantised in training, and how: read off the model's own modules, so that a merge can repeat it exactly."""
+"""What was quantised in training, and how: read off the model's own modules, so that a merge can repeat it exactly.
+
+And that it stays so while it trains.
+"""
 
 from __future__ import annotations
 
@@ -48,6 +51,19 @@ def describe_quantization(model: Any, args: Any, versions: dict[str, str]) -> di
         "bitsandbytes": versions.get("bitsandbytes"),
         "versions": versions,
     }
+
+
+def keep_trainable(model: Any) -> int:
+    """Keep bitsandbytes from repacking 4-bit weights on a CPU; returns how many modules were told so.
+
+    On a CPU with AVX512-BF16 (Zen 4, Sapphire Rapids and newer) bitsandbytes 0.50 repacks a weight in the first
+    evaluation, for a kernel that has no backward pass, and never unpacks it: from then on no gradient passes through
+    the layer, and training goes on without a word. It also rounds the scales to bfloat16, which training did not.
+    """
+    switched = [module for module in model.modules() if hasattr(module, "support_avx512bf16_for_cpu")]
+    for module in switched:
+        module.support_avx512bf16_for_cpu = False
+    return len(switched)
 
 
 def base_name(name: str) -> str:

@@ -34,7 +34,7 @@ from transformers import TrainerCallback
 
 from ql_checkpoint import keep_exact, restore_exact, seal
 from ql_events import EventLog
-from ql_quantization import describe_quantization
+from ql_quantization import describe_quantization, keep_trainable
 from ql_rescue import install
 from ql_trial import Trial
 from ql_watch import Watch
@@ -101,6 +101,8 @@ class TelemetryCallback(TrainerCallback):  # type: ignore[misc]
         self.train_began = time.monotonic()
         if torch.cuda.is_available():
             torch.cuda.reset_peak_memory_stats()
+        else:
+            keep_trainable(model)
         self.peak = Peak()
         self.step = state.global_step
         self.trial = Trial(bool(os.environ.get("QL_TRIAL")) and state.global_step == 0)

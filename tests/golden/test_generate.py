@@ -43,6 +43,9 @@ def reference(tiny: Path, adapter: Path, record: dict[str, Any]) -> Any:
     for parameter in base.parameters():
         if parameter.dtype == torch.bfloat16:
             parameter.data = parameter.data.float()
+    for module in base.modules():  # else computed in bfloat16 on some CPUs, as training never did
+        if hasattr(module, "support_avx512bf16_for_cpu"):
+            module.support_avx512bf16_for_cpu = False
     return peft.PeftModel.from_pretrained(base, adapter).eval()
 
 

@@ -301,6 +301,40 @@ def test_modules_quantised_in_two_ways_are_refused(telemetry: ModuleType) -> Non
         telemetry.describe_quantization(model, ARGUMENTS, {})
 
 
+def test_an_evaluation_takes_no_gradient_away(telemetry: ModuleType) -> None:
+    """Where bitsandbytes repacks weights for a CPU's bfloat16 kernel, no gradient passes through them afterwards."""
+    bitsandbytes = pytest.importorskip("bitsandbytes")
+    linear = bitsandbytes.nn.Linear4bit(64, 64, bias=False, compute_dtype=torch.float32, quant_type="nf4")
+    linear.weight = bitsandbytes.nn.Params4bit(torch.randn(64, 64), requires_grad=False, quant_type="nf4")
+    model = torch.nn.Sequential(linear).to("cpu")
+    assert telemetry.keep_trainable(model) == 1
+    rows = torch.randn(3, 64, requires_grad=True)
+
+    def gradient() -> Any:
+        rows.grad = None
+        model.train()(rows).sum().backward()
+        return rows.grad
+
+    before = gradient()
+    with torch.no_grad():
+        model.eval()(rows)
+    assert torch.equal(gradient(), before)
+
+
+def test_a_run_on_the_cpu_keeps_its_weights_trainable(
+    telemetry: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("QL_EVENTS", str(tmp_path / "events.jsonl"))
+    model = quantised()
+    callback = telemetry.TelemetryCallback()
+    arguments = SimpleNamespace(num_train_epochs=1, fp16=False, bf16=False)
+    state = SimpleNamespace(global_step=0, max_steps=1)
+    callback.on_train_begin(arguments, state, SimpleNamespace(), model=model)
+    known = [module for module in model.modules() if hasattr(module, "support_avx512bf16_for_cpu")]
+    assert len(known) == 2
+    assert not any(module.support_avx512bf16_for_cpu for module in known)
+
+
 def test_the_folder_needs_nothing_of_ours() -> None:
     for path in INJECT.glob("*.py"):
         assert not re.search(r"^\s*(from|import) launcher", path.read_text(encoding="utf-8"), re.MULTILINE)

@@ -148,12 +148,12 @@ def load_as_trained(base: Path, record: dict[str, Any] | None) -> Any:
             restored = bnb.int8_vectorwise_dequant(codes, scales)
         else:
             codes, state = bnb.quantize_4bit(
-                weight.data,
+                weight.data.reshape(1, -1),  # one row: with AVX512 the library fails where rows do not end with a block
                 quant_type=record["quant_type"],
                 compress_statistics=record["double_quant"],
                 blocksize=record["block_size"],
             )
-            restored = bnb.dequantize_4bit(codes, state)
+            restored = bnb.dequantize_4bit(codes, state).view_as(weight)
         model.get_submodule(name).weight = torch.nn.Parameter(restored.float())
     return model.float().eval()
 

@@ -43,8 +43,9 @@ def test_every_bit_is_the_librarys(
     elif kind == "few values":
         weights = weights.round()
     weights = (weights * 10**magnitude).to(dtype)
-    codes, state = bnb.quantize_4bit(weights, blocksize=block, quant_type="nf4", compress_statistics=nested)
-    assert torch.equal(round_trip(weights, block, nested), bnb.dequantize_4bit(codes, state))
+    row = weights.view(1, -1)  # with AVX512 the library dequantises rows that do not end with a block wrongly
+    codes, state = bnb.quantize_4bit(row, blocksize=block, quant_type="nf4", compress_statistics=nested)
+    assert torch.equal(round_trip(weights, block, nested), bnb.dequantize_4bit(codes, state).view_as(weights))
 
 
 def test_values_on_and_beside_every_midpoint() -> None:
