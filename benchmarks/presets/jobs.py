@@ -277,72 +277,83 @@ def _example(proof: Proof) -> dict[str, Any]:
 
 def extra_jobs() -> list[dict[str, Any]]:
     """QLoRA against LoRA, fp16 against bf16, and packing against padding: on the 7B, or on its first eight layers."""
-    common = {
-        "trainer": "axolotl",
-        "model": "mistral-7b",
-        "activation_offload": False,
-        "kernels": ["lora", "liger"],
-        "checkpoint": "bf16",
-        "seed": 1,
-        "rank": OTHERS,
-    }
+    return [
+        *(_method_job(trainer, method) for method in ("lora", "qlora") for trainer in ("axolotl", "unsloth")),
+        *(_dtype_job(dtype) for dtype in ("float16", "bfloat16")),
+        *(_packing_job(packing) for packing in (False, True)),
+    ]
+
+
+EXTRA = {
+    "trainer": "axolotl",
+    "model": "mistral-7b",
+    "activation_offload": False,
+    "kernels": ["lora", "liger"],
+    "checkpoint": "bf16",
+    "seed": 1,
+    "rank": OTHERS,
+}
+
+
+def _method_job(trainer: str, method: str) -> dict[str, Any]:
     full = {"sequence_len": 2048, "rows": "full", "eval_rows": 1, "presets": []}
-    found = []
-    for method in ("lora", "qlora"):
-        for trainer in ("axolotl", "unsloth"):
-            job = {
-                **common,
-                "trainer": trainer,
-                "kind": "method",
-                "method": method,
-                "compute_dtype": "bfloat16",
-                "kernels": ["lora", "liger"] if trainer == "axolotl" else [],
-                "gradient_checkpointing": True,
-                "shapes": [{**full, "micro_batch_size": rows} for rows in (2, 8)],
-                "gib": [16.0 if method == "lora" else 6.0, 40.0],
-                "seconds": 14.0,
-            }
-            found.append({**job, "id": f"method-{trainer}-{method}"})
-    for dtype in ("float16", "bfloat16"):
-        job = {
-            **common,
-            "kind": "dtype",
-            "method": "qlora",
-            "layers": 8,
-            "compute_dtype": dtype,
-            "gradient_checkpointing": False,
-            "own_rows": {"rows": 1000, "words": 200, "sigma": 0.5, "longest": 900},
-            "shapes": [
-                {"sequence_len": 1024, "micro_batch_size": 8, "rows": "own", "steps": 60, "presets": [], "eval_rows": 0}
-            ],
-            "gib": [3.0, 24.0],
-            "seconds": 25.0,
-        }
-        found.append({**job, "id": f"dtype-{dtype}"})
-    for packing in (False, True):
-        job = {
-            **common,
-            "kind": "packing",
-            "method": "qlora",
-            "compute_dtype": "bfloat16",
-            "gradient_checkpointing": True,
-            "packing": packing,
-            "own_rows": {"rows": 600, "words": 200, "sigma": 0.7, "longest": 1800},
-            "shapes": [
-                {
-                    "sequence_len": 2048,
-                    "micro_batch_size": 2 if packing else 16,
-                    "rows": "own",
-                    "steps": 6,
-                    "presets": [],
-                    "eval_rows": 0,
-                }
-            ],
-            "gib": [6.0, 40.0],
-            "seconds": 20.0,
-        }
-        found.append({**job, "id": f"packing-{'on' if packing else 'off'}"})
-    return found
+    return {
+        **EXTRA,
+        "id": f"method-{trainer}-{method}",
+        "trainer": trainer,
+        "kind": "method",
+        "method": method,
+        "compute_dtype": "bfloat16",
+        "kernels": ["lora", "liger"] if trainer == "axolotl" else [],
+        "gradient_checkpointing": True,
+        "shapes": [{**full, "micro_batch_size": rows} for rows in (2, 8)],
+        "gib": [16.0 if method == "lora" else 6.0, 40.0],
+        "seconds": 14.0,
+    }
+
+
+def _own_rows(sequence_len: int, micro_batch_size: int, steps: int) -> dict[str, Any]:
+    """A shape of the job's own data."""
+    return {
+        "sequence_len": sequence_len,
+        "micro_batch_size": micro_batch_size,
+        "rows": "own",
+        "steps": steps,
+        "presets": [],
+        "eval_rows": 0,
+    }
+
+
+def _dtype_job(dtype: str) -> dict[str, Any]:
+    return {
+        **EXTRA,
+        "id": f"dtype-{dtype}",
+        "kind": "dtype",
+        "method": "qlora",
+        "layers": 8,
+        "compute_dtype": dtype,
+        "gradient_checkpointing": False,
+        "own_rows": {"rows": 1000, "words": 200, "sigma": 0.5, "longest": 900},
+        "shapes": [_own_rows(1024, 8, 60)],
+        "gib": [3.0, 24.0],
+        "seconds": 25.0,
+    }
+
+
+def _packing_job(packing: bool) -> dict[str, Any]:
+    return {
+        **EXTRA,
+        "id": f"packing-{'on' if packing else 'off'}",
+        "kind": "packing",
+        "method": "qlora",
+        "compute_dtype": "bfloat16",
+        "gradient_checkpointing": True,
+        "packing": packing,
+        "own_rows": {"rows": 600, "words": 200, "sigma": 0.7, "longest": 1800},
+        "shapes": [_own_rows(2048, 2 if packing else 16, 6)],
+        "gib": [6.0, 40.0],
+        "seconds": 20.0,
+    }
 
 
 def _name(facts: dict[str, Any]) -> str:

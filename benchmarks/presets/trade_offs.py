@@ -84,7 +84,8 @@ def method_claims(records: list[dict[str, Any]], standings: Sequence[Standing]) 
     if large:
         least_gib, least = min(large, key=lambda pair: pair[0])
         plan = least.planned["plan"]
-        said = f"{least_gib:.1f} GiB on the device with {plan['micro_batch_size']} rows of {plan['sequence_len']}"
+        rows = "one row" if plan["micro_batch_size"] == 1 else f"{plan['micro_batch_size']} rows"
+        said = f"{least_gib:.1f} GiB on the device with {rows} of {plan['sequence_len']:,} tokens"
         lines.append(
             ["QLoRA 70B about 46 GB (42.8 GiB)", f"{said} ({least.preset}); 40.7 GiB with one row, plain peft"]
         )

@@ -293,6 +293,43 @@ def versions() -> dict[str, str]:
     return found
 
 
+def warm_up(trainer: Any, device: Device) -> None:
+    """Compile the kernels on small shapes, while others measure."""
+    for sequence_len, batch in WARM_UPS:
+        small = {"sequence_len": sequence_len, "micro_batch_size": batch, "steps": 1, "rows": "full"}
+        try:
+            run_shape(trainer, small, prepare(trainer, small), device)
+        except Exception:
+            traceback.print_exc()
+
+
+def timed(trainer: Any, shape: dict[str, Any], rows: tuple[Any, Any], device: Device) -> dict[str, Any]:
+    """`run_shape`, or its error, with when it ended and how long it took."""
+    clock = time.perf_counter()
+    try:
+        found = run_shape(trainer, shape, rows, device)
+    except Exception as error:
+        traceback.print_exc()
+        found = {"error": f"{type(error).__name__}: {str(error)[:300]}"}
+    found["wall_seconds"] = round(time.perf_counter() - clock, 2)
+    found["at"] = round(time.time(), 1)
+    device.clear()
+    return found
+
+
+def start_device(job: dict[str, Any]) -> tuple[Device, Any]:
+    """The device with its context made, and what it shows then; None on a CPU."""
+    os.environ["PYTORCH_ALLOC_CONF"] = "expandable_segments:True"  # as both trainers set it, where it is absent
+    if job["trainer"] == "unsloth":
+        import unsloth  # noqa: F401  (before anything imports transformers)
+    device = Device()
+    if not device.cuda:
+        return device, None
+    device.now()
+    device.torch.zeros(1, device="cuda")
+    return device, device.now()
+
+
 def main() -> None:
     began = time.perf_counter()
     job, results = json.loads(Path(sys.argv[1]).read_text()), Path(sys.argv[2]).resolve()
@@ -302,14 +339,7 @@ def main() -> None:
     plan = write_files(job, folder)
     os.chdir(folder)
     sys.argv = ["train.py", "config.yaml"]
-    os.environ["PYTORCH_ALLOC_CONF"] = "expandable_segments:True"  # as both trainers set it, where it is absent
-    if job["trainer"] == "unsloth":
-        import unsloth  # noqa: F401  (before anything imports transformers)
-    device = Device()
-    started = device.now() if device.cuda else None
-    if device.cuda:
-        device.torch.zeros(1, device="cuda")
-        started = device.now()
+    device, started = start_device(job)
     print(f"imported after {time.perf_counter() - began:.1f} s", flush=True)
     trainer = build_axolotl(folder) if job["trainer"] == "axolotl" else build_unsloth(folder)
     as_quantised_from(trainer, plan["compute_dtype"])
@@ -328,14 +358,8 @@ def main() -> None:
     common["trainable"] = sum(p.numel() for p in trainer.model.parameters() if p.requires_grad)
     print(f"built after {time.perf_counter() - began:.1f} s, {loading}", flush=True)
     Path(folder, "loaded").touch()
-    for sequence_len, batch in WARM_UPS:  # kernels are compiled here, while others measure
-        small = {"sequence_len": sequence_len, "micro_batch_size": batch, "steps": 1, "rows": "full"}
-        if job.get("packing"):
-            break
-        try:
-            run_shape(trainer, small, prepare(trainer, small), device)
-        except Exception:
-            traceback.print_exc()
+    if not job.get("packing"):
+        warm_up(trainer, device)
     print(f"warm after {time.perf_counter() - began:.1f} s", flush=True)
     for shape in job["shapes"]:
         rows = prepare(trainer, shape)
@@ -344,15 +368,7 @@ def main() -> None:
             if time.time() > DEADLINE:
                 print("the deadline has passed", flush=True)
                 break
-            clock = time.perf_counter()
-            try:
-                found = run_shape(trainer, shape, rows, device)
-            except Exception as error:
-                traceback.print_exc()
-                found = {"error": f"{type(error).__name__}: {str(error)[:300]}"}
-            found["wall_seconds"] = round(time.perf_counter() - clock, 2)
-            found["at"] = round(time.time(), 1)
-            device.clear()
+            found = timed(trainer, shape, rows, device)
         append(results, {**common, "shape": shape, **found})
         print(shape, {key: found.get(key) for key in TOLD}, flush=True)
 

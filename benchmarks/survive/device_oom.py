@@ -101,6 +101,52 @@ def run_within(argv: list[str], limit: float) -> tuple[int, list[str]]:
     return code, said.splitlines()[-40:]
 
 
+def run_folder(run: Path) -> dict[str, Any]:
+    """What the run's own files say: state, repairs, plan, events, and whether every loss is a number."""
+    facts: dict[str, Any] = {}
+    if (run / "run.json").is_file():
+        manifest = json.loads((run / "run.json").read_text())
+        keys = ("state", "repairs", "changes", "memory_fraction", "estimate", "training", "merge", "stages", "notes")
+        facts |= {key: manifest.get(key) for key in keys}
+        environment = manifest["environment"]
+        facts["versions"] = environment["versions"]
+        if environment["devices"]:
+            facts["card"] = environment["devices"][0]["name"]
+        planned = ("micro_batch_size", "gradient_accumulation_steps")
+        facts["planned"] = {key: manifest["plan"][key] for key in planned}
+    if (run / "events.jsonl").is_file():
+        facts["events"] = [json.loads(line) for line in (run / "events.jsonl").read_text().splitlines()]
+        losses = [event.get("loss") for event in facts["events"] if event["event"] == "log"]
+        facts["all_finite"] = bool(losses) and all(isinstance(x, float) and math.isfinite(x) for x in losses)
+    return facts
+
+
+def measure(options: argparse.Namespace, scratch: Path) -> dict[str, Any]:
+    """Make a base and rows, launch in a process of its own within the limit, and read what became of it."""
+    from random_checkpoint import write_rows, write_shape
+
+    base, data, run = (scratch / part for part in ("base", "rows.jsonl", "run"))
+    begin = time.monotonic()
+    base.mkdir()
+    weights = write_shape("llama", TINY if options.tiny else SHAPE, base)
+    write_rows(data, 200, 1000)
+    made = time.monotonic() - begin
+    argv = [sys.executable, __file__, "--backend", options.backend, "--cap-gib", str(options.cap_gib)]
+    argv += ["--tiny"] if options.tiny else []
+    argv += ["--gpu", options.gpu, "--out", str(options.out), "--inner", str(base), str(data), str(run)]
+    begin = time.monotonic()
+    code, said = run_within(argv, options.limit)
+    facts: dict[str, Any] = {
+        "card": options.gpu, "backend": options.backend, "weights": weights, "cap_gib": options.cap_gib,
+        "base_seconds": round(made, 1), "seconds": round(time.monotonic() - begin, 1), "exit_code": code,
+        "messages": said,
+    }  # fmt: skip
+    facts |= run_folder(run)
+    if code and (run / "train.log").is_file():
+        facts["log"] = (run / "train.log").read_text(errors="replace").splitlines()[-60:]
+    return facts
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--backend", choices=("axolotl", "unsloth"), default="unsloth")
@@ -115,53 +161,11 @@ def main() -> None:
         launch(options, *options.inner)
         return
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as scratch:
-        from random_checkpoint import write_rows, write_shape
-
-        base, data, run = (Path(scratch) / part for part in ("base", "rows.jsonl", "run"))
-        begin = time.monotonic()
-        base.mkdir()
-        weights = write_shape("llama", TINY if options.tiny else SHAPE, base)
-        write_rows(data, 200, 1000)
-        made = time.monotonic() - begin
-        argv = [sys.executable, __file__, "--backend", options.backend, "--cap-gib", str(options.cap_gib)]
-        argv += ["--tiny"] if options.tiny else []
-        argv += ["--gpu", options.gpu, "--out", str(options.out), "--inner", str(base), str(data), str(run)]
-        begin = time.monotonic()
-        code, said = run_within(argv, options.limit)
-        facts: dict[str, Any] = {
-            "card": options.gpu, "backend": options.backend, "weights": weights, "cap_gib": options.cap_gib,
-            "base_seconds": round(made, 1), "seconds": round(time.monotonic() - begin, 1), "exit_code": code,
-            "messages": said,
-        }  # fmt: skip
-        if (run / "run.json").is_file():
-            data_of = json.loads((run / "run.json").read_text())
-            keys = (
-                "state",
-                "repairs",
-                "changes",
-                "memory_fraction",
-                "estimate",
-                "training",
-                "merge",
-                "stages",
-                "notes",
-            )
-            facts |= {key: data_of.get(key) for key in (*keys, "notes")}
-            facts["versions"] = data_of["environment"]["versions"]
-            facts["card"] = next((device["name"] for device in data_of["environment"]["devices"]), facts["card"])
-            facts["planned"] = {
-                key: data_of["plan"][key] for key in ("micro_batch_size", "gradient_accumulation_steps")
-            }
-        if (run / "events.jsonl").is_file():
-            facts["events"] = [json.loads(line) for line in (run / "events.jsonl").read_text().splitlines()]
-            losses = [event.get("loss") for event in facts["events"] if event["event"] == "log"]
-            facts["all_finite"] = bool(losses) and all(isinstance(x, float) and math.isfinite(x) for x in losses)
-        if code and (run / "train.log").is_file():
-            facts["log"] = (run / "train.log").read_text(errors="replace").splitlines()[-60:]
+        facts = measure(options, Path(scratch))
     options.out.parent.mkdir(parents=True, exist_ok=True)
     text = json.dumps(facts, indent=1).replace(scratch, "SCRATCH").replace(str(ROOT), "ROOT")
     options.out.write_text(text + "\n", encoding="utf-8")
-    print(code, facts.get("state"), [repair["action"] for repair in facts.get("repairs") or []])
+    print(facts["exit_code"], facts.get("state"), [repair["action"] for repair in facts.get("repairs") or []])
 
 
 if __name__ == "__main__":

@@ -47,9 +47,11 @@ torch.utils.checkpoint.checkpoint = no_layer
 """
 # Bare Axolotl draws the adapter's first weights unseeded: two of its runs differ. A launched run seeds them.
 SEEDED = "torch.manual_seed(42)\n"
+# And on a CPU with AVX512-BF16 it loses gradients from its first evaluation on (`keep_trainable` in launcher/inject).
+TRAINABLE = "import bitsandbytes.nn.modules as modules; modules.has_avx512bf16 = lambda: False\n"
 BARE = {
     "axolotl": (
-        GUARD + SEEDED + "runpy.run_module('axolotl.cli.main', run_name='__main__')",
+        GUARD + SEEDED + TRAINABLE + "runpy.run_module('axolotl.cli.main', run_name='__main__')",
         ["axolotl", "train", "config.yaml", "--launcher", "python"],
     ),
     "unsloth": (GUARD + "runpy.run_path('train.py', run_name='__main__')", ["train.py", "config.yaml"]),

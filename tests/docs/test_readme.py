@@ -1,0 +1,58 @@
+"""The figures of the README are those of the pages that it points to, which are made from the measurements."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def page(name: str) -> str:
+    return " ".join((ROOT / "docs" / name).read_text(encoding="utf-8").split())
+
+
+def measured() -> str:
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    return text.partition("## What was measured")[2].partition("\n## ")[0]
+
+
+def test_the_presets_that_are_proven() -> None:
+    (proven,) = re.findall(r"(\d+ of \d+) presets are proven", page("presets.md"))
+    assert f"[{proven}](docs/presets.md)" in measured()
+    assert "0 ran out of memory" in page("presets.md")
+
+
+def test_the_blind_test() -> None:
+    text = page("memory.md")
+    first_sight = text.partition("## A blind test")[2]
+    means = [
+        re.findall(rf"\| {name} \| allocated \| \d+ \| ([\d.]+)%", first_sight)[0] for name in ("axolotl", "unsloth")
+    ]
+    assert "{} % with Axolotl and {} % with Unsloth".format(*means) in measured()
+    (cases,) = re.findall(r"The predictions of (\d+) cases", text)
+    assert f"{cases} cases" in measured()
+    assert "cases are measured so far" not in text
+
+
+def test_the_speed_on_another_card() -> None:
+    count, error = re.findall(r"(\d+) presets by `ql calibrate` .*?mean absolute error ([\d.]+)%", page("speed.md"))[0]
+    assert count == "5"
+    assert f"[{error} %](docs/speed.md)" in measured()
+    assert "over five presets" in measured()
+
+
+def test_qlora_against_lora() -> None:
+    section = (ROOT / "docs" / "presets.md").read_text(encoding="utf-8").partition("## QLoRA against LoRA")[2]
+    rows = re.findall(r"\| \d+ x \d+ \| ([\d.]+) \| ([\d.]+) \| [\d,]+ \| [\d,]+ \| ([-+]\d+)% \|", section)
+    assert len(rows) == 4
+    shares = [float(qlora) / float(lora) for qlora, lora, _ in rows]
+    longest = max(int(extra) for *_, extra in rows)
+    said = f"[{100 * min(shares):.0f} to {100 * max(shares):.0f} % of the memory, and up to {longest} % longer]"
+    assert said in measured()
+
+
+def test_the_answer_to_ten_dollars() -> None:
+    assert "**10,000 examples: yes**" in page("cost.md")
+    assert "**50,000 examples: it depends**" in page("cost.md")
+    assert "10,000 examples: [yes](docs/cost.md); 50,000: it depends" in measured()
