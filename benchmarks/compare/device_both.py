@@ -127,7 +127,9 @@ def main() -> None:
         shape = {**SHAPE, "hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 2, "num_attention_heads": 2}
         shape |= {"num_key_value_heads": 2, "head_dim": 32, "vocab_size": 8192}
     memory = Path("/dev/shm")
-    with tempfile.TemporaryDirectory(dir=memory if memory.is_dir() else None, ignore_cleanup_errors=True) as folder:
+    with tempfile.TemporaryDirectory(
+        prefix="ql-", dir=memory if memory.is_dir() else None, ignore_cleanup_errors=True
+    ) as folder:
         scratch = Path(folder)
         (scratch / "base").mkdir()
         began = time.monotonic()

@@ -166,7 +166,9 @@ def main() -> None:
     presets = options.presets.split(",")
     with ExitStack() as stack:
         scratch = Path(
-            stack.enter_context(tempfile.TemporaryDirectory(dir=options.scratch, ignore_cleanup_errors=True))
+            stack.enter_context(
+                tempfile.TemporaryDirectory(prefix="ql-", dir=options.scratch, ignore_cleanup_errors=True)
+            )
         )
         data, base = scratch / "rows.jsonl", options.base and options.base.resolve()
         write_rows(data, options.rows, options.words)

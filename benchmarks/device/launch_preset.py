@@ -64,7 +64,7 @@ def main() -> None:
     parser.add_argument("--backends", default="axolotl,unsloth")
     parser.add_argument("--out", type=Path, required=True)
     options = parser.parse_args()
-    with tempfile.TemporaryDirectory() as scratch:
+    with tempfile.TemporaryDirectory(prefix="ql-") as scratch:
         base, data = Path(scratch) / "base", Path(scratch) / "rows.jsonl"
         base.mkdir()
         began = time.monotonic()

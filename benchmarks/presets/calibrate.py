@@ -166,7 +166,7 @@ def main() -> None:
     parser.add_argument("--base", type=Path, help="a base that is there already, instead of random ones")
     parser.add_argument("--out", type=Path, required=True)
     options = parser.parse_args()
-    with tempfile.TemporaryDirectory(prefix="calibrate-") as scratch:
+    with tempfile.TemporaryDirectory(prefix="ql-") as scratch:  # "tmpt…" would be an MPT model to Axolotl
         run(options, Path(scratch))
 
 

@@ -160,7 +160,7 @@ def main() -> None:
     if options.inner:
         launch(options, *options.inner)
         return
-    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as scratch:
+    with tempfile.TemporaryDirectory(prefix="ql-", ignore_cleanup_errors=True) as scratch:
         facts = measure(options, Path(scratch))
     options.out.parent.mkdir(parents=True, exist_ok=True)
     text = json.dumps(facts, indent=1).replace(scratch, "SCRATCH").replace(str(ROOT), "ROOT")
