@@ -20,6 +20,7 @@ from launcher.data.tokens import Measure, Rendered, Renderer, measure_for
 from launcher.files import sha256_file
 
 DEFAULT_TEMPLATE = "chatml"
+GOLDEN_TARGETS = {"target", "ideal", "expected_output"}  # beside "input": a row of a golden set, given as data
 _BATCH = 256  # rows tokenized at a time: enough for the tokenizer's threads, little to hold
 
 
@@ -150,6 +151,8 @@ class _Inspection:
                 "no known format: expected messages, conversations, instruction and output, prompt and completion, "
                 f"or text; its keys: {keys[:120]}"
             )
+            if "input" in row and row.keys() & GOLDEN_TARGETS:
+                message += ", those of a golden set, which --golden takes"
             self.findings.add("format", "error", number, message)
             return
         if form != self.form:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from launcher.data.formats import BadRow, normalise
+from launcher.data.formats import BadRow, format_of, normalise
 from launcher.data.read import read_lines
 from launcher.errors import BadInput, Problem, did_you_mean
 
@@ -51,6 +51,7 @@ def read_golden(path: Path, *, conversational: bool = True) -> list[GoldenRow]:
     """
     rows: list[GoldenRow] = []
     problems: list[Problem] = []
+    refused: list[_Said] = []
     lines_of: dict[str, int] = {}
     found = 0
     for line in read_lines(path):
@@ -62,9 +63,13 @@ def read_golden(path: Path, *, conversational: bool = True) -> list[GoldenRow]:
         if row is not None and row.id in lines_of:
             said.append((f"the id {row.id!r} is taken by line {lines_of[row.id]}", None))
         problems += [Problem(message, file=str(path), line=line.number, hint=hint) for message, hint in said]
+        refused += [said] if said else []
         if row is not None:
             lines_of.setdefault(row.id, line.number)
             rows.append(row)
+    if len(refused) == found > 1 and all(said == refused[0] for said in refused):
+        # Another kind of file, such as the training rows: one text, not two thousand.
+        raise BadInput([Problem(f"each of its {found:,} rows {what}", str(path), hint=hint) for what, hint in refused[0]])
     if problems:
         raise BadInput(problems)
     if not found:
@@ -73,10 +78,14 @@ def read_golden(path: Path, *, conversational: bool = True) -> list[GoldenRow]:
 
 
 _Said = list[tuple[str, str | None]]
+A_ROW = 'a row is {"input": "…", "target": "…"}; ideal and expected_output may stand for target'
 
 
 def _row(raw: dict[str, Any], line: int, conversational: bool) -> tuple[GoldenRow | None, _Said]:
     said: _Said = []
+    training = format_of(raw)
+    if training is not None and not raw.keys() & set(TARGET_KEYS):
+        return None, [(f"is a training row ({training}), not a golden one", A_ROW)]
     value = _input(raw, conversational, said)
     targets = _targets(raw, said)
     name = _id(raw, line, said)
@@ -161,4 +170,4 @@ def _typo(raw: dict[str, Any], wanted: tuple[str, ...]) -> str:
         hint = did_you_mean(key, wanted)
         if hint.startswith("did"):
             return f"{key!r} is not read: {hint}"
-    return 'a row is {"input": "…", "target": "…"}; ideal and expected_output may stand for target'
+    return A_ROW

@@ -187,6 +187,13 @@ def test_rows_of_the_golden_set(tmp_path: Path) -> None:
     assert inspect_data(path, golden=golden, allow_overlap=True).ok
 
 
+def test_a_golden_set_given_as_data_is_told_as_one(tmp_path: Path) -> None:
+    path = write(tmp_path, [{"id": "a", "input": "2+2?", "target": "4"}, {"input": "x", "output": "y"}])
+    said = [finding.message for finding in inspect_data(path).findings.kept]
+    assert "a golden set, which --golden takes" in said[0]
+    assert "golden" not in said[1]
+
+
 def test_findings_beyond_those_kept_are_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(report_module, "KEPT_FINDINGS", 3)
     report = inspect_data(write(tmp_path, ["x"] * 10))

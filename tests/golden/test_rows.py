@@ -82,6 +82,18 @@ def test_all_problems_are_told_at_once_with_their_lines(tmp_path: Path) -> None:
         assert said in text
 
 
+def test_training_rows_are_told_from_a_golden_set_in_one_text(tmp_path: Path) -> None:
+    chat = {"messages": [{"role": "user", "content": "2+2?"}, {"role": "assistant", "content": "4"}]}
+    with pytest.raises(BadInput) as caught:
+        read_golden(write(tmp_path, chat, chat, {"messages": []}))
+    (problem,) = caught.value.problems
+    assert "each of its 3 rows is a training row (messages)" in str(problem)
+    assert '{"input": "…", "target": "…"}' in str(problem)
+    with pytest.raises(BadInput) as caught:
+        read_golden(write(tmp_path, {"instruction": "2+2?", "input": "", "output": "4"}, {"input": "x", "target": "y"}))
+    assert [str(problem.line) for problem in caught.value.problems] == ["1"]
+
+
 def test_a_model_of_plain_text_takes_only_text(tmp_path: Path) -> None:
     path = write(tmp_path, {"input": [{"role": "user", "content": "x"}], "target": "y"})
     with pytest.raises(BadInput, match="no chat template"):
