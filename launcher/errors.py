@@ -62,6 +62,67 @@ class RunFailed(QlError):
     exit_code = 3
 
 
+# What a word of other trainers and tools is here: spelling alone would lead from "lr" to "lr_scheduler".
+ELSEWHERE: dict[str, str] = {
+    "alpha": "lora_alpha",
+    "batch_size": "effective_batch_size",
+    "bf16": "compute_dtype",
+    "cutoff_len": "sequence_len",
+    "dropout": "lora_dropout",
+    "dtype": "compute_dtype",
+    "epochs": "num_epochs",
+    "fp16": "compute_dtype",
+    "gradient_accumulation": "gradient_accumulation_steps",
+    "lora_rank": "lora_r",
+    "lr": "learning_rate",
+    "lr_scheduler_type": "lr_scheduler",
+    "max_len": "sequence_len",
+    "max_length": "sequence_len",
+    "max_seq_len": "sequence_len",
+    "max_seq_length": "sequence_len",
+    "max_sequence_length": "sequence_len",
+    "num_train_epochs": "num_epochs",
+    "optim": "optimizer",
+    "per_device_eval_batch_size": "eval_batch_size",
+    "per_device_train_batch_size": "micro_batch_size",
+    "r": "lora_r",
+    "rank": "lora_r",
+    "sample_packing": "packing",
+    "seq_len": "sequence_len",
+    "seq_length": "sequence_len",
+    "sequence_length": "sequence_len",
+    "target_modules": "lora_target_modules",
+    "use_gradient_checkpointing": "gradient_checkpointing",
+    "val_set_size": "eval_fraction",
+    "warmup_steps": "warmup_ratio",
+    # verbs
+    "cost": "estimate",
+    "diff": "compare",
+    "evaluate": "eval",
+    "finetune": "launch",
+    "fine_tune": "launch",
+    "generate": "chat",
+    "inference": "chat",
+    "lint": "validate",
+    "list": "runs",
+    "ls": "runs",
+    "plan": "presets",
+    "run": "launch",
+    "score": "eval",
+    "show": "runs",
+    "start": "launch",
+    "status": "runs",
+    "train": "launch",
+    "upload": "push",
+}
+
+
+def known_elsewhere(word: str, known: Sequence[str]) -> str | None:
+    """The known word that means what ``word`` means in another trainer or tool, or None."""
+    here = ELSEWHERE.get(word.casefold().replace("-", "_"))
+    return here if here in known else None
+
+
 def nearest(word: str, known: Sequence[str]) -> str | None:
     """The known word most like `word`, whatever the case of either; None when nothing is close."""
     import difflib  # slow to import, and most runs of ql misspell nothing
@@ -72,7 +133,12 @@ def nearest(word: str, known: Sequence[str]) -> str | None:
 
 
 def did_you_mean(word: str, known: Sequence[str]) -> str:
-    """A hint for an unknown word: the nearest known one, first among those that begin so, else the whole list."""
+    """A hint for an unknown word: what it is called here, else the nearest known one, else the whole list.
+
+    Of the nearest ones, those that begin so come first.
+    """
+    if same := known_elsewhere(word, known):
+        return f"did you mean {same!r}?"
     longer = sorted(name for name in known if word and name.casefold().startswith(word.casefold()))
     guess = nearest(word, longer or known) or next(iter(longer), None)
     if guess is None:

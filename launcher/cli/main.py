@@ -6,7 +6,7 @@ import importlib
 import json
 import os
 import sys
-from typing import Any
+from typing import Any, NoReturn
 
 import click
 
@@ -57,7 +57,10 @@ class Verbs(click.Group):
         if args and not args[0].startswith("-") and args[0] not in VERBS:
             from launcher.errors import did_you_mean
 
-            ctx.fail(f"no such verb {args[0]!r}: {did_you_mean(args[0], list(VERBS))}")
+            hint = (
+                f"did you mean --{args[0]}?" if args[0] in ("help", "version") else did_you_mean(args[0], list(VERBS))
+            )
+            ctx.fail(f"no such verb {args[0]!r}: {hint}")
         return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
@@ -67,6 +70,8 @@ class Verbs(click.Group):
     def invoke(self, ctx: click.Context) -> Any:
         try:
             return super().invoke(ctx)
+        except click.NoSuchOption as error:
+            _refuse_option(error)
         except KeyboardInterrupt:  # click would exit with 1
             sys.exit(130)
         except BrokenPipeError:  # `ql presets | head`: the reader has what it wanted. click would exit with 1
@@ -83,6 +88,18 @@ class Verbs(click.Group):
             where = error.filename or "the system"
             report(RunFailed(f"{where}: {error.strerror or error}", hint="make room, or mend what it says"))
             sys.exit(RunFailed.exit_code)
+
+
+def _refuse_option(error: click.NoSuchOption) -> NoReturn:
+    """Raise it again; for a setting of the plan that is given as an option, with the way to give it."""
+    from launcher.errors import known_elsewhere
+    from launcher.planning.plan import SETTINGS
+
+    key = error.option_name.lstrip("-").replace("-", "_").partition("=")[0]
+    setting = key if key in SETTINGS else known_elsewhere(key, SETTINGS)
+    if setting is None or error.ctx is None or all(param.name != "pairs" for param in error.ctx.command.params):
+        raise error
+    raise click.UsageError(f"No such option {error.option_name!r}. Did you mean --set {setting}=VALUE?", error.ctx)
 
 
 def report(error: QlError) -> None:

@@ -69,7 +69,9 @@ def read_golden(path: Path, *, conversational: bool = True) -> list[GoldenRow]:
             rows.append(row)
     if len(refused) == found > 1 and all(said == refused[0] for said in refused):
         # Another kind of file, such as the training rows: one text, not two thousand.
-        raise BadInput([Problem(f"each of its {found:,} rows {what}", str(path), hint=hint) for what, hint in refused[0]])
+        raise BadInput(
+            [Problem(f"each of its {found:,} rows {what}", str(path), hint=hint) for what, hint in refused[0]]
+        )
     if problems:
         raise BadInput(problems)
     if not found:

@@ -41,6 +41,23 @@ def test_an_unknown_verb_names_the_nearest(run: CliRunner) -> None:
     assert "did you mean 'launch'?" in result.output
 
 
+@pytest.mark.parametrize(
+    ("typed", "said"),
+    [
+        (["train"], "did you mean 'launch'?"),
+        (["help"], "did you mean --help?"),
+        (["launch", "--learning-rate", "1e-4"], "Did you mean --set learning_rate=VALUE?"),
+        (["export", "--epochs=3"], "Did you mean --set num_epochs=VALUE?"),
+        (["check", "--presset"], "No such option '--presset'"),
+        (["runs", "--learning-rate", "1e-4"], "No such option '--learning-rate'."),
+    ],
+)
+def test_what_is_called_otherwise_here_is_named(run: CliRunner, typed: list[str], said: str) -> None:
+    result = run.invoke(main, typed)
+    assert result.exit_code == 2
+    assert said in result.output
+
+
 def test_an_error_is_text_on_stderr_and_an_exit_code(run: CliRunner) -> None:
     result = run.invoke(main, ["presets", "a10g-7c"])
     assert result.exit_code == 2
