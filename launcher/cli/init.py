@@ -8,6 +8,7 @@ import shlex
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import chain, count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 # Settings that people look at first: shown with their planned values, to be changed.
 SHOWN = ("num_epochs", "learning_rate", "sequence_len", "lora_r", "effective_batch_size")
 GATE = "exact_match>=base"
+JOB = "job.yaml"
 
 
 @click.command()
@@ -58,7 +60,7 @@ def command(
     data = data or _ask_data(ask)
     golden = golden or _ask_golden(ask)
     chosen = wanted.settings()
-    card = f"{wanted.gpu or wanted.preset}, as asked for"
+    card = f"Preset {wanted.preset}, as asked for" if wanted.preset else f"Card {wanted.gpu}, as asked for"
     others: list[Forecast] = []
     if wanted.preset is None and not (wanted.gpu and wanted.model):
         card, preset, others = _propose(ask, data, golden, wanted, price)
@@ -86,13 +88,31 @@ def _ask_data(ask: bool) -> Path:
 def _ask_golden(ask: bool) -> Path | None:
     if not ask:
         return None
-    given = click.prompt("Golden set (JSONL; empty for none)", default="", show_default=False)
-    return Path(given) if given else None
+    given: Path | None = click.prompt(
+        "Golden set (JSONL; empty for none)", default="", show_default=False, value_proc=_golden_file
+    )
+    return given
+
+
+def _golden_file(typed: str) -> Path | None:
+    kind = click.Path(exists=True, dir_okay=False, path_type=Path)
+    return kind.convert(typed, None, None) if typed else None
 
 
 def _ask_out(ask: bool) -> Path:
-    default = "job.yaml"
-    return Path(click.prompt("File to write", default=default) if ask else default)
+    if not ask:
+        return Path(JOB)
+    names = chain([JOB], (f"job-{number}.yaml" for number in count(2)))
+    free = next(name for name in names if not Path(name).exists())
+    written: Path = click.prompt("File to write", default=free, value_proc=_new_file)
+    return written
+
+
+def _new_file(typed: str) -> Path:
+    """The answers are not lost to a name that is taken: it is asked again."""
+    if Path(typed).exists():
+        raise click.BadParameter(f"{typed!r} exists already, and is not overwritten.")
+    return Path(typed)
 
 
 def _propose(
@@ -134,7 +154,11 @@ def _ask_card(ask: bool, card: Card) -> Card:
     click.echo(f"Card: {card.why}", err=True)
     default = card.gpu.name if card.gpu else None
     name = click.prompt("Card to plan for", type=click.Choice(known), default=default, show_choices=card.gpu is None)
-    return card if card.gpu is not None and name == card.gpu.name else Card(load_gpu(name), "as chosen")
+    return (
+        card
+        if card.gpu is not None and name == card.gpu.name
+        else Card(load_gpu(name), f"{load_gpu(name).title}, as chosen")
+    )
 
 
 def _ask_preset(card: Card, found: Sequence[Forecast], proposed: Forecast) -> str:

@@ -23,13 +23,13 @@ from launcher.cli.options import json_option, runs_dir
 def command(runs: tuple[str, ...], only_print: bool, adapter: bool, runs_dir: Path, as_json: bool) -> None:
     """Serve RUN with vLLM: merged/ as one checkpoint, or adapter/ on its base.
 
-    Several RUNs of one base are served as several adapters on it.
+    Several RUNs of one base are served as several adapters on it. --print alone shows both commands of a RUN.
     """
     from launcher.errors import RunFailed
     from launcher.runs.results.serving import serving_commands
     from launcher.runs.run import open_run
 
-    commands = serving_commands([open_run(name, runs_dir) for name in runs])
+    commands = serving_commands([open_run(name, runs_dir) for name in runs], adapter_only=adapter)
     if as_json:
         click.echo(json.dumps(commands, indent=2))
         return

@@ -136,15 +136,16 @@ def test_bad_data_and_unknown_cards_write_nothing(bin_folder: Path, tmp_path: Pa
     assert not out.exists()
 
 
-def test_on_a_terminal_it_asks_at_most_five_questions(tmp_path: Path, tickets: Path, golden: Path) -> None:
-    (tmp_path / "bin").mkdir()
-    driver(tmp_path / "bin", "echo 'NVIDIA A10G'")
+def on_a_terminal(folder: Path, *answers: object) -> subprocess.CompletedProcess[str]:
+    """`ql init` in a folder on a machine with an A10G, each question answered with a line."""
+    (folder / "bin").mkdir()
+    driver(folder / "bin", "echo 'NVIDIA A10G'")
     ours, theirs = pty.openpty()
-    os.write(ours, f"{tickets}\n{golden}\n\na10g-13b\nmine.yaml\n".encode())
+    os.write(ours, "".join(f"{answer}\n" for answer in answers).encode())
     done = subprocess.run(
         [sys.executable, "-m", "launcher", "init"],
-        cwd=tmp_path,
-        env={**os.environ, "PATH": f"{tmp_path / 'bin'}:{os.environ['PATH']}"},
+        cwd=folder,
+        env={**os.environ, "PATH": f"{folder / 'bin'}:{os.environ['PATH']}"},
         stdin=theirs,
         capture_output=True,
         text=True,
@@ -153,9 +154,24 @@ def test_on_a_terminal_it_asks_at_most_five_questions(tmp_path: Path, tickets: P
     os.close(ours)
     os.close(theirs)
     assert done.returncode == 0, done.stderr
+    return done
+
+
+def test_on_a_terminal_it_asks_at_most_five_questions(tmp_path: Path, tickets: Path, golden: Path) -> None:
+    done = on_a_terminal(tmp_path, tickets, golden, "", "a10g-13b", "mine.yaml")
     assert "NVIDIA A10G, found by nvidia-smi" in done.stderr
     assert re.search(r"a10g-14b .* USD", done.stderr), "the presets of the card, each with its estimate"
     assert read_job(tmp_path / "mine.yaml").preset == "a10g-13b"
+
+
+def test_a_wrong_answer_is_asked_again_and_costs_no_other(tmp_path: Path, tickets: Path) -> None:
+    (tmp_path / "job.yaml").write_text("mine")
+    on_a_terminal(tmp_path, tickets, "no-such-golden.jsonl", "", "h100", "", "job.yaml", "")
+    assert (tmp_path / "job.yaml").read_text() == "mine"
+    text = (tmp_path / "job-2.yaml").read_text()
+    assert "# NVIDIA H100 80GB, as chosen. " in text
+    assert "# golden: golden.jsonl" in text
+    assert read_job(tmp_path / "job-2.yaml").golden is None
 
 
 def test_every_option_is_one_of_launch_or_says_where_to_write() -> None:

@@ -95,7 +95,8 @@ def test_the_command_on_the_terminal_and_as_json(recorded: dict[str, Run], tmp_p
 def test_one_run_is_no_comparison(recorded: dict[str, Run], tmp_path: Path) -> None:
     done = CliRunner().invoke(main, ["compare", "lora", "lora", "--runs-dir", str(tmp_path / "runs")])
     assert done.exit_code == 2
-    assert "takes two runs" in done.stderr
+    assert "takes two runs or more: " in done.stderr
+    assert "alone was given, 2 times" in done.stderr
 
 
 def test_a_page_that_cannot_be_written_is_one_clear_error(recorded: dict[str, Run], tmp_path: Path) -> None:

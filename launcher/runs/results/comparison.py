@@ -29,7 +29,8 @@ def compare(runs: Sequence[Run], html: Path | None = None) -> dict[str, Any]:
     Raises Unreadable for fewer than two runs, or when the page cannot be written.
     """
     if len({run.path for run in runs}) < 2:
-        raise Unreadable("a comparison takes two runs or more", hint="`ql runs` lists them")
+        same = f": {runs[0].path.name} alone was given, {len(runs)} times" if len(runs) > 1 else ""
+        raise Unreadable(f"a comparison takes two runs or more{same}", hint="`ql runs` lists them")
     gathered = [gather(run) for run in runs]
     facts = compare_runs(gathered, SETTINGS)
     if html is not None:

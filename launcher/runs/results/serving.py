@@ -14,27 +14,32 @@ VLLM_DTYPE = {"float16": "half", "bfloat16": "bfloat16", "float32": "half"}
 VLLM_LORA_RANKS = (8, 16, 32, 64, 128, 256, 320, 512)
 
 
-def serving_commands(runs: Sequence[Run]) -> dict[str, list[str]]:
-    """``{"merged": argv, "adapter": argv}``, each only where the runs have what it serves.
+def serving_commands(runs: Sequence[Run], *, adapter_only: bool = False) -> dict[str, list[str]]:
+    """``{"merged": argv, "adapter": argv}``, each only where the runs have what it serves and vLLM takes it.
 
-    Raises BadInput when several runs have different bases: one server has one base.
+    Raises BadInput when several runs have different bases (one server has one base), and where nothing is left.
     """
     with as_written(runs[0]):
-        return _commands(runs)
+        return _commands(runs, adapter_only)
 
 
-def _commands(runs: Sequence[Run]) -> dict[str, list[str]]:
+def _commands(runs: Sequence[Run], adapter_only: bool) -> dict[str, list[str]]:
     bases = sorted({run.plan["base_model"] for run in runs})
     if len(bases) > 1:
         raise BadInput(f"these runs have different base models: {', '.join(bases)}")
     commands = {}
-    if len(runs) == 1 and (runs[0].path / "merged").is_dir():
+    if len(runs) == 1 and not adapter_only and (runs[0].path / "merged").is_dir():
         commands["merged"] = _merged(runs[0])
     with_adapter = [run for run in runs if (run.path / "adapter").is_dir()]
     if with_adapter:
-        commands["adapter"] = _adapters(with_adapter)
+        try:
+            commands["adapter"] = _adapters(with_adapter)
+        except BadInput:
+            if not commands:  # else merged/ is what can be served
+                raise
     if not commands:
-        raise BadInput("nothing to serve: no merged/ and no adapter/ in " + ", ".join(str(run.path) for run in runs))
+        missing = "no adapter/" if adapter_only else "no merged/ and no adapter/"
+        raise BadInput(f"nothing to serve: {missing} in " + ", ".join(str(run.path) for run in runs))
     return commands
 
 

@@ -65,3 +65,16 @@ def test_a_run_with_nothing_to_serve_says_so(tmp_path: Path) -> None:
 def test_a_rank_beyond_what_vllm_serves_is_refused(tmp_path: Path) -> None:
     with pytest.raises(BadInput, match="512"):
         serving_commands([run(tmp_path, "adapter", lora_r=1024)])
+
+
+def test_merged_is_served_where_the_adapter_cannot_be(tmp_path: Path) -> None:
+    with_both = run(tmp_path, "merged", "adapter", lora_r=1024)
+    assert list(serving_commands([with_both])) == ["merged"]
+    with pytest.raises(BadInput, match="512"):
+        serving_commands([with_both], adapter_only=True)
+
+
+def test_the_adapter_alone_can_be_asked_for(tmp_path: Path) -> None:
+    assert list(serving_commands([run(tmp_path, "merged", "adapter")], adapter_only=True)) == ["adapter"]
+    with pytest.raises(BadInput, match="no adapter/"):
+        serving_commands([run(tmp_path / "b", "merged")], adapter_only=True)
