@@ -46,7 +46,8 @@ def unknown_key(m: Mismatch, properties: Json, siblings: Collection[Any] = ()) -
     """A key that its reader does not know.
 
     Axolotl drops unknown keys in silence, at every depth: a misspelled key is a setting that is not there. Where a
-    plugin from elsewhere is listed the key may be the plugin's, and the finding is a warning.
+    plugin from elsewhere is listed the key may be the plugin's, and the finding is a warning; so it is for a key
+    without a value.
     """
     name = str(m.path[-1])
     same = SAME_ELSEWHERE.get(name)

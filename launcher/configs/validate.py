@@ -139,7 +139,9 @@ def _check_mapping(
             code, hit = to_hit(mismatch, _properties_at(schema, mismatch), _siblings(data, mismatch))
             if kind == "axolotl" and code == "QL101" and len(mismatch.path) == 1:
                 hit = _known_elsewhere(hit, str(mismatch.path[0]), version)
-            severity: Severity = "warning" if code == "QL101" and foreign and len(mismatch.path) == 1 else "error"
+            empty = kind == "axolotl" and mismatch.value is None  # `debug:` of old examples sets nothing to begin with
+            mild = code == "QL101" and (empty or (foreign and len(mismatch.path) == 1))
+            severity: Severity = "warning" if mild else "error"
             report.add(code, severity, hit, _why(code))
     base = checked.data.get("base_model")
     architecture = architecture_of(base if isinstance(base, str) else "", folder)

@@ -49,6 +49,18 @@ def test_a_good_config_has_no_findings() -> None:
     assert found(GOOD) == []
 
 
+def test_an_unknown_key_without_a_value_sets_nothing_and_is_a_warning() -> None:
+    assert [finding.severity for finding in found(GOOD + "debug:\n")] == ["warning"]
+    assert [finding.severity for finding in found(GOOD + "debug: true\n")] == ["error"]
+
+
+def test_what_is_missing_is_named_alone() -> None:
+    [finding] = found(GOOD.replace("lora_alpha: 32\n", "").replace("lora_r: 16", "lora_r: 8"))
+    assert (finding.message, finding.hint) == ("lora_alpha is not set", "add lora_alpha: 16")
+    [finding] = found(GOOD.replace("lora_alpha: 32\n", "").replace("lora_r: 16\n", ""))
+    assert (finding.message, finding.hint) == ("lora_r and lora_alpha are not set", "add lora_r: 16 and lora_alpha: 32")
+
+
 def test_a_finding_says_where_what_and_why() -> None:
     [finding] = found(GOOD + "lora_rank: 8\n")
     assert (finding.code, finding.severity, finding.line, finding.column, finding.end_column) == (

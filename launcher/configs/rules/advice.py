@@ -74,8 +74,11 @@ def no_rank(c: Config) -> Iterator[Hit]:
     """
     if c.is_lora and not c.get("lora_model_dir"):
         missing = [key for key in ("lora_r", "lora_alpha") if not c.has(key)]
+        rank = c.get("lora_r") or 16
+        value = {"lora_r": rank, "lora_alpha": 2 * rank}
         if missing:
-            yield c.at("adapter", f"{' and '.join(missing)} is not set", "add lora_r: 16 and lora_alpha: 32")
+            what = f"{' and '.join(missing)} {'is' if len(missing) == 1 else 'are'} not set"
+            yield c.at("adapter", what, f"add {' and '.join(f'{key}: {value[key]}' for key in missing)}")
 
 
 @rule("QL705", "warning")

@@ -236,7 +236,8 @@ def small_effective_batch(c: Config) -> Iterator[Hit]:
     micro, accumulation = c.get("micro_batch_size", 1), c.get("gradient_accumulation_steps", 1)
     if c.is_lora and not c.get("batch_size") and not c.get("sample_packing") and 0 < micro * accumulation < 4:
         key = "gradient_accumulation_steps" if c.has("gradient_accumulation_steps") else "micro_batch_size"
-        message = f"{micro * accumulation} rows per optimizer step"
+        rows = micro * accumulation
+        message = f"{rows} {'row' if rows == 1 else 'rows'} per optimizer step"
         hint = f"gradient_accumulation_steps: {max(1, 16 // micro)}"
         yield c.at(key, message, hint)
 

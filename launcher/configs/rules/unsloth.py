@@ -72,4 +72,5 @@ def few_rows_per_step(c: Config) -> Iterator[Hit]:
     """
     rows = c.get("micro_batch_size", 1) * c.get("gradient_accumulation_steps", 1)
     if not c.get("packing") and rows < 4:
-        yield c.at("gradient_accumulation_steps", f"{rows} rows per optimizer step", "gradient_accumulation_steps: 16")
+        message = f"{rows} {'row' if rows == 1 else 'rows'} per optimizer step"
+        yield c.at("gradient_accumulation_steps", message, "gradient_accumulation_steps: 16")
