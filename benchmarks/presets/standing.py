@@ -165,21 +165,54 @@ def _add_padded(one: Standing, padded: dict[str, Any] | None) -> None:
 
 
 def _slow_reason(planned: dict[str, Any]) -> str:
-    """Why a preset is not much faster here than the example settings, and what is predicted for its own card."""
+    """Why a preset is not much faster here than the example settings; what its own card would do is a column."""
     plan = planned["plan"]
     rows = plan["micro_batch_size"]
-    here = f"with {rows} row{'s' if rows > 1 else ''} at a time"
-    here = "activations are recomputed in both:" if plan["gradient_checkpointing"] else here
-    gain = planned.get("gain_on_its_card")
-    there = "" if gain is None else f"; on its own card {gain:.2f} times as fast is predicted"
-    return f"{here} this GPU waits for its host to start kernels{there}"
+    here = (
+        "activations recomputed" if plan["gradient_checkpointing"] else f"{rows} row{'s' if rows > 1 else ''} at a time"
+    )
+    return f"waits for its host ({here})"
+
+
+def legend(device: str) -> str:
+    """What the columns of `standings_table` mean."""
+    rows = [
+        ("shape", "rows at a time x tokens of a row; activations are kept, recomputed, or offloaded to the host"),
+        ("budget", "GiB that a plan may take: what the card gives, less 4 %"),
+        ("predicted", "GiB on the device at the most, evaluation included, for rows of unequal length"),
+        (
+            "measured",
+            "the same, with full rows: what torch reserved, with CUDA context and paged optimizer state on top",
+        ),
+        (
+            "padded",
+            "measured with rows of unequal length: where a micro-batch has several, an attention mask takes memory too",
+        ),
+        ("used", "the larger of the two, as a share of the budget"),
+        ("allocated", "GiB of tensors in training, with full rows"),
+        ("tokens/s", f"in training on the {device}: it compares settings, not cards"),
+        (
+            "example",
+            "tokens/s of the trainer's own example settings: micro-batch 2, recomputation, the kernels that it "
+            "switches on itself",
+        ),
+        ("times", "the one over the other"),
+        ("on its card", "the same ratio, as it is predicted for the preset's own card"),
+        (
+            "note",
+            f"why less than {ENOUGH:.0%} of the budget is used, with GiB of training alone; why it is less than "
+            f'{TARGET} times as fast: "waits for its host" is of the {device}, whose kernels are done before the host '
+            "starts the next ones",
+        ),
+    ]
+    return markdown(("column", "meaning"), rows)
 
 
 def standings_table(standings: Sequence[Standing]) -> str:
     """A line for each preset; GiB, tokens per second, and the share of the budget."""
     header = (
         "preset", "trainer", "shape", "budget", "predicted", "measured", "padded", "used", "allocated", "tokens/s",
-        "example", "times", "predicted on its card", "note",
+        "example", "times", "on its card", "note",
     )  # fmt: skip
     rows = []
     for one in standings:

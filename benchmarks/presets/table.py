@@ -17,7 +17,7 @@ sys.path.insert(0, str(HERE))
 
 from calibrations import calibration_section  # noqa: E402
 from records import find_records, load, sizing_records  # noqa: E402
-from standing import ENOUGH, TARGET, Standing, preset_standing, standings_table  # noqa: E402
+from standing import ENOUGH, TARGET, Standing, legend, preset_standing, standings_table  # noqa: E402
 from trade_offs import dtype_table, method_claims, method_records, method_table, packing_table  # noqa: E402
 
 
@@ -45,12 +45,12 @@ def verdict(standings: Sequence[Standing]) -> str:
     off = [one.most_gib / one.predicted_gib - 1 for one in proven if one.from_own_run and one.most_gib]
     said = f"{len(failed)} ran out of memory" + (f" ({', '.join(failed)})" if failed else "")
     if off:
-        said += f"; what was measured is {min(off):+.0%} to {max(off):+.0%} of the prediction"
+        said += f"; the most that was measured is off the prediction by {min(off):+.0%} to {max(off):+.0%}"
     counted = f"{len(proven)} of {len(standings)} presets are proven"
     rest = "" if len(proven) == len(standings) else "; the others were not run, or fell short as their note says"
-    return f"""{counted}{rest}.
-{said}. {len(enough)} use at least {ENOUGH:.0%} of their budget. Of {len(timed)} that an
-example was measured for, {len(fast)} are at least {TARGET} times as fast, or run where the example does not fit."""
+    return f"""{counted}{rest}. Proven is what trained and evaluated within what its card gives.
+{said}. {len(enough)} use at least {ENOUGH:.0%} of their budget. {len(fast)} of {len(timed)} are at least
+{TARGET} times as fast as the trainer's own example settings, or run where those do not fit."""
 
 
 def page(folder: Path) -> str:
@@ -69,14 +69,11 @@ Made by `benchmarks/presets/table.py` from the JSON in `benchmarks/presets/resul
 {device} ({said}), random weights of the real shape, full rows. GiB = 2^30 bytes.
 
 Each preset ran under a cap equal to what its card gives, less CUDA context and paged optimizer state. **A capped
-{device} proves memory: it is neither an A10G's speed nor its kernels.** Speeds are the {device}'s; they compare
-settings, not cards. "Measured" is what was reserved, evaluation included, and the same context and paged state on top;
-"example" is the trainer's own example settings (micro-batch 2, recomputation, the kernels that it switches on itself).
-Rows were full, and "padded" is the same with rows of unequal length: in a micro-batch of several of them an attention
-mask takes memory too, which the prediction includes, so with full rows it is above the measurement. Budget, prediction
-and "used" hold for both. {timing(records)}
+{device} proves memory: it is neither an A10G's speed nor its kernels.** {timing(records)}
 
 {verdict(standings)}
+
+{legend(device)}
 
 {standings_table(standings)}
 

@@ -250,7 +250,9 @@ def section(predictions: dict[str, Any], results: dict[str, dict[str, Any]]) -> 
             cap = f"{results[name]['shape']['cap_gib']:.2f}"
             lines.append(f"| {name} | {cap} | {case['expected']} | {outcome(results[name])} |")
         wrong = [name for name, case in capped if case["expected"] == "fits" and outcome(results[name]) == "runs out"]
-        parts.append(f"Under a cap: {len(wrong)} that were called fitting ran out.\n\n" + "\n".join(lines))
+        fitting = sum(case["expected"] == "fits" for _, case in capped)
+        said = f"The other {len(capped)} ran under a cap: of {fitting} that were called fitting {len(wrong)} ran out."
+        parts.append(f"{said}\n\n" + "\n".join(lines))
     lines = [f"| case | {' | '.join(FIGURES)} |", f"|{'---|' * (len(FIGURES) + 1)}"]
     for name, case in cases.items():
         pairs = errors(case, results[name])

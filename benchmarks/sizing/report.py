@@ -134,8 +134,20 @@ def build() -> dict[Path, str]:
     order = sorted(published(cases), key=lambda case: (case.raw["trainer"], not case.held_out, case.name))
     text = f"""# The memory model against real runs
 
-Built by `benchmarks/sizing/report.py` from `benchmarks/sizing/results/`: measured / predicted GiB. How it was measured,
-on which machine, and what the figures mean: [the memory model](benchmarks.md#the-memory-model).
+Made by `benchmarks/sizing/report.py` from `benchmarks/sizing/results/`; do not edit. How it was measured, and on which
+machine: [the memory model](benchmarks.md#the-memory-model).
+
+Figures are GiB, measured / predicted, and by how much the prediction is off: with a plus it is too high, on the safe
+side. "Mean error" is that of the absolute values, "worst" the largest of them with its sign, "lowest" the one furthest
+below the measurement. **Held out** are models that the constants were not fitted to. "accelerate" and "soup-cli" are
+what `accelerate estimate-memory` and `soup profile` say of the same jobs.
+
+| figure | meaning |
+|---|---|
+| allocated | tensors at the peak of training, as torch counts them |
+| device | what the device shows in training (`nvidia-smi`): torch's reserve, fragments and CUDA context included |
+| evaluation, evaluation device | the same two during an evaluation |
+| loading device | what the device shows while the base is loaded and the adapter made |
 
 ![device memory, predicted against measured, in GiB](assets/memory-residuals.svg)
 

@@ -26,10 +26,15 @@ def test_the_presets_that_are_proven() -> None:
 def test_the_blind_test() -> None:
     text = page("memory.md")
     first_sight = text.partition("## A blind test")[2]
-    means = [
-        re.findall(rf"\| {name} \| allocated \| \d+ \| ([\d.]+)%", first_sight)[0] for name in ("axolotl", "unsloth")
+    found = [
+        re.findall(rf"\| {name} \| device \| \d+ \| ([\d.]+)% \| [-+]([\d.]+)%", first_sight)[0]
+        for name in ("axolotl", "unsloth")
     ]
+    means, worst = zip(*found, strict=True)
     assert "{} % with Axolotl and {} % with Unsloth".format(*means) in measured()
+    assert f"{max(worst, key=float)} % at most" in measured()
+    (fitting, wrong) = re.findall(r"of (\d+) that were called fitting (\d+) ran out", first_sight)[0]
+    assert f"of {fitting} that were called fitting under a cap, {wrong} ran out" in measured()
     (cases,) = re.findall(r"The predictions of (\d+) cases", text)
     assert f"{cases} cases" in measured()
     assert "cases are measured so far" not in text
@@ -40,6 +45,9 @@ def test_the_speed_on_another_card() -> None:
     assert count == "5"
     assert f"[{error} %](docs/speed.md)" in measured()
     assert "over five presets" in measured()
+    others = page("speed.md").partition("## Against what others published")[2].partition("## ")[0]
+    off = [int(error) for error in re.findall(r"\| [-+](\d+)%", others)]
+    assert f"by {min(off)} to {max(off)} % against what others published" in measured()
 
 
 def test_qlora_against_lora() -> None:

@@ -107,10 +107,10 @@ def test_a_bound_is_kept_apart_from_what_is_predicted() -> None:
 def test_a_case_that_was_called_fitting_and_ran_out_is_counted() -> None:
     came = {ENOUGH: measured(ENOUGH), SHORT: measured(SHORT, out_of_memory="CUDA out of memory")}
     text = blind.section(PREDICTIONS, came)
-    assert "0 that were called fitting ran out" in text
+    assert "that were called fitting 0 ran out" in text
     assert f"| {SHORT} | {job_of(SHORT)[1]['cap_gib']:.2f} | runs out | runs out |" in text
     came[ENOUGH]["out_of_memory"] = "CUDA out of memory"
-    assert "1 that were called fitting ran out" in blind.section(PREDICTIONS, came)
+    assert "that were called fitting 1 ran out" in blind.section(PREDICTIONS, came)
 
 
 def test_a_plain_case_that_ran_out_or_was_not_evaluated_breaks_nothing() -> None:
