@@ -234,11 +234,23 @@ def _check_lines(source: str | bytes, file: str) -> Iterator[Finding]:
             message = error.msg if isinstance(error, json.JSONDecodeError) else "nested too deeply"
             yield _file_finding("QL002", file, f"not JSON: {message}", "one JSON object per line", number, column)
             continue
+        if number == rows[0][0] and (form := _training_format(data)):
+            said = f"these are training rows ({form}), not a golden set"
+            yield Finding("QL106", "error", file, number, 1, 2, "", said, "`ql check FILE` reads them", _why("QL106"))
+            return
         for mismatch in check(data, "golden").errors:
             code, hit = to_hit(mismatch, {})
             yield Finding(
                 code, "error", file, number, 1, len(row) + 1, path_text(hit.path), hit.message, hit.hint, _why(code)
             )
+
+
+def _training_format(row: Any) -> str | None:
+    """The format of a row that is for training and has nothing of a golden one, or None."""
+    from launcher.data.formats import format_of
+
+    golden = {"target", "ideal", "expected_output"}
+    return format_of(row) if isinstance(row, dict) and not row.keys() & golden else None
 
 
 class _Report:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from launcher.catalog.check import check
+from launcher.configs.kinds import kind_of
 from launcher.errors import Problem, Unreadable
 from launcher.files import program
 from launcher.planning.names import Names
@@ -34,11 +35,17 @@ class Job(Names):
 def read_job(path: Path) -> Job:
     """The job in ``path``; its paths are made relative to the working directory, as a command line's are.
 
-    Raises Unreadable with every problem and its line.
+    Raises Unreadable with every problem and its line; for rows, or a trainer's config, with the option that takes them.
     """
+    if path.suffix == ".jsonl":
+        raise Unreadable(Problem("holds rows; it is no job file", str(path), hint=f"--data {path} trains on them"))
     data, positions = load_yaml(path)
     if not isinstance(data, dict):
         raise Unreadable(Problem("a job is keys and values", str(path)), hint="`ql init` writes one")
+    kind = kind_of(data, str(path))
+    if kind in ("axolotl", "unsloth") and "data" not in data:
+        what = f"is a config of {kind.capitalize()}; it is no job file"
+        raise Unreadable(Problem(what, str(path), hint=f"--config {path} trains it as it is"))
     problems = check(data, "job.json", file=str(path), positions=positions)
     problems += [] if problems else _contradictions(data, path, positions)
     if problems:

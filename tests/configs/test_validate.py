@@ -206,6 +206,18 @@ def test_a_card_file_is_checked_by_its_schema() -> None:
     assert {"QL101", "QL104"} <= set(codes("title: a\nvram_gib: -1\ncompute_capability: 8.6\nspeed: 9\n", kind="gpu"))
 
 
+def test_training_rows_are_one_finding_that_says_what_reads_them() -> None:
+    [finding] = found_in_rows('{"messages": []}\n{"messages": []}\n')
+    assert (finding.code, finding.line) == ("QL106", 1)
+    assert "training rows (messages)" in finding.message
+    assert "ql check" in finding.hint
+    assert len(found_in_rows('{"question": "x"}\n')) == 2, "input and target are missing"
+
+
+def found_in_rows(text: str) -> list[Finding]:
+    return check_text(text, file="rows.jsonl")
+
+
 def test_golden_rows() -> None:
     text = '{"input": "a", "target": "b"}\n\n{"input": "a"}\n{"input": 5, "ideal": "b"}\nnot json\n'
     findings = check_text(text, file="golden.jsonl")

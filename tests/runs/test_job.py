@@ -108,6 +108,25 @@ def test_validate_knows_the_kind_and_finds(
     assert code in codes, codes
 
 
+@pytest.mark.parametrize(
+    ("name", "text", "option"),
+    [
+        ("rows.jsonl", '{"text": "a"}\n{"text": "b"}\n', "--data"),
+        ("config.yml", "base_model: org/x\nadapter: qlora\ndatasets: []\n", "--config"),
+        ("config.yml", "base_model: org/x\ntrain_file: rows.jsonl\n", "--config"),
+    ],
+)
+def test_what_is_no_job_is_told_with_the_option_that_takes_it(
+    tmp_path: Path, name: str, text: str, option: str
+) -> None:
+    (tmp_path / name).write_text(text)
+    with pytest.raises(Unreadable) as caught:
+        read_job(tmp_path / name)
+    (problem,) = caught.value.problems
+    assert "it is no job file" in problem.message
+    assert (problem.hint or "").startswith(f"{option} ")
+
+
 def test_the_first_line_says_that_it_is_a_job(tmp_path: Path) -> None:
     """Without it, a file that lacks preset and card would be taken for a trainer's config."""
     found = check_text("# ql: job\ndata: x.jsonl\n", file="some.yaml")
