@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from launcher.cli.options import Wanted, json_option, plan_options, trainer_python_option
+from launcher.cli.options import Wanted, examples, json_option, plan_options, trainer_python_option
 
 if TYPE_CHECKING:
     from launcher.runs.calibrate import Calibration
@@ -17,7 +17,12 @@ if TYPE_CHECKING:
 DEFAULT_MODEL = "mistral-7b"
 
 
-@click.command()
+@click.command(
+    epilog=examples(
+        "ql calibrate --preset a10g-7b",
+        "ql calibrate --forget",
+    )
+)
 @plan_options
 @trainer_python_option
 @click.option("--forget", is_flag=True, help="Drop what was measured here before; with --gpu, of that card alone.")

@@ -12,12 +12,12 @@ from typing import Any
 import click
 
 from launcher.cli import complete
-from launcher.cli.options import json_option, runs_dir, trainer_python_option
+from launcher.cli.options import examples, json_option, runs_dir, trainer_python_option
 
 HELP = "An empty line is passed over, /reset forgets what was said, Ctrl-D ends."
 
 
-@click.command()
+@click.command(epilog=examples('ql chat latest --prompt "Which queue handles this ticket?"'))
 @click.argument("run", shell_complete=complete.runs)
 @click.option("--prompt", help="Ask this once and end; without it, questions are read line by line.")
 @click.option("--max-new-tokens", type=click.IntRange(min=1), default=256, show_default=True, help="Longest answer.")

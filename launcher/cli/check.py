@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from launcher.cli.options import VERDICT, json_option
+from launcher.cli.options import VERDICT, examples, json_option
 
 if TYPE_CHECKING:
     from launcher.data.report import DataReport, Lengths
@@ -17,7 +17,12 @@ if TYPE_CHECKING:
 SHOWN = 20  # problems shown with their text; beyond that, a line list for each kind
 
 
-@click.command()
+@click.command(
+    epilog=examples(
+        "ql check my.jsonl --golden golden.jsonl",
+        "ql check my.jsonl --model mistral-7b --seq-len 2048 --show 2",
+    )
+)
 @click.argument("data", type=click.Path(path_type=Path))
 @click.option("--golden", type=click.Path(path_type=Path), help="Golden set: rows that ask the same are errors.")
 @click.option("--allow-overlap", is_flag=True, help="Rows that are in the golden set too are warnings only.")

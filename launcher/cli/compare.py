@@ -8,12 +8,12 @@ from typing import Any
 
 import click
 
-from launcher.cli.options import json_option, runs_dir
+from launcher.cli.options import examples, json_option, runs_dir
 
 SHOWN_FLIPS = 10  # of the prompts that flipped, on a terminal; all are in the JSON and on the page
 
 
-@click.command()
+@click.command(epilog=examples("ql compare a10g-7b-20261101-120000 latest --html comparison.html"))
 @click.argument("runs", nargs=-1, required=True, metavar="RUN RUN...")
 @click.option("--html", type=click.Path(path_type=Path, dir_okay=False), help="Write the comparison as a page, too.")
 @runs_dir

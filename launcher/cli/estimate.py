@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from launcher.cli.options import Amount, Wanted, json_option, plan_options
+from launcher.cli.options import Amount, Wanted, examples, json_option, plan_options
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -22,7 +22,13 @@ if TYPE_CHECKING:
 STAND_IN = "h100"  # planned for while the real card is still to be put in: it refuses nothing
 
 
-@click.command()
+@click.command(
+    epilog=examples(
+        "ql estimate --preset a10g-7b --data my.jsonl",
+        "ql estimate --gpu a10g --model llama-3.1-8b --seq-len 4096",
+        "ql estimate --model llama-3.1-8b --rows 50000 --row-tokens 700 --compare",
+    )
+)
 @plan_options
 @click.option("--seq-len", type=click.IntRange(min=16), metavar="N", help="Longest row, in tokens.")
 @click.option("--micro-batch", type=click.IntRange(min=1), metavar="N", help="Rows per forward pass.")

@@ -11,10 +11,10 @@ from typing import Any
 import click
 
 from launcher.cli import complete
-from launcher.cli.options import json_option, runs_dir, trainer_python_option
+from launcher.cli.options import examples, json_option, runs_dir, trainer_python_option
 
 
-@click.command()
+@click.command(epilog=examples('ql eval latest --golden other.jsonl --gate "exact_match>=0.8"'))
 @click.argument("run", shell_complete=complete.runs)
 @click.option("--golden", type=click.Path(path_type=Path), required=True, help="Golden set, JSONL.")
 @click.option("--gate", "gates", multiple=True, metavar="EXPR", help='Such as "exact_match>=base"; repeatable.')

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import click
 
-from launcher.cli.options import Wanted, json_option, plan_options
+from launcher.cli.options import Wanted, examples, json_option, plan_options
 
 
-@click.command()
+@click.command(epilog=examples("ql export --preset a10g-7b --data my.jsonl -o mine"))
 @plan_options
 @click.option("--data", type=click.Path(path_type=Path), required=True, help="Training rows, JSONL.")
 @click.option("-o", "--out", type=click.Path(path_type=Path), help="Folder to write; the default is the preset's name.")

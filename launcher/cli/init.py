@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from launcher.cli.options import Amount, Wanted, json_option, plan_options
+from launcher.cli.options import Amount, Wanted, examples, json_option, plan_options
 
 if TYPE_CHECKING:
     from launcher.planning.forecast import Forecast
@@ -27,7 +27,12 @@ GATE = "exact_match>=base"
 JOB = "job.yaml"
 
 
-@click.command()
+@click.command(
+    epilog=examples(
+        "ql init --data my.jsonl --golden golden.jsonl",
+        "ql init --data my.jsonl --gpu a10g --out a10g.yaml --yes",
+    )
+)
 @plan_options
 @click.option("--data", type=click.Path(path_type=Path), help="Training rows, JSONL.")
 @click.option("--golden", type=click.Path(path_type=Path), help="Golden set, JSONL.")

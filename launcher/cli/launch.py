@@ -13,6 +13,7 @@ import click
 from launcher.cli.options import (
     Amount,
     Wanted,
+    examples,
     json_option,
     plan_options,
     repair_options,
@@ -26,7 +27,14 @@ if TYPE_CHECKING:
     from launcher.runs.run import Run
 
 
-@click.command()
+@click.command(
+    epilog=examples(
+        "ql launch job.yaml",
+        "ql launch --preset a10g-7b --data my.jsonl --dry-run",
+        'ql launch --preset a10g-7b --data my.jsonl --golden golden.jsonl --gate "exact_match>=base"',
+        "ql launch --gpu a10g --model llama-3.1-8b --data my.jsonl --set learning_rate=1e-4 --set num_epochs=2",
+    )
+)
 @click.argument("job", required=False, type=click.Path(path_type=Path), metavar="[JOB.yaml]")
 @partial(plan_options, methods=("qlora", "lora", "auto", "both"))
 @click.option("--data", type=click.Path(path_type=Path), help="Training rows, JSONL; needed where no job names them.")
@@ -38,7 +46,7 @@ if TYPE_CHECKING:
 @click.option("--golden", type=click.Path(path_type=Path), help="Golden set, JSONL: prompts with right answers.")
 @click.option("--gate", "gates", multiple=True, metavar="EXPR", help='Such as "exact_match>=0.8"; repeatable.')
 @click.option("--allow-overlap", is_flag=True, help="Accept golden prompts that are also training rows.")
-@click.option("--keep", type=click.Choice(["best", "last"]), help="Checkpoint that ships.")
+@click.option("--keep", type=click.Choice(["best", "last"]), help="Checkpoint that ships; the default is best.")
 @click.option(
     "--base",
     "base_mode",
@@ -103,8 +111,8 @@ def command(
     from launcher.runs.prepared import require_scored
     from launcher.runs.training.repairs import Policy
 
+    given = wanted.settings(keep=keep)  # first: after a `--set key` without its `=value`, the value would be a job
     written = read_job(job) if job is not None else Job()
-    given = wanted.settings(keep=keep)
     # A file has method and backend in two places, as a name and as a setting: what is given here wins over both.
     named = wanted.names()
     chosen = {key: value for key, value in written.settings.items() if named.get(key) is None} | given

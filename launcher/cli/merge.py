@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from launcher.cli import complete
-from launcher.cli.options import json_option, runs_dir, trainer_python_option
+from launcher.cli.options import examples, json_option, runs_dir, trainer_python_option
 
 if TYPE_CHECKING:
     from launcher.runs.run import Run
@@ -31,7 +31,13 @@ SAMPLES = (
 )
 
 
-@click.command()
+@click.command(
+    epilog=examples(
+        "ql merge latest --verify",
+        "ql merge --base BASE --adapter ADAPTER --out MERGED",
+        "ql merge --check MERGED",
+    )
+)
 @click.argument("run", required=False, metavar="[RUN]", shell_complete=complete.runs)
 @click.option("--base", type=click.Path(path_type=Path), help="The base model's folder; of RUN: the one it trained on.")
 @click.option("--adapter", type=click.Path(path_type=Path), help="The adapter's folder; of RUN: the one it trained.")
@@ -136,13 +142,12 @@ def command(
 def describe(out: str, result: dict[str, Any]) -> str:
     """A finished merge in words."""
     quantization = result["quantization"]
-    gigabytes = result["bytes"] / 1e9
     lines = [
         f"merged into {out}",
         f"base: {result['base']}; {_held(quantization)} ({quantization['source']})",
         f"dtype: {result['dtype']} ({result['dtype_reason']})",
-        f"written: {result['merged_modules']} updates in {result['tensors']} tensors, {gigabytes:.2f} GB in "
-        f"{len(result['shards'])} shards, {result['seconds']:.1f} s on {result['device']}",
+        f"written: {result['merged_modules']} updates in {result['tensors']} tensors, "
+        f"{_shards(len(result['shards']), result['bytes'])}, {result['seconds']:.1f} s on {result['device']}",
     ]
     if result.get("delta_error") is not None:
         lines.append(f"rounding to {result['dtype']} changed the adapter's delta by {result['delta_error']:.2%}")
@@ -163,6 +168,11 @@ def _held(quantization: dict[str, Any]) -> str:
     return f"trained in {quantization['kind']}{double}{block}"
 
 
+def _shards(count: int, size: int) -> str:
+    amount = f"{size / 1e9:.2f} GB" if size >= 1e8 else f"{size / 1e6:.1f} MB"
+    return f"{amount} in {count} {'shard' if count == 1 else 'shards'}"
+
+
 def _figures(found: dict[str, Any]) -> str:
     return (
         f"KL {found['kl']:.1e}, top-1 agreement {found['top1_agreement']:.2%}, relative L2 {found['relative_l2']:.1e}"
@@ -178,7 +188,7 @@ def _check(folder: Path, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps({"path": str(folder), "shards": shards, "bytes": total}, indent=2))
     else:
-        click.echo(f"{folder}: {len(shards)} shards, {total / 1e9:.2f} GB, every sha256 as written")
+        click.echo(f"{folder}: {_shards(len(shards), total)}, every sha256 as written")
 
 
 def _request_of_run(run: Run) -> dict[str, Any]:

@@ -31,6 +31,11 @@ class Amount(click.FloatRange):
         return number
 
 
+def examples(*lines: str) -> str:
+    """The end of a verb's help: commands as they are typed, which click shall not wrap."""
+    return "\b\nExamples:\n" + "\n".join(f"  {line}" for line in lines)
+
+
 VERDICT = "ql.verdict"  # in click's context: the exit code of what was checked, though nobody reads what is said of it
 
 
@@ -98,7 +103,12 @@ def plan_options(
         click.option(
             "--preset", metavar="NAME", shell_complete=complete.names_of("preset"), help="A named preset: `ql presets`."
         ),
-        click.option("--gpu", metavar="NAME", shell_complete=complete.names_of("gpu"), help="Card to plan for."),
+        click.option(
+            "--gpu",
+            metavar="NAME",
+            shell_complete=complete.names_of("gpu"),
+            help="Card to plan for, such as a10g; the default is the preset's.",
+        ),
         click.option(
             "--model",
             metavar="NAME",
@@ -108,7 +118,7 @@ def plan_options(
         click.option(
             "--method",
             type=click.Choice(methods),
-            help="auto: lora where it fits, else qlora."
+            help="The default is qlora. auto: lora where it fits, else qlora."
             + (" both: one run of each, compared." if "both" in methods else ""),
         ),
         click.option(
@@ -127,7 +137,7 @@ def plan_options(
             multiple=True,
             metavar="KEY=VALUE",
             shell_complete=complete.settings,
-            help="Override a plan value; repeatable.",
+            help="Set a value of the plan; `ql presets NAME` shows them all. Repeatable.",
         ),
         click.option(
             "--max-steps", type=click.IntRange(min=1), help="Stop after so many optimizer steps: a smoke run."
@@ -152,7 +162,10 @@ def _whole_path(ctx: click.Context, param: click.Parameter, value: str | None) -
 
 
 trainer_python_option = click.option(
-    "--trainer-python", metavar="PATH", callback=_whole_path, help="Python of the environment that has the trainers."
+    "--trainer-python",
+    metavar="PATH",
+    callback=_whole_path,
+    help="Python of the environment that has the trainers; the default is ql's own.",
 )
 
 runs_dir = click.option(

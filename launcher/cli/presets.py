@@ -9,10 +9,15 @@ from typing import Any
 import click
 
 from launcher.cli import complete
-from launcher.cli.options import Wanted, json_option, plan_options
+from launcher.cli.options import Wanted, examples, json_option, plan_options
 
 
-@click.command()
+@click.command(
+    epilog=examples(
+        "ql presets",
+        "ql presets a10g-7b --set sequence_len=4096",
+    )
+)
 @click.argument("name", required=False, shell_complete=complete.names_of("preset"))
 @plan_options
 @json_option

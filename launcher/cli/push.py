@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from launcher.cli import complete
-from launcher.cli.options import json_option, runs_dir
+from launcher.cli.options import examples, json_option, runs_dir
 
 if TYPE_CHECKING:
     from launcher.runs.run import Run
 
 
-@click.command()
+@click.command(epilog=examples("ql push latest --repo me/tickets --dry-run"))
 @click.argument("run", metavar="RUN", shell_complete=complete.runs)
 @click.option("--repo", required=True, metavar="OWNER/NAME", help="Model repository; made when there is none.")
 @click.option("--adapter", is_flag=True, help="Upload adapter/ rather than merged/.")

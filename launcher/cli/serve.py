@@ -11,10 +11,15 @@ from pathlib import Path
 import click
 
 from launcher.cli import complete
-from launcher.cli.options import json_option, runs_dir
+from launcher.cli.options import examples, json_option, runs_dir
 
 
-@click.command()
+@click.command(
+    epilog=examples(
+        "ql serve latest --print",
+        "ql serve latest --adapter",
+    )
+)
 @click.argument("runs", nargs=-1, required=True, metavar="RUN...", shell_complete=complete.runs)
 @click.option("--print", "only_print", is_flag=True, help="Print the commands instead of starting vLLM.")
 @click.option("--adapter", is_flag=True, help="Serve the adapters on their base instead of the merged checkpoint.")

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from launcher.cli.options import VERDICT
+from launcher.cli.options import VERDICT, examples
 from launcher.errors import Unreadable
 
 FORMATS = ("text", "json", "github", "sarif")
@@ -16,7 +16,13 @@ SUFFIXES = (".yaml", ".yml")
 STDIN = "-"
 
 
-@click.command()
+@click.command(
+    epilog=examples(
+        "ql validate config.yaml",
+        "ql validate configs/ --strict --gpu a10g --format github",
+        "ql validate --explain QL713",
+    )
+)
 @click.argument("files", nargs=-1, metavar="FILE…")
 @click.option("--format", "output", type=click.Choice(FORMATS), default="text", help="How findings are printed.")
 @click.option("--json", "as_json", is_flag=True, help="The same as --format json.")

@@ -22,6 +22,11 @@ def check_folder(folder: Path) -> dict[str, Any]:
 
     Raises Unreadable when there is no manifest, BadInput with every shard that is missing or differs.
     """
+    if not (folder / MANIFEST).exists():
+        problem = Problem(
+            f"there is no {MANIFEST} in it", str(folder), hint="--check takes a folder that `ql merge` wrote"
+        )
+        raise Unreadable(problem)
     manifest = read_object(folder / MANIFEST)
     problems = []
     for shard in manifest.get("shards", []):

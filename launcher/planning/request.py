@@ -68,7 +68,8 @@ def parse_settings(pairs: Sequence[str]) -> dict[str, Any]:
         key, equals, text = pair.partition("=")
         key = key.strip()
         if not equals:
-            problems.append(Problem(f"--set {pair!r} is not key=value"))
+            example = key if key in SETTINGS else "learning_rate"
+            problems.append(Problem(f"--set {pair!r} is not key=value", hint=f"such as --set {example}=VALUE"))
         elif key not in SETTINGS:
             problems.append(Problem(f"--set: unknown key {key!r}", hint=did_you_mean(key, SETTINGS)))
         else:

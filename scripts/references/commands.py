@@ -29,6 +29,9 @@ def _verb(parent: click.Context, verb: str) -> Iterator[str]:
     yield ""
     yield from inspect.cleandoc(command.help or "").splitlines()
     yield ""
+    if command.epilog:
+        lines = command.epilog.splitlines()[2:]  # behind the mark that keeps click from wrapping, and "Examples:"
+        yield from ("```text", *(line.strip() for line in lines), "```", "")
     rows = [
         _row(option, context) for option in command.params if isinstance(option, click.Option) and not option.hidden
     ]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -35,6 +36,17 @@ def test_every_verb_has_help_that_begins_with_a_sentence(run: CliRunner, verb: s
             assert parameter.help, f"{verb} {parameter.name} has no help"
 
 
+@pytest.mark.parametrize("verb", VERBS)
+def test_the_examples_of_a_verb_can_be_typed_so(verb: str) -> None:
+    group = click.Context(main, info_name="ql")
+    command = main.get_command(group, verb)
+    assert command is not None
+    for line in (command.epilog or "").splitlines()[2:]:
+        ql, name, *rest = shlex.split(line)
+        assert (ql, name) == ("ql", verb)
+        command.make_context(verb, rest, parent=group)
+
+
 def test_an_unknown_verb_names_the_nearest(run: CliRunner) -> None:
     result = run.invoke(main, ["lanch"])
     assert result.exit_code == 2
@@ -48,6 +60,7 @@ def test_an_unknown_verb_names_the_nearest(run: CliRunner) -> None:
         (["help"], "did you mean --help?"),
         (["launch", "--learning-rate", "1e-4"], "Did you mean --set learning_rate=VALUE?"),
         (["export", "--epochs=3"], "Did you mean --set num_epochs=VALUE?"),
+        (["launch", "--preset", "cpu-tiny", "--set", "num_epochs", "3"], "such as --set num_epochs=VALUE"),
         (["check", "--presset"], "No such option '--presset'"),
         (["runs", "--learning-rate", "1e-4"], "No such option '--learning-rate'."),
     ],
