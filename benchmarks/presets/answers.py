@@ -242,7 +242,7 @@ def choices_page() -> str:
         lengths = f"mean {data.tokens_mean:.0f} tokens, 95 % up to {data.tokens_p95}, longest {data.tokens_max}"
         head += f"\n\n20,000 rows: {lengths}."
         for preset in ("a10g-7b", "h100-7b"):
-            for backend in ("axolotl", "auto"):
+            for backend in (None, "auto"):
                 found = forecast(plain(make_request(preset=preset, backend=backend, data=data)))
                 plan = found.plan
                 speed = (
@@ -251,7 +251,7 @@ def choices_page() -> str:
                     else f", {found.tokens_per_second:,.0f} tokens of rows per second"
                 )
                 rows = [[key, _value(getattr(plan, key)), plan.reasons[key]] for key in SHOWN]
-                asked = "" if backend == "axolotl" else " --backend auto"
+                asked = "" if backend is None else " --backend auto"
                 head += f"\n\n### `{preset}{asked}`{speed}\n\n{markdown(('setting', 'value', 'reason'), rows)}"
         parts.append(head)
     return (

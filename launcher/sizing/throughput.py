@@ -23,7 +23,7 @@ HOPPER, HOPPER_RATE = 9.0, 0.8
 NF4_BYTES = 4.127 / 8  # read for each weight that is dequantised, beside the 2 bytes that are written
 PADDED_FAMILIES = frozenset({"gemma2", "gpt_oss"})  # of Unsloth 2026.10.9 (trainer.py, PADDING_FREE_BLOCKLIST)
 # Cards on which the prediction was held against a measured or published run; elsewhere it is arithmetic alone.
-CHECKED_CARDS = frozenset({"h200", "4090", "3090", "a100-40gb", "a10g"})
+CHECKED_CARDS = frozenset({"h100", "h200", "4090", "3090", "a100-40gb", "a10g"})
 
 
 @dataclass(frozen=True)

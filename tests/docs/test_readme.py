@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+from launcher.sizing.throughput import CHECKED_CARDS
+
 ROOT = Path(__file__).resolve().parents[2]
 
 
@@ -64,3 +66,11 @@ def test_the_answer_to_ten_dollars() -> None:
     assert "**10,000 examples: yes**" in page("cost.md")
     assert "**50,000 examples: it depends**" in page("cost.md")
     assert "10,000 examples: [yes](docs/cost.md); 50,000: it depends" in measured()
+
+
+def test_an_estimate_calls_no_card_unchecked_that_the_page_on_speed_checks() -> None:
+    others = (ROOT / "docs" / "speed.md").read_text(encoding="utf-8").partition("## Against what others published")[2]
+    cards = set(re.findall(r"^\| (\S+) \| \S+ \| q?lora,", others.partition("\n## ")[0], re.MULTILINE))
+    assert "one NVIDIA H100" in page("speed.md")
+    assert "fitted to one H200" in page("speed.md")
+    assert cards | {"h100", "h200"} == CHECKED_CARDS
