@@ -16,7 +16,10 @@ from launcher.resources import PACKAGE
 
 Progress = Callable[[dict[str, Any]], None]
 ONLINE = ("fetch", "push")
-INSTALL = "name the python of the environment that has the trainers with --trainer-python, or pip install 'ql[axolotl]'"
+INSTALL = (
+    "name the python of the environment that has the trainers with --trainer-python, or pip install '.[axolotl]' "
+    "in a checkout of ql"
+)
 _ERRORS: dict[int, type[QlError]] = {1: BadInput, 2: Unreadable, 3: RunFailed}
 
 

@@ -23,7 +23,7 @@ from launcher.errors import RunFailed, Unreadable, did_you_mean
 Metric = Callable[[str, str], float]
 
 _NEEDS = {"chrf": "sacrebleu"}  # metric -> module
-INSTALL = "pip install 'ql[golden]'"
+INSTALL = "pip install 'sacrebleu>=2.5'"
 PATTERN_SECONDS = 2.0  # for one pattern in one answer: some, such as (a+)+$, would be looked for without end
 
 

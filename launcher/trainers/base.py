@@ -37,7 +37,7 @@ class Trainer(ABC):
     @property
     def install_hint(self) -> str:
         """What to type when the trainer is missing."""
-        return f"pip install 'ql[{self.name}]', or name the python that has it with --trainer-python"
+        return f"pip install '.[{self.name}]' in a checkout of ql, or name the python that has it with --trainer-python"
 
     @abstractmethod
     def kernels(

@@ -61,7 +61,7 @@ def test_pages_that_stand_beside_docs_are_in_it(site: Path) -> None:
 
 def test_search_works_in_pages_opened_from_a_disk(site: Path) -> None:
     """Browsers start no worker for a file: the index comes as a script, and so does what stands in for the worker."""
-    sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed: pip install 'ql[test]'")
+    sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed: pip install '.[test]'")
     executable = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
     if executable is None:
         pytest.skip("no chromium here: apt-get install chromium")

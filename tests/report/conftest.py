@@ -30,7 +30,7 @@ def recorded(tmp_path: Path) -> dict[str, Run]:
 @pytest.fixture(scope="module")  # while it is open an event loop runs in this thread: other tests may want their own
 def browser() -> Iterator[Browser]:
     """The system's Chromium, without a window."""
-    sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed: pip install 'ql[test]'")
+    sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed: pip install '.[test]'")
     path = next(filter(None, map(shutil.which, CHROMIUM)), None)
     if path is None:
         pytest.skip("no chromium here: apt-get install chromium")
