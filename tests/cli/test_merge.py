@@ -139,6 +139,12 @@ def test_merges_a_run_and_records_it(trained: dict[str, Path], tmp_path: Path) -
     assert kept.data["merge"]["shards"] == json.loads(done.stdout)["shards"]
     assert kept.stage("merge")["state"] == "done"
 
+    kept.data["merge"] |= {"kl": 0.25, "top1_agreement": 0.5, "relative_l2": 0.125, "tokens": 9}
+    kept.save()
+    again = ql("latest", cwd=tmp_path)
+    assert again.returncode == 0, again.stderr
+    assert open_run(run.path).data["merge"]["kl"] == 0.25, "the same weights: what they were verified to be holds"
+
     other = ql("latest", "--base-mode", "original", cwd=tmp_path)
     assert other.returncode == 2
     assert "the output folder is not empty" in other.stderr
