@@ -59,8 +59,10 @@ def candidates(
 def choose(found: list[Forecast]) -> Forecast:
     """The smallest model that fits: the one to start with, since a larger one costs more at each try.
 
-    Raises BadInput when none fits.
+    Raises BadInput when none fits, Unreadable when there is none at all.
     """
+    if not found:
+        raise Unreadable("this card has no preset", hint="name a model as well, with --model: `ql presets` shows some")
     fitting = [one for one in found if one.memory.fits]
     if not fitting:
         raise BadInput(

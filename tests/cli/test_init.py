@@ -16,8 +16,9 @@ from click.testing import CliRunner
 
 from launcher.cli.init import command
 from launcher.cli.main import main
+from launcher.errors import Unreadable
 from launcher.runs.job import read_job
-from launcher.runs.propose import find_card
+from launcher.runs.propose import choose, find_card
 
 
 def driver(folder: Path, script: str) -> None:
@@ -116,6 +117,11 @@ def test_a_choice_left_to_ql_is_left_to_it_in_the_file_too(bin_folder: Path, tmp
     assert f"ql launch '{out}'" in said, "a line to paste into a shell"
     job = read_job(out)
     assert (job.method, job.backend) == ("auto", "auto")
+
+
+def test_a_card_without_a_preset_needs_a_model() -> None:
+    with pytest.raises(Unreadable, match=r"no preset[\s\S]*--model"):
+        choose([])
 
 
 def test_a_file_is_never_overwritten(bin_folder: Path, tmp_path: Path, tickets: Path) -> None:
