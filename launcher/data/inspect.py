@@ -171,7 +171,8 @@ class _Inspection:
         self.ignored.update(ignored)
         self._content(number, normal)
         if self.golden is not None and (line := self.golden.overlap(normal)) is not None:
-            message = f"asks what line {line} of the golden set {self.golden.path} asks"
+            way_out = ": take one of them out, or --allow-overlap" if self.overlap_severity == "error" else ""
+            message = f"asks what line {line} of the golden set {self.golden.path} asks{way_out}"
             self.findings.add("golden", self.overlap_severity, number, message)
         digest = int.from_bytes(hashlib.blake2b(row_line(normal).encode("utf-8"), digest_size=8).digest())
         first = self.first_seen.setdefault(digest, number)

@@ -183,6 +183,7 @@ def test_rows_of_the_golden_set(tmp_path: Path) -> None:
     )
     report = inspect_data(path, golden=golden)
     assert found(report) == {("error", "golden", 1), ("error", "golden", 3)}
+    assert report.findings.kept[0].message.endswith(": take one of them out, or --allow-overlap")
     assert "line 2 of the golden set" in report.problems()[0].message
     assert inspect_data(path, golden=golden, allow_overlap=True).ok
 
