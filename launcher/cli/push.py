@@ -15,9 +15,23 @@ if TYPE_CHECKING:
     from launcher.runs.run import Run
 
 
+def _with_owner(ctx: click.Context, param: click.Parameter, value: str) -> str:
+    """A name alone would make a repository of the token's owner, and then fail to write to it."""
+    owner, slash, name = value.partition("/")
+    if not (owner and slash and name):
+        raise click.BadParameter(f"{value!r} is not OWNER/NAME, such as me/{name or owner or 'tickets'}", ctx, param)
+    return value
+
+
 @click.command(epilog=examples("ql push latest --repo me/tickets --dry-run"))
 @click.argument("run", metavar="RUN", shell_complete=complete.runs)
-@click.option("--repo", required=True, metavar="OWNER/NAME", help="Model repository; made when there is none.")
+@click.option(
+    "--repo",
+    required=True,
+    metavar="OWNER/NAME",
+    callback=_with_owner,
+    help="Model repository; made when there is none.",
+)
 @click.option("--adapter", is_flag=True, help="Upload adapter/ rather than merged/.")
 @click.option("--public", is_flag=True, help="Let everybody see a repository that is made now; the default is private.")
 @click.option("--revision", metavar="BRANCH", help="Branch to write to, made when there is none; the default is main.")

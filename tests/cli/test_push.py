@@ -110,6 +110,13 @@ def test_a_dry_run_touches_nothing(run: Run, hub: Hub) -> None:
     assert not hub.requests
 
 
+def test_a_repository_without_its_owner_is_refused_before_anything_is_sent(run: Run, hub: Hub) -> None:
+    done = push(run, hub, "--repo", "tickets")
+    assert done.returncode == 2
+    assert "'tickets' is not OWNER/NAME, such as me/tickets" in done.stderr
+    assert not hub.requests
+
+
 @pytest.mark.parametrize(
     ("token", "said"),
     [(None, "there is no token"), ("hf_" + "WrongWrong", "does not let this token write to org/name")],
