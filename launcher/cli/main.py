@@ -74,6 +74,9 @@ class Verbs(click.Group):
             _refuse_option(error)
         except KeyboardInterrupt:  # click would exit with 1
             sys.exit(130)
+        except click.Abort:  # Ctrl-C or Ctrl-D at a question, and here too
+            click.echo("\nstopped", err=True)
+            sys.exit(130)
         except BrokenPipeError:  # `ql presets | head`: the reader has what it wanted. click would exit with 1
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             sys.exit(ctx.meta.get(VERDICT, 0))

@@ -76,7 +76,14 @@ def _rows(facts: Mapping[str, Any]) -> list[tuple[str, list[str]]]:
         for key, name, unit in FIGURES
         if any(run[key] is not None for run in facts["runs"])
     ]
-    return [("method", [f"{run['method']} with {run['backend']}" for run in facts["runs"]]), *rows]
+    method = ("method", [f"{run['method']} with {run['backend']}" for run in facts["runs"]])
+    return [method, ("gates", [_gates(run["gates"]) for run in facts["runs"]]), *rows]
+
+
+def _gates(gates: Sequence[Mapping[str, Any]]) -> str:
+    """Whether a run passed its gates, short enough for a telephone."""
+    missed = sum(not gate["passed"] for gate in gates)
+    return "none" if not gates else f"{missed} of {len(gates)} missed" if missed else "passed"
 
 
 def figure(key: str, unit: str, value: Any) -> str:

@@ -47,6 +47,18 @@ def test_the_examples_of_a_verb_can_be_typed_so(verb: str) -> None:
         command.make_context(verb, rest, parent=group)
 
 
+def test_a_question_that_is_interrupted_ends_as_any_signal_does(
+    run: CliRunner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(*_: object, **__: object) -> None:
+        raise click.Abort
+
+    monkeypatch.setattr("launcher.cli.init._ask_data", interrupted)
+    result = run.invoke(main, ["init"])
+    assert result.exit_code == 130
+    assert result.stderr == "\nstopped\n"
+
+
 def test_an_unknown_verb_names_the_nearest(run: CliRunner) -> None:
     result = run.invoke(main, ["lanch"])
     assert result.exit_code == 2

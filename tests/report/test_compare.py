@@ -92,6 +92,20 @@ def test_the_command_on_the_terminal_and_as_json(recorded: dict[str, Run], tmp_p
     assert as_json["golden"][0]["metrics"]["exact_match"]["rows"] == 120
 
 
+def test_the_page_says_whether_gates_were_missed(recorded: dict[str, Run], tmp_path: Path) -> None:
+    for run, passed in (("qlora", True), ("lora", False)):
+        gate = {
+            "gate": "exact_match>=0.9",
+            "passed": passed,
+            "message": "",
+            "subject": "merged",
+            "metric": "exact_match",
+        }
+        recorded[run].data["gates"] = [gate]
+    compare([recorded["qlora"], recorded["lora"]], tmp_path / "page.html")
+    assert "1 of 1 missed" in (tmp_path / "page.html").read_text()
+
+
 def test_one_run_is_no_comparison(recorded: dict[str, Run], tmp_path: Path) -> None:
     done = CliRunner().invoke(main, ["compare", "lora", "lora", "--runs-dir", str(tmp_path / "runs")])
     assert done.exit_code == 2
