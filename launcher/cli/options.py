@@ -107,7 +107,7 @@ def plan_options(
             "--gpu",
             metavar="NAME",
             shell_complete=complete.names_of("gpu"),
-            help="Card to plan for, such as a10g; the default is the preset's.",
+            help="Card to plan for, such as a10g; a preset names its own.",
         ),
         click.option(
             "--model",
@@ -137,7 +137,7 @@ def plan_options(
             multiple=True,
             metavar="KEY=VALUE",
             shell_complete=complete.settings,
-            help="Set a value of the plan; `ql presets NAME` shows them all. Repeatable.",
+            help="Set a value of the plan, of those that `ql presets NAME` shows; repeatable.",
         ),
         click.option(
             "--max-steps", type=click.IntRange(min=1), help="Stop after so many optimizer steps: a smoke run."
