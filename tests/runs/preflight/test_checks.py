@@ -51,7 +51,7 @@ def test_a_larger_card_is_capped_to_the_plan() -> None:
 
 def test_a_missing_trainer_names_its_install() -> None:
     facts = machine() | {"versions": VERSIONS | {"axolotl": None}}
-    with pytest.raises(RunFailed, match=r"ql\[axolotl\]"):
+    with pytest.raises(RunFailed, match=r"pip install '\.\[axolotl\]'"):
         check(facts)
 
 
