@@ -8,7 +8,10 @@ from typing import Any
 import pytest
 import yaml
 
+from launcher.catalog import load_gpu
 from launcher.configs.validate import check_text
+from launcher.planning.corrections import MachineCorrection, store_correction
+from launcher.sizing import Correction
 
 AXOLOTL: dict[str, Any] = {
     "base_model": "mistralai/Mistral-7B-v0.3",
@@ -142,6 +145,17 @@ def test_a_run_that_does_not_fit(base: dict[str, Any], tmp_path: Path) -> None:
     assert "QL851" in codes(large, tmp_path, gpu="a10g")
     assert "QL851" not in codes(base, tmp_path, gpu="a10g")
     assert "QL851" not in codes(large, tmp_path)
+
+
+def test_what_a_calibration_found_counts_as_in_the_plan(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A launch validates the config that it planned: with another estimate it would refuse its own plan."""
+    tight = AXOLOTL | {"micro_batch_size": 8, "sequence_len": 4096}
+    assert "QL851" in codes(tight, tmp_path, gpu="a10g")
+    monkeypatch.setenv("QL_CALIBRATION", str(tmp_path / "calibration.json"))
+    found = MachineCorrection(Correction(0.3, 0.5), 1.0, "NVIDIA A10G", "mistral-7b", "2026-11-24", {})
+    store_correction(load_gpu("a10g"), "axolotl", found)
+    assert "QL851" not in codes(tight, tmp_path, gpu="a10g")
+    assert "QL851" in codes(tight | {"sequence_len": 32768}, tmp_path, gpu="a10g")
 
 
 @pytest.mark.parametrize(
