@@ -21,12 +21,18 @@ def make_plan(request: Request) -> Plan:
 
     Raises BadInput, with every problem found, when what the person set cannot go together or cannot be trained.
     """
-    if request.auto_backend:
-        return choose_backend(request, make_plan)
     if request.auto_method:
-        return choose_method(request, _plan)
+        return choose_method(request, _of_method)
     fixed = request.overrides.get("method") or (request.preset.recipe if request.preset else "qlora")
-    return _plan(request, fixed, "the preset's recipe" if request.preset else "the house default: it fits most cards")
+    reason = "the preset's recipe" if request.preset else "the house default: it fits most cards"
+    return _of_method(request, fixed, reason)
+
+
+def _of_method(request: Request, method: str, reason: str) -> Plan:
+    """The method is settled before the trainer: a faster trainer must not decide which weights are trained on."""
+    if request.auto_backend:
+        return choose_backend(request, lambda asked: _plan(asked, method, reason))
+    return _plan(request, method, reason)
 
 
 def _plan(request: Request, method: str, method_reason: str) -> Plan:

@@ -71,6 +71,16 @@ def test_method_and_trainer_can_both_be_chosen() -> None:
     assert estimate_plan_memory(plan, replace(request, auto_method=False)).fits
 
 
+def test_the_method_is_chosen_before_the_trainer() -> None:
+    """On this card LoRA fits with Unsloth alone, and Axolotl's QLoRA would be faster."""
+    request = make_request(gpu="a10g", model="gemma-2-9b", method="auto", backend="auto")
+    plan = make_plan(request)
+    assert (plan.method, plan.backend) == ("lora", "unsloth")
+    assert "16-bit LoRA fits" in plan.reasons["method"]
+    assert plan.reasons["backend"].startswith("auto: the only one that fits")
+    assert forecast(request, details=True).recommendation.startswith("house rule: LoRA")
+
+
 def test_what_fits_only_with_rows_cut_does_not_win_over_what_keeps_them_whole() -> None:
     request = make_request(gpu="a10g", model="llama-3.1-8b", data=LONG_ROWS)
     cut = make_plan(request)
