@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+NEVER = 1 << 40  # tokens: beyond every sequence length
+
 
 @dataclass(frozen=True)
 class DataFacts:
@@ -12,7 +14,8 @@ class DataFacts:
     ``rows`` are the usable rows of the file; ``eval_rows`` of them are held out for the evaluation loss, the others
     trained on. Lengths are in tokens of one rendered row, before any cut to a sequence length. ``exact`` is False
     when no tokenizer was at hand and they were estimated from bytes. ``quantiles`` are the lengths at equal shares of
-    the rows, ascending, the last one the longest; empty where only the summary is known.
+    the rows, ascending, the last one the longest; empty where only the summary is known. ``starts`` are, likewise, how
+    many tokens stand before the first trained one: a row that is cut there has nothing to train. `NEVER`: it has none.
     """
 
     rows: int
@@ -24,3 +27,4 @@ class DataFacts:
     tokens_max: int
     exact: bool
     quantiles: tuple[int, ...] = ()
+    starts: tuple[int, ...] = ()

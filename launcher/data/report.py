@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from launcher.data.facts import DataFacts
+from launcher.data.facts import NEVER, DataFacts
 from launcher.data.formats import Format
 from launcher.data.split import choose_eval
 from launcher.errors import BadInput, Problem
@@ -180,6 +180,7 @@ class DataReport:
             tokens_max=lengths.maximum if lengths else 0,
             exact=lengths.exact if lengths else False,
             quantiles=_quantiles(used.rows.totals),
+            starts=_quantiles([NEVER if first < 0 else first for first in used.rows.first_trained]),
         )
 
     def limited(self, sequence_len: int, strategy: ExcessLength) -> DataReport:

@@ -82,14 +82,14 @@ def without_evaluation(memory: MemoryEstimate) -> MemoryEstimate:
 
 def plan_speed(plan: Plan, request: Request) -> float | None:
     """Tokens of rows per second that ``plan`` trains, padding not counted; None: the card's rates are not known."""
-    found = useful_tokens_per_second(memory_request(plan.to_dict(), request), request.gpu, _lengths(request))
+    found = useful_tokens_per_second(memory_request(plan.to_dict(), request), request.gpu, _lengths(plan, request))
     correction = request.corrections.get(plan.backend)
     return found * correction.speed if found is not None and correction else found
 
 
 def padding_share(plan: Plan, request: Request) -> float | None:
     """Share of the computed tokens that are padding; None without data."""
-    lengths = _lengths(request)
+    lengths = _lengths(plan, request)
     if lengths is None:
         return None
     computed, useful, _ = batch_tokens(memory_request(plan.to_dict(), request), lengths)
@@ -98,7 +98,7 @@ def padding_share(plan: Plan, request: Request) -> float | None:
 
 def rows_per_step(plan: Plan, request: Request) -> float:
     """Rows of the data in one optimizer step: more than sequences, where rows are packed."""
-    lengths = _lengths(request)
+    lengths = _lengths(plan, request)
     sequences = float(plan.effective_batch_size)
     if not plan.packing or lengths is None:
         return sequences
@@ -110,5 +110,10 @@ def rows_per_pack(lengths: RowLengths, sequence_len: int) -> float:
     return sequence_len * PACKED_FILL / lengths.mean(sequence_len)
 
 
-def _lengths(request: Request) -> RowLengths | None:
-    return row_lengths(request.data) if request.data and request.data.rows else None
+def known_lengths(request: Request, excess_length: str) -> RowLengths | None:
+    """The lengths of the rows of a request; None without data."""
+    return row_lengths(request.data, excess_length) if request.data and request.data.rows else None
+
+
+def _lengths(plan: Plan, request: Request) -> RowLengths | None:
+    return known_lengths(request, plan.excess_length)

@@ -11,7 +11,14 @@ from launcher.errors import BadInput
 from launcher.planning.advice import QUALITY_GAP, Change, Limits, both_methods, changes, limits, recommend
 from launcher.planning.corrections import corrections_for
 from launcher.planning.decide import make_plan
-from launcher.planning.estimate import estimate_plan_memory, memory_request, padding_share, plan_speed, rows_per_step
+from launcher.planning.estimate import (
+    estimate_plan_memory,
+    known_lengths,
+    memory_request,
+    padding_share,
+    plan_speed,
+    rows_per_step,
+)
 from launcher.planning.plan import Plan
 from launcher.planning.request import Request
 from launcher.sizing import Cost, MemoryEstimate, Workload, estimate_cost, row_lengths
@@ -228,13 +235,15 @@ def _workload(plan: Plan, request: Request, golden_rows: int) -> Workload | None
     data = request.data
     if data is None or data.rows == 0:
         return None
-    trained, per_step, epochs = data.rows - data.eval_rows, rows_per_step(plan, request), plan.num_epochs
+    lengths = row_lengths(data, plan.excess_length)
+    each = lengths.sequences(plan.sequence_len)
+    trained, per_step, epochs = (data.rows - data.eval_rows) * each, rows_per_step(plan, request), plan.num_epochs
     if plan.max_steps is not None and trained:  # both trainers go on over the rows until they have made these steps
         epochs = plan.max_steps * per_step / trained
     return Workload(
         train_rows=trained,
-        eval_rows=data.eval_rows,
-        lengths=row_lengths(data),
+        eval_rows=data.eval_rows * each,
+        lengths=lengths,
         num_epochs=epochs,
         evals_per_epoch=plan.evals_per_epoch,
         effective_rows=per_step,
@@ -256,6 +265,11 @@ def _notes(plan: Plan, request: Request, speed: float | None, price: Price | Non
         notes.append("no data given: no hours or cost; speed is that of rows of full length")
     if price is None and speed is not None:
         notes.append(f"no price of {request.gpu.title} is known: give one with --price")
+    lengths = known_lengths(request, plan.excess_length)
+    if lengths is not None and (left_out := 1 - lengths.sequences(plan.sequence_len)) > 0:
+        why = "are longer" if plan.excess_length == "drop" else "would keep no trained token"
+        out = "they are left out of the run and of its hours"
+        notes.append(f"{left_out:.0%} of the rows {why} at {plan.sequence_len} tokens: {out}")
     if request.data is not None and not request.data.exact:
         notes.append("token lengths are estimates: no tokenizer counted them")
     if request.model.num_experts:

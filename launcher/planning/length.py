@@ -13,6 +13,7 @@ from launcher.sizing import row_lengths
 DEFAULT_SEQUENCE_LEN = 2048
 SEQUENCE_STEP = 64  # lengths are rounded up to this: tensor cores want multiples of 8, and odd lengths save nothing
 SHORTER = (8192, 4096, 3072, 2048, 1536, 1024, 768, 512)  # tried in turn where the rows' own length does not fit
+FATES = {"truncate": "cut", "drop": "left out", "raise": "refused"}  # what becomes of a row that is longer
 TAIL = 2.0  # a longest row of more than this many times the 95th percentile is an outlier: it does not set the length
 
 
@@ -41,30 +42,31 @@ def lengths_to_try(request: Request, layers: Layers, problems: list[Problem]) ->
         length = min(DEFAULT_SEQUENCE_LEN, limit)
         reason = "holds most instruction data; set it for longer rows" if length < limit else "the model's own limit"
         return [Length(length, reason)]
-    first = _for_rows(request, limit)
+    fate = "split" if not data.conversational else FATES[layers.values.get("excess_length", "truncate")]
+    first = _for_rows(request, limit, fate)
     rows = row_lengths(data)
     found = [first]
     for length in SHORTER:
         if length < first.tokens:
-            cut = f"{rows.share_over(length):.0%} of the rows are cut: {first.tokens} tokens do not fit"
+            cut = f"{rows.share_over(length):.0%} of the rows are {fate}: {first.tokens} tokens do not fit"
             found.append(Length(length, cut))
     return found
 
 
-def _for_rows(request: Request, limit: int) -> Length:
-    """The length that the rows themselves ask for, whatever the card."""
+def _for_rows(request: Request, limit: int, fate: str) -> Length:
+    """The length that the rows themselves ask for, whatever the card; ``fate`` is what becomes of longer ones."""
     data = request.data
     assert data is not None
     longest, usual = _rounded(data.tokens_max), _rounded(data.tokens_p95)
     if longest > limit:
-        share = f"; {row_lengths(data).share_over(limit):.0%} of the rows are cut"
+        share = f"; {row_lengths(data).share_over(limit):.0%} of the rows are {fate}"
         if usual >= limit or longest <= TAIL * usual:
             return Length(limit, f"the longest row has {data.tokens_max} tokens, the model reads {limit}{share}")
     if longest <= DEFAULT_SEQUENCE_LEN or longest <= TAIL * usual:
         return Length(longest, f"the longest row has {data.tokens_max} tokens: nothing is cut")
     length = min(max(usual, DEFAULT_SEQUENCE_LEN), limit)
     over = row_lengths(data).share_over(length)
-    told = f"{over:.1%} of the rows are cut: the longest has {data.tokens_max} tokens, 95 % have at most"
+    told = f"{over:.1%} of the rows are {fate}: the longest has {data.tokens_max} tokens, 95 % have at most"
     return Length(length, f"{told} {data.tokens_p95}; set it to keep them whole")
 
 

@@ -7,7 +7,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from launcher.errors import Problem
-from launcher.planning.estimate import estimate_values_memory, evaluates, memory_request, rows_per_pack
+from launcher.planning.estimate import (
+    estimate_values_memory,
+    evaluates,
+    known_lengths,
+    memory_request,
+    rows_per_pack,
+)
 from launcher.planning.length import Length
 from launcher.planning.request import Request
 from launcher.planning.settings import Layers
@@ -18,7 +24,6 @@ from launcher.sizing import (
     Shape,
     Trial,
     divisors,
-    row_lengths,
     solve_batch,
     useful_tokens_per_second,
 )
@@ -56,7 +61,7 @@ def decide_shape(
 
     Of the lengths ``to_try`` the first that fits is taken; where none does, the first.
     """
-    lengths = row_lengths(request.data) if request.data and request.data.rows else None
+    lengths = known_lengths(request, layers["excess_length"])
     effective_rows = _effective(layers, problems)
     if effective_rows is None:
         layers.decide("sequence_len", to_try[0].tokens, to_try[0].reason)
@@ -165,7 +170,7 @@ def _may_pack(
     if effective < LEAST_PACKS_PER_STEP * rows_per_pack(lengths, sequence_len):
         return False
     possible, _ = trainer.packing(request.gpu, layers["compute_dtype"])
-    trained = request.data.rows - request.data.eval_rows
+    trained = (request.data.rows - request.data.eval_rows) * lengths.sequences(sequence_len)
     packs = trained * lengths.mean(sequence_len) / sequence_len
     return possible and packs >= LEAST_PACKS
 

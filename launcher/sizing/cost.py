@@ -23,10 +23,10 @@ SAVE_SECONDS = 3.0  # of each checkpoint
 
 @dataclass(frozen=True)
 class Workload:
-    """How much there is to train on: rows, their lengths, and how often they are passed over."""
+    """How much there is to train on: rows as they are trained, their lengths, and how often they are passed over."""
 
-    train_rows: int
-    eval_rows: int
+    train_rows: float  # not those that a cut leaves out; the pieces of a text that is split
+    eval_rows: float
     lengths: RowLengths
     num_epochs: float
     evals_per_epoch: int

@@ -120,6 +120,8 @@ def test_what_a_sequence_length_cuts_is_counted(lengthy: Path, bases: dict[str, 
     assert cut.excess.tokens_over == sum(total - 64 for total in whole.rows.totals if total > 64)
     assert cut.kept() == [0, 1, 2, 3]
     assert cut.facts().rows == 4
+    starts = whole.facts().starts
+    assert sum(start >= 64 for start in starts) == whole.row_count - len(cut.kept())
     assert found(cut) == {("warning", "long", 4), ("warning", "long", 5)}
     assert "2 of 5 rows are longer than 64 tokens: they are cut" in cut.excess.describe(5, True)
 

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from launcher.data.facts import DataFacts
+from launcher.data.facts import NEVER, DataFacts
 from launcher.sizing import RowLengths, row_lengths
 from launcher.sizing.lengths import assumed_lengths
 
@@ -62,3 +62,40 @@ def test_measured_lengths_win_over_assumed_ones() -> None:
 def test_assumed_rows_are_as_wide_as_stated() -> None:
     rows = assumed_lengths(300, 100_000)
     assert rows.quantiles[int(0.95 * len(rows.quantiles))] == pytest.approx(600, rel=0.05)
+
+
+def test_what_a_cut_leaves_out_is_not_trained() -> None:
+    rows = RowLengths((50.0, 90.0, 400.0, 900.0), starts=(10.0, 20.0, 30.0, 700.0))
+    assert rows.cut(300) == (50.0, 90.0, 300.0)
+    assert rows.sequences(300) == 0.75
+    assert rows.sequences(1000) == 1.0
+    dropped = RowLengths(rows.quantiles, rows.starts, "drop")
+    assert dropped.cut(300) == (50.0, 90.0)
+    assert dropped.sequences(300) == 0.5
+    assert dropped.mean(300) == 70.0
+    assert RowLengths((50.0,), (NEVER,)).sequences(300) == 0.0
+
+
+def test_a_long_text_becomes_several_sequences() -> None:
+    rows = RowLengths((100.0, 250.0, 700.0), fate="split")
+    assert rows.cut(300) == (100.0, 100.0, 250.0, 300.0, 300.0)
+    assert rows.sequences(300) == pytest.approx(5 / 3)
+    assert rows.cut(1000) == rows.quantiles
+    book = RowLengths((100.0, 1e9), fate="split")
+    assert book.sequences(300) == (1 + 64) / 2
+
+
+@given(lengths, st.integers(min_value=16, max_value=4096))
+def test_splitting_loses_no_token(rows: RowLengths, limit: int) -> None:
+    texts = RowLengths(tuple(min(length, 60.0 * limit) for length in rows.quantiles), fate="split")
+    trained = texts.sequences(limit) * texts.mean(limit)
+    assert trained == pytest.approx(sum(texts.quantiles) / len(texts.quantiles), rel=0.05)
+    assert list(texts.cut(limit)) == sorted(texts.cut(limit))
+    assert len(texts.cut(limit)) <= max(200, len(texts.quantiles))
+
+
+def test_conversations_are_cut_or_left_out_and_texts_are_split() -> None:
+    assert row_lengths(facts(quantiles=(5, 7), starts=(2, 3))).starts == (2.0, 3.0)
+    fates = {asked: row_lengths(facts(), asked).fate for asked in ("truncate", "drop", "raise")}
+    assert fates == {"truncate": "truncate", "drop": "drop", "raise": "truncate"}  # refused: there is no run to reckon
+    assert row_lengths(facts(conversational=False), "drop").fate == "split"

@@ -76,7 +76,7 @@ def estimate_request(c: Config) -> MemoryRequest | None:
     sizes = (values["sequence_len"], values["micro_batch_size"], values["eval_batch_size"], values["lora_r"])
     if any(size is not None and size < 1 for size in sizes):
         return None  # another rule says so: there is no job to estimate
-    # What `ql calibrate` found here counts for a config as for a plan: else a launch refuses what it has planned itself.
+    # What `ql calibrate` found here counts for a config as for a plan: else a launch would refuse its plan.
     corrections = corrections_for(gpu)
     return memory_request(
         values, Request(gpu=gpu, model=model, base_model=c.base_model, recipes={}, corrections=corrections)

@@ -210,7 +210,8 @@ def _inspect(
 def _facts(report: DataReport | None, rows: Rows, plan: Plan) -> DataFacts | None:
     if report is None or rows.train is None:
         return None
-    return replace(report.facts(), rows=rows.train + (rows.evaluation or 0), eval_rows=rows.evaluation or 0)
+    facts = replace(report, excess=None).facts()  # of all rows, as the files are counted
+    return replace(facts, rows=rows.train + (rows.evaluation or 0), eval_rows=rows.evaluation or 0)
 
 
 def _sizeable(plan: Plan) -> Plan:
