@@ -26,7 +26,7 @@ from launcher.runs import preflight
 from launcher.runs.prepare import prepare
 from launcher.runs.prepared import Prepared
 from launcher.sizing import Correction, MemoryEstimate
-from launcher.sizing.memory import OPTIMIZER_BYTES
+from launcher.sizing.memory import cuda_context, paged_state
 
 STEPS = 6  # the first warms up and the second may compile: speed is the median of the others
 ACCUMULATION = 2  # micro-batches per step: the gradients of the first are there while the second runs
@@ -226,8 +226,8 @@ def _memory_correction(
     ``predicted`` is of the full rows that were measured: with the mask that unequal rows need, the ratio would be too
     low for them.
 
-    Weights, adapter and gradients are counted, not estimated, so they are taken off both sides first. On a CPU there
-    is one figure, the process: all that differs is put on what an empty process holds.
+    Weights, adapter, gradients and optimizer state are counted, not estimated, so they are taken off both sides
+    first. On a CPU there is one figure, the process: all that differs is put on what an empty process holds.
     """
     measured = outcome["peak_memory_gib"]
     if measured is None:
@@ -236,18 +236,18 @@ def _memory_correction(
         empty = predicted.breakdown_gib["process"] + measured - predicted.peak_gib
         return Correction(context_gib=round(max(0.0, empty), 3))
     job = memory_request(plan.to_dict(), request)
-    paged = OPTIMIZER_BYTES[job.optimizer][1]
-    state = predicted.breakdown_gib["optimizer_state"]
-    still = sum(predicted.breakdown_gib.get(name, 0.0) for name in STILL) + (0.0 if paged else state)
+    paged = paged_state(job)  # outside of the allocator, and no context either
+    still = sum(predicted.breakdown_gib.get(name, 0.0) for name in STILL) - paged
     ratio = (measured - still) / (predicted.reserved_gib - still)
     ratio = min(max(ratio, PLAUSIBLE[0]), PLAUSIBLE[1])
     context = None
+    offloading = cuda_context(replace(job, correction=Correction(context_gib=0.0)))  # estimates add it by themselves
     if alone and outcome["device_gib"] is not None:
-        context = round(max(0.0, outcome["device_gib"] - measured - (state if paged else 0.0)), 3)
+        context = round(max(0.0, outcome["device_gib"] - measured - paged - offloading), 3)
     return Correction(activations=round(ratio, 4), context_gib=context)
 
 
-STILL = ("quantized_weights", "base_weights", "embeddings_norms", "adapter_gradients")
+STILL = ("quantized_weights", "base_weights", "embeddings_norms", "adapter_gradients", "optimizer_state")
 
 
 def _speed_correction(predicted: float | None, measured: float | None) -> float:

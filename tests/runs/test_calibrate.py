@@ -18,6 +18,7 @@ from launcher.planning.estimate import estimate_equal_rows_memory, estimate_plan
 from launcher.planning.request import make_request
 from launcher.runs import calibrate as module
 from launcher.runs.calibrate import STEPS, calibrate, card_of_this_machine
+from launcher.sizing.memory import CUDA_CONTEXT_GIB
 
 A10G = {"index": 0, "name": "NVIDIA A10G", "compute_capability": "8.6", "total_gib": 22.06, "free_gib": 21.6}
 
@@ -58,19 +59,33 @@ def test_the_shortened_plan_has_the_same_shape_and_few_steps() -> None:
     assert short.eval_fraction == 0
 
 
-@given(st.floats(min_value=0.6, max_value=1.8), st.floats(min_value=0.2, max_value=2.0))
-def test_the_memory_correction_brings_the_prediction_to_what_was_measured(stretch: float, context: float) -> None:
-    request = make_request(preset="a10g-7b", settings={"micro_batch_size": 4, "gradient_checkpointing": True})
+@pytest.mark.parametrize("rank", [16, 128])  # of the one no state is paged, of the other most of it
+@given(stretch=st.floats(min_value=0.6, max_value=1.8), context=st.floats(min_value=0.2, max_value=2.0))
+def test_the_memory_correction_brings_the_prediction_to_what_was_measured(
+    rank: int, stretch: float, context: float
+) -> None:
+    fixed = {"micro_batch_size": 4, "gradient_checkpointing": True, "lora_r": rank}
+    request = make_request(preset="a10g-7b", settings=fixed)
     plan = make_plan(request)
     predicted = estimate_plan_memory(plan, request)
-    still = sum(predicted.breakdown_gib.get(name, 0.0) for name in module.STILL)
+    paged = predicted.peak_gib - predicted.reserved_gib - predicted.breakdown_gib["cuda_context"]
+    still = sum(predicted.breakdown_gib.get(name, 0.0) for name in module.STILL) - paged
     reserved = still + (predicted.reserved_gib - still) * stretch
-    state = predicted.breakdown_gib["optimizer_state"]
-    outcome = {"peak_memory_gib": reserved, "device_gib": reserved + state + context}
+    outcome = {"peak_memory_gib": reserved, "device_gib": reserved + paged + context}
     found = module._memory_correction(plan, request, predicted, outcome, alone=True)
     assert found.activations == pytest.approx(stretch, abs=1e-3)
     assert found.context_gib == pytest.approx(context, abs=1e-3)
     assert module._memory_correction(plan, request, predicted, outcome, alone=False).context_gib is None
+
+
+def test_what_offloading_takes_is_no_part_of_the_context_that_is_kept() -> None:
+    """Every estimate with offloading adds it again."""
+    request = make_request(preset="a10g-7b", settings={"gradient_checkpointing": True, "activation_offload": True})
+    plan = make_plan(request)
+    predicted = estimate_equal_rows_memory(plan, request)
+    outcome = {"peak_memory_gib": predicted.reserved_gib, "device_gib": predicted.peak_gib}
+    found = module._memory_correction(plan, request, predicted, outcome, alone=True)
+    assert found.context_gib == CUDA_CONTEXT_GIB
 
 
 def test_full_rows_are_held_against_what_full_rows_take(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
