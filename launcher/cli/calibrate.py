@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from launcher.runs.calibrate import Calibration
 
 DEFAULT_MODEL = "mistral-7b"
+NOTHING = Wanted(compute_dtype=None, pairs=(), max_steps=None)
 
 
 @click.command(
@@ -46,6 +47,8 @@ def command(
         from launcher.catalog import load_gpu
         from launcher.planning.corrections import calibration_file, forget_corrections
 
+        if wanted != replace(NOTHING, gpu=wanted.gpu):
+            raise Unreadable("--forget drops all corrections of a card, or of all: it goes with --gpu alone")
         count = forget_corrections(load_gpu(wanted.gpu) if wanted.gpu else None)
         facts = {"forgotten": count, "stored_in": str(calibration_file())}
         click.echo(json.dumps(facts, indent=2) if as_json else f"forgotten: {count}")

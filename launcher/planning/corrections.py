@@ -69,8 +69,17 @@ def store_correction(gpu: Gpu, trainer: str, correction: MachineCorrection) -> P
 
 
 def forget_corrections(gpu: Gpu | None = None) -> int:
-    """Drop the corrections of ``gpu``, or all; how many there were. Raises Unreadable when it cannot be written."""
-    entries = {key: asdict(found) for key, found in _load().items()}
+    """Drop the corrections of ``gpu``, or all, also of a file that cannot be used; how many there were.
+
+    Raises Unreadable when the file cannot be written, and for ``gpu`` when it cannot be used.
+    """
+    try:
+        entries = {key: asdict(found) for key, found in _load().items()}
+    except Unreadable:
+        if gpu is not None or not calibration_file().is_file():
+            raise
+        _write(calibration_file(), {})
+        return 0
     kept = {key: entry for key, entry in entries.items() if gpu is not None and key.split("/", 1)[0] != gpu.name}
     if len(kept) != len(entries):
         _write(calibration_file(), kept)
@@ -116,5 +125,5 @@ def _entry(path: Path, key: str, entry: Any) -> MachineCorrection:
 
 
 def _unusable(path: Path, why: str) -> Unreadable:
-    hint = "delete it, and run `ql calibrate` again"
+    hint = "`ql calibrate --forget` drops it; then run `ql calibrate` again"
     return Unreadable(Problem(f"cannot be used: {why}", file=str(path), hint=hint))
