@@ -82,8 +82,14 @@ def without_evaluation(memory: MemoryEstimate) -> MemoryEstimate:
 
 def plan_speed(plan: Plan, request: Request) -> float | None:
     """Tokens of rows per second that ``plan`` trains, padding not counted; None: the card's rates are not known."""
-    found = useful_tokens_per_second(memory_request(plan.to_dict(), request), request.gpu, _lengths(plan, request))
-    correction = request.corrections.get(plan.backend)
+    return values_speed(plan.to_dict(), request)
+
+
+def values_speed(values: Mapping[str, Any], request: Request) -> float | None:
+    """The same for a plan's ``values``."""
+    lengths = known_lengths(request, values["excess_length"])
+    found = useful_tokens_per_second(memory_request(values, request), request.gpu, lengths)
+    correction = request.corrections.get(values["backend"])
     return found * correction.speed if found is not None and correction else found
 
 

@@ -11,8 +11,8 @@ from launcher.planning.estimate import (
     estimate_values_memory,
     evaluates,
     known_lengths,
-    memory_request,
     rows_per_pack,
+    values_speed,
 )
 from launcher.planning.length import Length
 from launcher.planning.request import Request
@@ -25,7 +25,6 @@ from launcher.sizing import (
     Trial,
     divisors,
     solve_batch,
-    useful_tokens_per_second,
 )
 from launcher.trainers import Trainer
 
@@ -69,7 +68,7 @@ def decide_shape(
     found: dict[Length, tuple[Freedom, BatchSolution]] = {}
     for length in to_try:
         freedom = _freedom(request, layers, trainer, lengths, effective_rows, length.tokens)
-        solution = solve_batch(freedom.shapes(length.tokens), lambda shape: _measure(shape, request, layers, lengths))
+        solution = solve_batch(freedom.shapes(length.tokens), lambda shape: _measure(shape, request, layers))
         solution = _rows_alone_unless_packing_pays(solution)
         found[length] = freedom, solution
         if solution.best.memory.fits:  # evaluation too, of as few rows at a time as it can be cut to
@@ -175,7 +174,7 @@ def _may_pack(
     return possible and packs >= LEAST_PACKS
 
 
-def _measure(shape: Shape, request: Request, layers: Layers, lengths: RowLengths | None) -> Trial:
+def _measure(shape: Shape, request: Request, layers: Layers) -> Trial:
     values: dict[str, Any] = {
         "micro_batch_size": shape.micro_batch_size,
         "eval_batch_size": layers.values.get("eval_batch_size", 1),
@@ -186,8 +185,7 @@ def _measure(shape: Shape, request: Request, layers: Layers, lengths: RowLengths
         "sequence_len": shape.sequence_len,
     }
     wanted = layers.values | values
-    speed = useful_tokens_per_second(memory_request(wanted, request), request.gpu, lengths)
-    return Trial(shape, estimate_values_memory(wanted, request), speed)
+    return Trial(shape, estimate_values_memory(wanted, request), values_speed(wanted, request))
 
 
 def _rows_alone_unless_packing_pays(solution: BatchSolution) -> BatchSolution:

@@ -75,3 +75,11 @@ def test_a_file_that_cannot_be_used_is_named(calibration: Path, text: str) -> No
     calibration.write_text(text)
     with pytest.raises(Unreadable, match=r"calibration\.json"):
         make_request(preset="a10g-7b")
+
+
+def test_the_reasons_tell_the_speed_that_the_estimate_tells(calibration: Path) -> None:
+    store_correction(load_gpu("a10g"), "axolotl", FOUND)
+    found = forecast(make_request(preset="a10g-7b"))
+    assert found.tokens_per_second is not None
+    told = " ".join(found.plan.reasons.values())
+    assert f" {found.tokens_per_second:,.0f} tokens/s" in told
