@@ -109,7 +109,7 @@ def _value(value: Any) -> str:
 def _speed_and_cost(found: Forecast) -> list[str]:
     cost, lines = found.cost, []
     if found.tokens_per_second is not None:
-        wasted = "" if not found.padding else f"; {found.padding:.0%} more is computed for padding"
+        wasted = "" if not found.padding else f"; {found.padding:.0%} of what is computed is padding"
         lines.append(f"speed: about {found.tokens_per_second:,.0f} tokens of rows per second{wasted}")
     if cost is not None:
         parts = ", ".join(f"{part} {duration(hours * 3600)}" for part, hours in cost.parts_hours.items() if hours)

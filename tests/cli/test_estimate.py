@@ -131,6 +131,13 @@ def test_an_estimate_shows_limits_changes_and_both_methods() -> None:
         assert said in text
 
 
+def test_padding_is_a_share_of_what_is_computed(tickets: Path) -> None:
+    wanted = ("--preset", "a10g-7b", "--set", "packing=false", "--set", "micro_batch_size=16", "--data", str(tickets))
+    share = facts(*wanted)["throughput"]["padding"]
+    assert share > 0.1
+    assert f"; {share:.0%} of what is computed is padding" in estimate(*wanted).stdout
+
+
 def test_the_bar_ends_at_the_budget() -> None:
     line = next(
         line for line in estimate("--preset", "a10g-7b").stdout.splitlines() if line.startswith("device, training")
