@@ -85,15 +85,15 @@ def test_what_fits_only_with_rows_cut_does_not_win_over_what_keeps_them_whole() 
     request = make_request(gpu="a10g", model="llama-3.1-8b", data=LONG_ROWS)
     cut = make_plan(request)
     assert cut.backend == "axolotl"
-    assert cut.sequence_len == 8192
+    assert cut.sequence_len == 10_240
     whole = make_plan(replace(request, auto_backend=True))
     assert whole.backend == "unsloth"
     assert whole.sequence_len == 12_224
     assert whole.reasons["backend"].startswith("auto: the only one that fits rows of 12224 tokens")
     chosen = make_plan(replace(request, auto_method=True))
     assert chosen.method == "qlora"
-    assert "LoRA fits only with rows cut at 3072 tokens" in chosen.reasons["method"]
-    assert "only with rows cut at 3072 tokens" in forecast(request, details=True).recommendation
+    assert "LoRA fits only with rows cut at 3584 tokens" in chosen.reasons["method"]
+    assert "only with rows cut at 3584 tokens" in forecast(request, details=True).recommendation
 
 
 def test_a_card_that_cuts_rows_is_neither_cheapest_nor_fastest() -> None:
@@ -104,4 +104,4 @@ def test_a_card_that_cuts_rows_is_neither_cheapest_nor_fastest() -> None:
     assert isinstance(large, Forecast)
     assert small.cost and small.cost.usd and large.cost and large.cost.usd
     assert small.cost.usd < large.cost.usd
-    assert best_cards(found) == {"l4": ["rows cut at 8192 tokens"], "a100-40gb": ["cheapest", "fastest"]}
+    assert best_cards(found) == {"l4": ["rows cut at 10240 tokens"], "a100-40gb": ["cheapest", "fastest"]}

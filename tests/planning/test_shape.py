@@ -160,6 +160,19 @@ def test_a_length_that_does_not_fit_is_shortened_and_the_cut_is_said() -> None:
     assert "of the rows are cut" in small.reasons["sequence_len"]
 
 
+@pytest.mark.parametrize(
+    ("card", "model", "backend"),
+    [("a100-80gb", "qwen2.5-14b", "axolotl"), ("h100", "qwen2.5-32b", "axolotl"), ("t4", "mistral-7b", "unsloth")],
+)
+def test_rows_are_cut_by_no_more_than_has_to_be(card: str, model: str, backend: str) -> None:
+    """Rows of 48,000 tokens of which 40,000 fit were cut at 8,192."""
+    asked = make_request(gpu=card, model=model, backend=backend, data=drawn(18_000, 0.3, longest=48_000))
+    plan = make_plan(asked)
+    assert "of the rows are cut: " in plan.reasons["sequence_len"]
+    longer = replace(asked, overrides={**asked.overrides, "sequence_len": plan.sequence_len * 5 // 4 + 64})
+    assert not estimate_plan_memory(make_plan(longer), longer).fits
+
+
 def test_a_length_whose_evaluation_does_not_fit_is_shortened_too() -> None:
     """Axolotl's evaluation keeps whole logits, so it can be what does not fit where training does."""
     data = drawn(9000, 0.1)
@@ -169,7 +182,7 @@ def test_a_length_whose_evaluation_does_not_fit_is_shortened_too() -> None:
     whole = estimate_plan_memory(make_plan(fixed), fixed)
     assert whole.budget_gib is not None
     assert whole.peak_gib < whole.budget_gib < whole.evaluation_gib
-    assert plan.sequence_len == 8192
+    assert plan.sequence_len == 10_240
     assert "of the rows are cut" in plan.reasons["sequence_len"]
     assert estimate_plan_memory(plan, asked).fits
 
