@@ -96,6 +96,20 @@ def _number(value: Any) -> Any:
     return value
 
 
+def _check_takes_effect(overrides: Mapping[str, Any]) -> None:
+    """Raises Unreadable for settings that nothing would come of beside the others."""
+    problems = []
+    if overrides.get("method") == "lora":
+        said = "lora keeps the base in 16 bit: {} {} would change nothing"
+        given = [key for key in ("quant_type", "double_quant") if overrides.get(key)]
+        problems += [Problem(said.format(key, overrides[key]), hint=f"leave {key} out, or qlora") for key in given]
+    if overrides.get("keep") == "best" and overrides.get("eval_fraction") == 0:
+        said = "keep best goes by the evaluation loss, and with eval_fraction 0 there is none"
+        problems.append(Problem(said, hint="leave one of the two out"))
+    if problems:
+        raise Unreadable(problems)
+
+
 def make_request(
     *,
     preset: str | None = None,
@@ -110,7 +124,7 @@ def make_request(
     """Look up names in the catalog. ``preset`` or both of ``gpu`` and ``model`` are needed; flags win over a preset.
     ``architecture`` gives a model's numbers by hand, instead of ``model``.
 
-    Raises Unreadable: a name that does not exist, or too little to plan with.
+    Raises Unreadable: a name that does not exist, too little to plan with, or settings of which nothing would come.
     """
     from launcher.catalog import load_fp16_overflow
 
@@ -130,6 +144,7 @@ def make_request(
         overrides["backend"] = backend
     if method not in (None, AUTO):
         overrides["method"] = method
+    _check_takes_effect(overrides)
     found = model_by_hand(architecture) if architecture is not None else load_model(model or "")
     card = load_gpu(gpu)
     return Request(

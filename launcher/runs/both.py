@@ -40,8 +40,10 @@ class Both:
 
     def asked_for(self, method: str) -> Asked:
         """What one of the two is planned from again, should it be stopped before its data is written."""
-        shared = shared_values(self.qlora.plan) if method == "lora" else {}
-        return replace(self.asked, method=method, settings={**self.asked.settings, **shared})
+        if method != "lora":
+            return replace(self.asked, method=method)
+        given = {key: value for key, value in self.asked.settings.items() if key not in ("quant_type", "double_quant")}
+        return replace(self.asked, method=method, settings={**given, **shared_values(self.qlora.plan)})
 
     @property
     def each(self) -> tuple[Prepared, Prepared]:

@@ -173,3 +173,13 @@ def test_a_target_that_the_model_does_not_have_is_refused(backend: str) -> None:
 def test_a_bound_is_named_in_full() -> None:
     with pytest.raises(Unreadable, match="sequence_len must be at most 1048576, not 1048577"):
         parse_settings(["sequence_len=1048577"])
+
+
+def test_settings_of_which_nothing_would_come_are_refused_all_at_once() -> None:
+    asked = {"quant_type": "fp4", "double_quant": True, "keep": "best", "eval_fraction": 0}
+    with pytest.raises(Unreadable) as caught:
+        make_request(preset="h100-7b", method="lora", settings=asked)
+    assert [problem.message.split()[0] for problem in caught.value.problems] == ["lora", "lora", "keep"]
+    assert make_plan(make_request(preset="h100-7b", method="lora", settings={"double_quant": False})).method == "lora"
+    auto = make_plan(make_request(preset="a10g-13b", method="auto", settings={"quant_type": "fp4"}))
+    assert (auto.method, auto.quant_type) == ("qlora", "fp4")

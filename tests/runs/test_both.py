@@ -36,6 +36,7 @@ def test_an_edited_config_is_of_one_method(tickets: Path) -> None:
         {"preset": "a10g-7b"},
         {"gpu": "h200", "model": "llama-2-13b"},
         {"preset": "a10g-7b", "settings": {"learning_rate": 1e-3, "max_steps": 5, "seed": 7}},
+        {"preset": "h100-7b", "settings": {"quant_type": "fp4", "double_quant": True}},
     ],
     ids=str,
 )
