@@ -46,6 +46,22 @@ def model_by_hand(text: str, name: str = "by-hand") -> Model:
     problems += [
         Problem(f"--architecture: {key} is missing", hint="it is in the model's config.json") for key in missing
     ]
+    problems += [] if problems else _uneven(config)
     if problems:
         raise Unreadable(problems)
     return model_from_config(config, file="--architecture", base_model=name, chat_template="chatml")
+
+
+def _uneven(config: dict[str, Any]) -> list[Problem]:
+    """What no model has: heads that do not share the width, or the keys, evenly."""
+    heads, width = config["num_attention_heads"], config["hidden_size"]
+    keys = config.get("num_key_value_heads", heads)
+    found = []
+    if "head_dim" not in config and width % heads:
+        said = f"--architecture: hidden_size {width} is no multiple of num_attention_heads {heads}"
+        found.append(Problem(said, hint="give head_dim too, where a head has another width"))
+    if heads % keys:
+        found.append(
+            Problem(f"--architecture: num_attention_heads {heads} is no multiple of num_key_value_heads {keys}")
+        )
+    return found

@@ -46,6 +46,8 @@ def _explain(mismatch: Mismatch) -> tuple[str, str | None, bool]:
             hint = None
             if "number" in expected and _is_number(value):
                 hint = f"YAML reads {value} as text: write it with a point, such as 2.0e-4"
+            if "array" in expected and isinstance(value, str):
+                hint = f"a list has brackets: [{value}]"
             return f"{name} must be of type {wanted}, not {type_name(value)}", hint, False
         case "enum":
             guess = nearest(str(value), [str(item) for item in expected])
@@ -53,6 +55,10 @@ def _explain(mismatch: Mismatch) -> tuple[str, str | None, bool]:
             return f"{name} cannot be {value!r}", hint, False
         case keyword if keyword in BOUNDS:
             return f"{name} must be {BOUNDS[keyword]} {_shown(expected)}, not {_shown(value)}", None, False
+        case "minItems" | "minLength" if expected == 1:
+            return f"{name} must not be empty", None, False
+        case "uniqueItems":
+            return f"{name} names something twice: {', '.join(str(item) for item in value)}", None, False
         case keyword:
             return f"{name}: {value!r} does not satisfy {keyword} {expected}", None, False
 

@@ -102,7 +102,7 @@ def _check_takes_effect(overrides: Mapping[str, Any]) -> None:
     if overrides.get("method") == "lora":
         said = "lora keeps the base in 16 bit: {} {} would change nothing"
         given = [key for key in ("quant_type", "double_quant") if overrides.get(key)]
-        problems += [Problem(said.format(key, overrides[key]), hint=f"leave {key} out, or qlora") for key in given]
+        problems += [Problem(said.format(key, overrides[key]), hint=f"leave {key} out, or take qlora") for key in given]
     if overrides.get("keep") == "best" and overrides.get("eval_fraction") == 0:
         said = "keep best goes by the evaluation loss, and with eval_fraction 0 there is none"
         problems.append(Problem(said, hint="leave one of the two out"))

@@ -10,6 +10,7 @@ from click.testing import CliRunner, Result
 from launcher.catalog import list_presets, load_preset
 from launcher.cli.main import main
 
+UNEVEN = "hidden_size=4096,intermediate_size=11008,num_layers=32,vocab_size=32000"
 MUCH = ("--rows", "10000", "--row-tokens", "400")
 
 
@@ -202,6 +203,14 @@ def test_compare_says_of_no_card_that_it_cannot_where_one_of_the_trainers_can(wa
         (("--preset", "a10g-7b", "--tflops", "70", "--bandwidth", "600"), "give its --vram"),
         (("--gpu", "a10g", "--architecture", "hidden_size=x,layers=2"), "did you mean 'num_layers'?"),
         (("--gpu", "a10g", "--model", "mistral-7b", "--architecture", "hidden_size=2"), "give one"),
+        (
+            ("--gpu", "a10g", "--architecture", f"{UNEVEN},num_attention_heads=33"),
+            "no multiple of num_attention_heads 33",
+        ),
+        (
+            ("--gpu", "a10g", "--architecture", f"{UNEVEN},num_attention_heads=32,num_key_value_heads=7"),
+            "no multiple of num_key_value_heads 7",
+        ),
         (("--preset", "a10g-7"), "did you mean 'a10g-7b'"),
         (("--preset", "a10g-7b", "--data", "nothing.jsonl"), "nothing.jsonl"),
         (("--preset", "a10g-7b", "--vram", "nan"), "nan is not a finite number"),

@@ -143,6 +143,20 @@ def test_every_bad_setting_is_named_with_what_would_be_right() -> None:
         assert expected in text
 
 
+@pytest.mark.parametrize(
+    ("pair", "said"),
+    [
+        ("kernels=liger", r"a list has brackets: \[liger\]"),
+        ("lora_target_modules=[]", "lora_target_modules must not be empty"),
+        ("chat_template=''", "chat_template must not be empty"),
+        ("kernels=[liger, liger]", "kernels names something twice"),
+    ],
+)
+def test_a_list_that_is_none_is_explained_in_words(pair: str, said: str) -> None:
+    with pytest.raises(Unreadable, match=said):
+        parse_settings([pair])
+
+
 def test_too_little_to_plan_with() -> None:
     with pytest.raises(Unreadable, match="nothing to plan for"):
         make_request(gpu="a10g")
