@@ -39,12 +39,12 @@ def command(
     The card is this machine's own, and the trainer the real one: minutes for a 7B. Without --preset and --model the
     plan is for a 7B, or on a CPU for the built-in tiny model. The correction is of one card and one trainer.
     """
+    from launcher.catalog import load_gpu
     from launcher.errors import Unreadable
     from launcher.runs.calibrate import calibrate, card_of_this_machine
     from launcher.runs.preflight import examine
 
     if forget:
-        from launcher.catalog import load_gpu
         from launcher.planning.corrections import calibration_file, forget_corrections
 
         if wanted != replace(NOTHING, gpu=wanted.gpu):
@@ -53,12 +53,12 @@ def command(
         facts = {"forgotten": count, "stored_in": str(calibration_file())}
         click.echo(json.dumps(facts, indent=2) if as_json else f"forgotten: {count}")
         return
-    if wanted.max_steps is not None:
-        raise Unreadable("a calibration has its own number of steps: leave --max-steps out")
+    if wanted.settings().get("max_steps") is not None:
+        raise Unreadable("a calibration has its own number of steps: leave max_steps out")
     python = trainer_python or sys.executable
     environment = examine(python)
-    if wanted.preset is None and wanted.gpu is None:
-        card = card_of_this_machine(environment)
+    if wanted.preset is None:
+        card = card_of_this_machine(environment) if wanted.gpu is None else load_gpu(wanted.gpu)
         model = wanted.model or ("cpu-tiny" if card.kind == "cpu" else DEFAULT_MODEL)
         preset = "cpu-tiny" if card.kind == "cpu" and model == "cpu-tiny" else None
         wanted = replace(wanted, preset=preset, gpu=card.name, model=model)

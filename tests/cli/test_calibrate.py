@@ -54,3 +54,17 @@ def test_a_file_that_cannot_be_used_is_dropped(kept: Path) -> None:
     assert "ql calibrate --forget" in forget("--gpu", "a10g").stderr
     assert forget().exit_code == 0
     assert corrections_for(load_gpu("a10g")) == {}
+
+
+def test_a_card_alone_is_planned_for_with_a_7b(kept: Path) -> None:
+    """There is no such card here, which is what it says: not that nothing was named."""
+    result = CliRunner().invoke(main, ["calibrate", "--gpu", "v100-32gb"])
+    assert result.exit_code == 1
+    assert "the plan is for NVIDIA V100" in result.stderr
+
+
+@pytest.mark.parametrize("steps", [("--max-steps", "3"), ("--set", "max_steps=3")])
+def test_its_number_of_steps_is_its_own(steps: tuple[str, str]) -> None:
+    result = CliRunner().invoke(main, ["calibrate", *steps])
+    assert result.exit_code == 2
+    assert "leave max_steps out" in result.stderr
