@@ -24,9 +24,9 @@ def run_both(asked: Asked, options: LaunchOptions, *, dry_run: bool, as_json: bo
     both = prepare_both(asked)
     require_scored(both.qlora.gates, merge=options.merge)
     if dry_run:
-        _show_dry_run(both, options.usd_per_hour, as_json)
+        _show_dry_run(both, options, as_json)
         return
-    observers = {method: _Observer(both, method, options.usd_per_hour) for method in ("qlora", "lora")}
+    observers = {method: _Observer(both, method, options) for method in ("qlora", "lora")}
     try:
         runs, facts = launch_both(both, options, observers)
     except KeyboardInterrupt:
@@ -49,9 +49,9 @@ def run_both(asked: Asked, options: LaunchOptions, *, dry_run: bool, as_json: bo
 class _Observer:
     """The progress of one of the two runs; its view begins when the run does, so that one is drawn at a time."""
 
-    def __init__(self, both: Both, method: str, price: float | None) -> None:
+    def __init__(self, both: Both, method: str, options: LaunchOptions) -> None:
         self.prepared = both.qlora if method == "qlora" else both.lora
-        self.price = price
+        self.options = options
         self.view: Any = None
 
     def _open(self) -> Any:
@@ -59,7 +59,7 @@ class _Observer:
             from launcher.cli.progress import make_progress
             from launcher.runs.expected import expected
 
-            estimate = expected(self.prepared, self.price)
+            estimate = expected(self.prepared, self.options.usd_per_hour, merge=self.options.merge)
             self.view = make_progress({"plan": self.prepared.plan.to_dict(), "estimate": estimate})
             self.view.note(f"{self.prepared.plan.method}, one of two runs")
         return self.view
@@ -86,10 +86,11 @@ class _Observer:
             self.view.close()
 
 
-def _show_dry_run(both: Both, price: float | None, as_json: bool) -> None:
+def _show_dry_run(both: Both, options: LaunchOptions, as_json: bool) -> None:
     from launcher.runs.launch import dry_run
 
-    facts = {prepared.plan.method: dry_run(prepared, price) for prepared in both.each}
+    price, merge = options.usd_per_hour, options.merge
+    facts = {prepared.plan.method: dry_run(prepared, price, merge=merge) for prepared in both.each}
     if as_json:
         click.echo(json.dumps(facts, indent=2))
         return

@@ -151,7 +151,7 @@ def command(
     prepared = prepare_asked(asked, python)
     require_scored(prepared.gates, merge=options.merge)
     if dry_run:
-        _show_dry_run(prepared, runs.dry_run(prepared, price), as_json)
+        _show_dry_run(prepared, runs.dry_run(prepared, price, merge=options.merge), as_json)
     else:
         _run(prepared, options, as_json)
 
@@ -173,7 +173,8 @@ def _launch(prepared: Prepared, options: LaunchOptions) -> Run:
     from launcher.runs.expected import expected
     from launcher.runs.launch import launch
 
-    progress = make_progress({"plan": prepared.plan.to_dict(), "estimate": expected(prepared, options.usd_per_hour)})
+    estimate = expected(prepared, options.usd_per_hour, merge=options.merge)
+    progress = make_progress({"plan": prepared.plan.to_dict(), "estimate": estimate})
     try:
         return launch(prepared, options, progress)
     except KeyboardInterrupt:

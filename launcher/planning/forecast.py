@@ -123,9 +123,16 @@ class Forecast:
 
 
 def forecast(
-    request: Request, *, usd_per_hour: float | None = None, golden_rows: int = 0, details: bool = False
+    request: Request,
+    *,
+    usd_per_hour: float | None = None,
+    golden_rows: int = 0,
+    merge: bool = True,
+    details: bool = False,
 ) -> Forecast:
-    """Plan ``request`` and reckon what it takes. ``usd_per_hour`` wins over the card's own price.
+    """Plan ``request`` and reckon what it takes, with or without ``merge``.
+
+    ``usd_per_hour`` wins over the card's own price.
 
     With ``details`` also what would change it most, how far it could go, and both methods side by side.
 
@@ -135,7 +142,7 @@ def forecast(
     plan = make_plan(request)
     price = Price(usd_per_hour, "given", "") if usd_per_hour is not None else next(iter(gpu.prices), None)
     speed = plan_speed(plan, request)
-    cost = _cost(plan, request, speed, price, golden_rows)
+    cost = _cost(plan, request, speed, price, golden_rows, merge)
     found = Forecast(
         plan=plan,
         gpu=gpu,
@@ -150,7 +157,8 @@ def forecast(
         return found
     methods, sides = both_methods(request), []
     for side in methods:
-        spent = None if side.plan is None else _cost(side.plan, request, side.tokens_per_second, price, golden_rows)
+        speed = side.tokens_per_second
+        spent = None if side.plan is None else _cost(side.plan, request, speed, price, golden_rows, merge)
         sides.append(MethodSide(side.method, side.memory, side.tokens_per_second, spent, side.refused))
     return replace(
         found,
@@ -161,7 +169,9 @@ def forecast(
     )
 
 
-def _cost(plan: Plan, request: Request, speed: float | None, price: Price | None, golden_rows: int) -> Cost | None:
+def _cost(
+    plan: Plan, request: Request, speed: float | None, price: Price | None, golden_rows: int, merge: bool
+) -> Cost | None:
     workload = _workload(plan, request, golden_rows)
     if workload is None or speed is None:
         return None
@@ -170,6 +180,7 @@ def _cost(plan: Plan, request: Request, speed: float | None, price: Price | None
         memory_request(plan.to_dict(), request),
         tokens_per_second=speed,
         usd_per_hour=None if price is None else price.usd_per_hour,
+        merge=merge,
         download=not plan.base_model.startswith(("/", ".", "~")),
     )
 

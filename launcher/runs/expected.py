@@ -31,13 +31,14 @@ def overridden(prepared: Prepared) -> dict[str, Any]:
     }
 
 
-def expected(prepared: Prepared, usd_per_hour: float | None = None) -> dict[str, Any]:
-    """Memory in GiB, speed, hours and USD; None where nothing is known to reckon with.
+def expected(prepared: Prepared, usd_per_hour: float | None = None, *, merge: bool = True) -> dict[str, Any]:
+    """Memory in GiB, speed, hours and USD, with or without ``merge``; None where nothing is known to reckon with.
 
     ``usd_per_hour`` wins over the card's own price.
     """
+    rows = len(prepared.golden)
     try:
-        found = forecast(prepared.request, usd_per_hour=usd_per_hour, golden_rows=len(prepared.golden)).to_dict()
+        found = forecast(prepared.request, usd_per_hour=usd_per_hour, golden_rows=rows, merge=merge).to_dict()
     except BadInput:  # an edited config may choose what ql would not plan; the validator has looked at it
         found = {"throughput": {"tokens_per_second": None}, **dict.fromkeys(("hours", "hours_by_part", "usd", "price"))}
     memory = prepared.memory

@@ -83,7 +83,7 @@ def _create(
         # What the person wrote by hand; ql's own files follow from the plan.
         "asked_files": prepared.hashes if options.asked and options.asked.config else None,
         "overridden": overridden(prepared),
-        "estimate": expected(prepared, options.usd_per_hour),
+        "estimate": expected(prepared, options.usd_per_hour, merge=options.merge),
         "max_position_embeddings": prepared.request.model.max_position_embeddings,
         "model_facts": {
             "title": prepared.request.model.title,
@@ -129,13 +129,13 @@ def _notes(prepared: Prepared) -> list[str]:
     return notes
 
 
-def dry_run(prepared: Prepared, usd_per_hour: float | None = None) -> dict[str, Any]:
+def dry_run(prepared: Prepared, usd_per_hour: float | None = None, *, merge: bool = True) -> dict[str, Any]:
     """What `--dry-run` prints: the plan, the config's text and the estimate."""
     plan: Plan = prepared.plan
     return {
         "plan": plan.to_dict(),
         "files": prepared.files,
-        "estimate": expected(prepared, usd_per_hour),
+        "estimate": expected(prepared, usd_per_hour, merge=merge),
         "command": get_trainer(plan.backend).command,
         "findings": [finding.to_dict() for finding in prepared.findings],
         "notes": _notes(prepared),

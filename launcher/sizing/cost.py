@@ -72,7 +72,7 @@ def estimate_cost(
 
     Evaluation is a forward pass alone: a third of a training step's arithmetic with checkpointing, half without; its
     rows are padded in their own batches. Base and adapter answer the golden set from 4-bit weights, one token at a
-    time; the merged model answers it once more.
+    time; the merged model, where there is one, answers it once more.
     """
     limit, model = job.sequence_len, job.model
     mean = workload.lengths.mean(limit)
@@ -89,7 +89,7 @@ def estimate_cost(
         "start": START_SECONDS + load,
         "train": tokens / tokens_per_second + saves,
         "evaluate": evaluated / (tokens_per_second * forward),
-        "golden": 3 * answers + 3 * load + 2 * WORKER_SECONDS if workload.golden_rows else 0.0,
+        "golden": (2 + merge) * (answers + load) + (1 + merge) * WORKER_SECONDS if workload.golden_rows else 0.0,
         "merge": size / MERGE_BYTES_PER_SECOND + WORKER_SECONDS if merge else 0.0,
         "verify": WORKER_SECONDS + 2 * load if merge else 0.0,
     }

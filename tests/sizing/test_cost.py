@@ -66,5 +66,11 @@ def test_a_golden_set_takes_time_and_a_longer_one_more() -> None:
     assert any("golden" in text for text in cost(replace(WORK, golden_rows=8)).assumptions)
 
 
+def test_the_golden_set_is_answered_twice_where_nothing_is_merged() -> None:
+    asked = replace(WORK, golden_rows=800)
+    merged, alone = (cost(asked, merge=merge).parts_hours["golden"] for merge in (True, False))
+    assert alone < 0.7 * merged
+
+
 def test_without_a_price_there_are_no_dollars() -> None:
     assert cost(usd_per_hour=None).usd is None
