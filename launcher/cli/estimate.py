@@ -177,7 +177,8 @@ def _with_data(request: Request, data: Path | None, rows: int | None, row_tokens
         return replace(request, data=report.facts(plan.eval_fraction, plan.seed))
     if rows is None or row_tokens is None:
         return request
-    held_out = round(rows * make_plan(request).eval_fraction)
+    fraction = make_plan(request).eval_fraction
+    held_out = max(1, round(rows * fraction)) if fraction and rows > 1 else 0  # as the split does
     facts = DataFacts(
         rows=rows,
         eval_rows=held_out,

@@ -276,13 +276,29 @@ def _notes(plan: Plan, request: Request, speed: float | None, price: Price | Non
         notes.append("no data given: no hours or cost; speed is that of rows of full length")
     if price is None and speed is not None:
         notes.append(f"no price of {request.gpu.title} is known: give one with --price")
-    lengths = known_lengths(request, plan.excess_length)
-    if lengths is not None and (left_out := 1 - lengths.sequences(plan.sequence_len)) > 0:
-        why = "are longer" if plan.excess_length == "drop" else "would keep no trained token"
-        out = "they are left out of the run and of its hours"
-        notes.append(f"{left_out:.0%} of the rows {why} at {plan.sequence_len} tokens: {out}")
+    notes += _excess_notes(plan, request)
     if request.data is not None and not request.data.exact:
         notes.append("token lengths are estimates: no tokenizer counted them")
     if request.model.num_experts:
         notes.append("Mixture-of-Experts: the experts are reckoned in 16 bit, since bitsandbytes does not reach them")
     return tuple(notes)
+
+
+def _excess_notes(plan: Plan, request: Request) -> list[str]:
+    """What the sequence length does to rows that are longer; nothing is lost of plain texts, which are split."""
+    lengths, limit = known_lengths(request, plan.excess_length), plan.sequence_len
+    if lengths is None or lengths.fate == "split" or not (long := lengths.share_over(limit)):
+        return []
+    head = f"of the rows are longer than {limit} tokens"
+    if plan.excess_length == "raise":
+        return [f"{long:.0%} {head}: a launch refuses them"]
+    left_out = 1 - lengths.sequences(limit)
+    notes = []
+    if long > left_out:
+        notes.append(
+            f"{long - left_out:.0%} {head} and are cut there, as are these hours: sequence_len sets another length"
+        )
+    if left_out:
+        why = head if lengths.fate == "drop" else f"of the rows would keep no trained token at {limit} tokens"
+        notes.append(f"{left_out:.0%} {why}: they are left out of the run and of its hours")
+    return notes

@@ -132,6 +132,12 @@ def test_an_estimate_shows_limits_changes_and_both_methods() -> None:
         assert said in text
 
 
+def test_a_few_rows_are_evaluated_as_a_launch_would() -> None:
+    few = ("--preset", "a10g-7b", "--rows", "5", "--row-tokens", "300")
+    assert facts(*few)["vram"]["evaluation_gib"] > 0
+    assert facts(*few, "--set", "eval_fraction=0")["vram"]["evaluation_gib"] == 0
+
+
 def test_padding_is_a_share_of_what_is_computed(tickets: Path) -> None:
     wanted = ("--preset", "a10g-7b", "--set", "packing=false", "--set", "micro_batch_size=16", "--data", str(tickets))
     share = facts(*wanted)["throughput"]["padding"]

@@ -43,13 +43,27 @@ def test_rows_that_keep_no_trained_token_are_left_out_of_the_hours() -> None:
     assert found.cost and all_kept.cost
     assert found.cost.parts_hours["evaluate"] < all_kept.cost.parts_hours["evaluate"]
     assert any(note.startswith("25% of the rows would keep no trained token at 512 tokens") for note in found.notes)
+    assert any(note.startswith("25% of the rows are longer than 512 tokens and are cut there") for note in found.notes)
     assert not any("left out" in note for note in (*all_kept.notes, *estimated(sequence_len=2048).notes))
+
+
+def test_that_rows_are_cut_is_said_also_where_their_lengths_are_estimates() -> None:
+    guessed = replace(ROWS, exact=False, tokens_mean=10_000.0, tokens_max=40_000, quantiles=(), starts=())
+    found = forecast(make_request(preset="a10g-7b", data=guessed))
+    assert found.plan.sequence_len == 2048
+    assert any(
+        note.startswith("100% of the rows are longer than 2048 tokens and are cut there") for note in found.notes
+    )
+    refused = estimated(excess_length="raise")
+    assert any(note.endswith("512 tokens: a launch refuses them") for note in refused.notes)
+    assert not any("are cut there" in note for note in (*refused.notes, *estimated(sequence_len=2048).notes))
 
 
 def test_rows_that_are_dropped_are_left_out_of_the_hours() -> None:
     found = estimated(excess_length="drop")
     assert trained(found) == 9500 * 0.5 * 3 * 400
-    assert any(note.startswith("50% of the rows are longer at 512 tokens") for note in found.notes)
+    assert any(note.startswith("50% of the rows are longer than 512 tokens: they are left out") for note in found.notes)
+    assert not any("are cut there" in note for note in found.notes)
 
 
 def test_a_text_that_is_split_is_trained_whole() -> None:
