@@ -66,11 +66,12 @@ def command(
 ) -> None:
     """What a run will need, without running it: no GPU, no torch, no network.
 
-    Memory is what the device shows, against what the card can give. Exits 1 when the run does not fit.
+    Memory is what the device shows, against what the card can give. Exits 1 when the run does not fit; with
+    --compare, when it fits no card.
     """
     from launcher.cli import estimate_text as text
     from launcher.planning.forecast import compare as compare_cards
-    from launcher.planning.forecast import forecast
+    from launcher.planning.forecast import fits, forecast
 
     _check_together(data, rows, row_tokens, vram, tflops, bandwidth, compare)
     names_a_card = wanted.gpu is not None or wanted.preset is not None
@@ -88,6 +89,8 @@ def command(
         cards = [load_gpu(name) for name in list_gpus() if name != "cpu"]
         found = compare_cards(request, cards, usd_per_hour=price, golden_rows=golden_rows)
         click.echo(_as_json(found) if as_json else text.comparison(found))
+        if not any(fits(one) for one in found):
+            sys.exit(1)
         return
     request = _with_data(request, data, rows, row_tokens)
     one = forecast(request, usd_per_hour=price, golden_rows=golden_rows, details=True)

@@ -218,6 +218,11 @@ class Refused:
         return {"gpu": self.gpu.name, "refused": list(self.reasons)}
 
 
+def fits(found: Forecast | Refused) -> bool:
+    """Whether a card can take the job."""
+    return isinstance(found, Forecast) and found.memory.fits
+
+
 def compare(
     request: Request, cards: Sequence[Gpu], *, corrected: bool = True, **options: Any
 ) -> list[Forecast | Refused]:

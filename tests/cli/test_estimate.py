@@ -155,6 +155,15 @@ def test_the_bar_ends_at_the_budget() -> None:
     assert estimate("--gpu", "a10g", "--model", "llama-2-70b").stdout.count(">") > 0
 
 
+def test_compare_exits_1_where_no_card_can() -> None:
+    assert estimate("--model", "llama-3.1-70b", "--compare").exit_code == 0
+    too_much = ("--seq-len", "131072", "--micro-batch", "16")
+    for wanted in (too_much, ("--set", "micro_batch_size=3")):
+        result = estimate("--model", "llama-3.1-70b", "--compare", *wanted)
+        assert result.exit_code == 1
+        assert "h200" in result.stdout
+
+
 def test_compare_gives_the_reason_of_a_card_that_cannot() -> None:
     found = facts("--model", "qwen2.5-7b", "--compare", *MUCH)
     refused = {one["gpu"]: one["refused"] for one in found if "refused" in one}
