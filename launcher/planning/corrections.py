@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 import os
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from launcher.catalog import Gpu
+from launcher.catalog import Gpu, list_gpus, load_gpu
 from launcher.errors import Problem, Unreadable
 from launcher.files import expand, write_json
 from launcher.sizing import Correction
@@ -51,9 +51,21 @@ def calibration_file() -> Path:
 def corrections_for(gpu: Gpu) -> dict[str, MachineCorrection]:
     """The corrections of this machine for ``gpu``, by trainer; none where `ql calibrate` has not run.
 
-    Raises Unreadable when the file is there and cannot be used: an estimate must not ignore it in silence.
+    For a budget, which is no card and cannot be calibrated, those of this machine's card that it is held on. Raises
+    Unreadable when the file is there and cannot be used: an estimate must not ignore it in silence.
     """
-    return {key.split("/", 1)[1]: found for key, found in _load().items() if key.split("/", 1)[0] == gpu.name}
+    found = [(key.split("/", 1)[0], key.split("/", 1)[1], entry) for key, entry in _load().items()]
+    if not gpu.is_budget:
+        return {trainer: entry for name, trainer, entry in found if name == gpu.name}
+    under = sorted((one for one in found if gpu.matches(one[2].device)), key=lambda one: one[2].date)
+    return {trainer: _under(gpu, name, entry) for name, trainer, entry in under}
+
+
+def _under(budget: Gpu, name: str, correction: MachineCorrection) -> MachineCorrection:
+    """The correction of the card ``name`` for ``budget``: its speed only where the budget has that card's rates."""
+    card = load_gpu(name) if name in list_gpus() else None
+    alike = card is not None and (card.tflops_16bit, card.bandwidth_gbs) == (budget.tflops_16bit, budget.bandwidth_gbs)
+    return correction if alike else replace(correction, speed=1.0)
 
 
 def store_correction(gpu: Gpu, trainer: str, correction: MachineCorrection) -> Path:
@@ -117,6 +129,8 @@ def _entry(path: Path, key: str, entry: Any) -> MachineCorrection:
         numbers = [memory.activations, found.speed]
         if "/" not in key or not all(PLAUSIBLE[0] <= number <= PLAUSIBLE[1] for number in numbers):
             raise ValueError(f"{key}: {numbers}")
+        if not all(isinstance(text, str) for text in (found.device, found.model, found.date)):
+            raise ValueError(f"{key}: device, model and date are texts")
         if memory.context_gib is not None and not 0 <= memory.context_gib <= 16:
             raise ValueError(f"{key}: context of {memory.context_gib} GiB")
     except (TypeError, KeyError, ValueError) as error:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -68,6 +69,7 @@ def with_memory(memory: dict[str, Any]) -> str:
         with_memory({"activations": 900, "context_gib": 1}),
         with_memory({"activations": "1.5", "context_gib": 1}),
         with_memory({"activations": 1.5, "context_gib": "1"}),
+        with_memory({"activations": 1.5, "context_gib": 1}).replace('"x"', "7"),
     ],
 )
 def test_a_file_that_cannot_be_used_is_named(calibration: Path, text: str) -> None:
@@ -83,3 +85,20 @@ def test_the_reasons_tell_the_speed_that_the_estimate_tells(calibration: Path) -
     assert found.tokens_per_second is not None
     told = " ".join(found.plan.reasons.values())
     assert f" {found.tokens_per_second:,.0f} tokens/s" in told
+
+
+def test_a_budget_goes_by_the_card_that_it_is_held_on(calibration: Path) -> None:
+    """Nobody can calibrate 48 GB of an A100: that is no card."""
+    budget = load_gpu("a100-48gb")
+    store_correction(load_gpu("a10g"), "axolotl", FOUND)
+    assert corrections_for(budget) == {}
+    other = replace(FOUND, device="NVIDIA RTX A6000")
+    store_correction(load_gpu("a6000"), "axolotl", other)
+    assert corrections_for(budget) == {"axolotl": replace(other, speed=1.0)}, (
+        "an A6000 is slower than the budget's A100"
+    )
+    own = replace(FOUND, device="NVIDIA A100-SXM4-80GB", date="2026-11-26")
+    store_correction(load_gpu("a100-80gb"), "axolotl", own)
+    assert corrections_for(budget) == {"axolotl": own}, "the later one"
+    assert any("NVIDIA A100-SXM4-80GB" in note for note in forecast(make_request(preset="a100-48gb-7b")).notes)
+    assert corrections_for(load_gpu("a6000")) == {"axolotl": other}
