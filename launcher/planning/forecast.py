@@ -296,14 +296,18 @@ def _excess_notes(plan: Plan, request: Request) -> list[str]:
         return []
     head = f"of the rows are longer than {limit} tokens"
     if plan.excess_length == "raise":
-        return [f"{long:.0%} {head}: a launch refuses them"]
+        return [f"{_share(long)} {head}: a launch refuses them"]
     left_out = 1 - lengths.sequences(limit)
     notes = []
     if long > left_out:
         notes.append(
-            f"{long - left_out:.0%} {head} and are cut there, as are these hours: sequence_len sets another length"
+            f"{_share(long - left_out)} {head} and are cut there, as are these hours: sequence_len sets another length"
         )
     if left_out:
         why = head if lengths.fate == "drop" else f"of the rows would keep no trained token at {limit} tokens"
-        notes.append(f"{left_out:.0%} {why}: they are left out of the run and of its hours")
+        notes.append(f"{_share(left_out)} {why}: they are left out of the run and of its hours")
     return notes
+
+
+def _share(part: float) -> str:
+    return f"{part:.0%}" if part >= 0.01 else "less than 1%"

@@ -78,6 +78,13 @@ def test_max_steps_count_what_is_trained() -> None:
     assert trained(estimated(max_steps=10)) == round(160 * (400 * 100 + 512 * 50) / 150)
 
 
+def test_a_share_that_is_not_nothing_is_not_called_so() -> None:
+    one = replace(ROWS, quantiles=(*ROWS.quantiles[:-1], 60_000), starts=())
+    assert any(
+        note.startswith("less than 1% of the rows are longer") for note in estimated(one, sequence_len=2048).notes
+    )
+
+
 def test_the_reason_of_a_length_says_what_becomes_of_longer_rows() -> None:
     long = replace(ROWS, tokens_max=60_000, quantiles=(*ROWS.quantiles[:-1], 60_000))
     said = {}
