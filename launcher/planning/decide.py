@@ -108,9 +108,12 @@ def _as_stored(stored: Stored, layers: Layers, problems: list[Problem]) -> None:
 
 
 def _check_targets(request: Request, layers: Layers, problems: list[Problem]) -> None:
-    """PEFT passes over a name that matches nothing as long as one matches: that layer would not be trained."""
+    """PEFT passes over a name that matches nothing as long as one matches: that layer would not be trained.
+
+    It takes a name for the end of a layer's path; a pattern in a list is none to it.
+    """
     known = {*request.model.linear_modules, "lm_head", "embed_tokens"}
-    absent = [name for name in layers["lora_target_modules"] if name.isidentifier() and name not in known]
+    absent = [name for name in layers["lora_target_modules"] if name.rpartition(".")[2] not in known]
     if absent:
         said = f"lora_target_modules {', '.join(absent)}: {request.model.title} has no such layer"
         problems.append(Problem(said, hint="it has " + ", ".join(request.model.linear_modules)))

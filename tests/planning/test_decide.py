@@ -181,6 +181,9 @@ def test_a_target_that_the_model_does_not_have_is_refused(backend: str) -> None:
     settings = {"lora_target_modules": ["q_proj", "c_attn"]}
     with pytest.raises(BadInput, match=r"c_attn: Mistral 7B v0\.3 has no such layer"):
         plan(backend=backend, settings=settings)
+    with pytest.raises(BadInput, match=r"\.\*_proj: Mistral 7B v0\.3 has no such layer"):  # no layer's name ends so
+        plan(backend=backend, settings={"lora_target_modules": [".*_proj"]})
+    assert plan(backend=backend, settings={"lora_target_modules": ["q_proj", "self_attn.v_proj"]}).lora_target_modules
     assert plan(backend=backend, settings={"lora_target_modules": ["q_proj", "lm_head"]}).lora_target_modules
 
 
