@@ -183,6 +183,15 @@ def test_compare_shows_all_cards_with_the_cheapest_and_the_fastest_that_fit() ->
     assert not any("cheapest" in line and "does not fit" in line for line in text)
 
 
+def test_compare_says_why_cards_of_different_rates_are_equally_fast() -> None:
+    few = ("--rows", "1000", "--row-tokens", "60")
+    text = estimate("--model", "llama-3.1-8b", "--compare", *few).stdout
+    tied = sum(line.rstrip().endswith("fastest") for line in text.splitlines())
+    assert tied > 1
+    assert f"{tied} cards are equally fast" in text
+    assert "equally fast" not in estimate("--model", "llama-2-13b", "--compare", *MUCH).stdout
+
+
 def test_compare_leaves_a_named_card_that_cannot_to_the_others(tmp_path: Path) -> None:
     rows = tmp_path / "rows.jsonl"
     rows.write_text('{"prompt": "a", "completion": "b"}\n' * 40)
