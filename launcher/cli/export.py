@@ -27,6 +27,7 @@ def command(
     """
     from launcher.runs.export import export
     from launcher.runs.prepare import prepare
+    from launcher.trainers import get_trainer
 
     prepared = prepare(wanted.request(), data)
     folder = out or Path(prepared.plan.preset or f"{prepared.plan.gpu}-{prepared.plan.model}")
@@ -38,3 +39,6 @@ def command(
         click.echo(folder / name)
     if prepared.excess:
         click.echo(prepared.excess, err=True)
+    fault = get_trainer(prepared.plan.backend).folder_fault(str(folder.absolute()))
+    if fault:
+        click.echo(f"{fault}: move {folder} elsewhere before you train", err=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -10,6 +11,9 @@ from launcher.catalog.types import Gpu, Stored
 from launcher.trainers.base import FLASH_ATTENTION_2, TRITON, Trainer, supports_on_any
 
 HOPPER = 9.0
+# What datasets 4 expands in the whole path of a file, when it resolves the relative name that a config has.
+PATTERN = re.compile(r"[*?]|\[[^/]+\]")
+VARIABLE = re.compile(r"\$(\w+|\{[^}/]*\})")
 LIGER_ONLY = "Liger's fused cross entropy keeps no logits; "
 
 
@@ -58,6 +62,12 @@ class Axolotl(Trainer):
             if gpu.compute_capability < TRITON:
                 return f"Triton kernels need compute capability {TRITON}, {gpu.title} has {gpu.compute_capability}"
         return supports_on_any(setting, value, gpu)
+
+    def folder_fault(self, folder: str) -> str | None:
+        for what, found in (("a pattern", PATTERN.search(folder)), ("a variable", VARIABLE.search(folder))):
+            if found:
+                return f"Axolotl takes {found[0]!r} in the path of its data for {what}"
+        return None
 
     def conflicts(self, values: Mapping[str, Any], gpu: Gpu, stored: Stored | None = None) -> list[str]:
         found = super().conflicts(values, gpu, stored)

@@ -61,6 +61,10 @@ class Trainer(ABC):
     def supports(self, setting: str, value: Any, gpu: Gpu) -> str | None:
         """Why this trainer cannot do ``setting`` = ``value`` on that card; None when it can."""
 
+    def folder_fault(self, folder: str) -> str | None:
+        """Why this trainer cannot read its data in a folder of that path, whatever is in it; None when it can."""
+        return None
+
     def refusals(self, values: Mapping[str, Any], gpu: Gpu, stored: Stored | None = None) -> list[Problem]:
         """Every setting of ``values`` that this trainer cannot do on that card, or that cannot go with another."""
         problems = []

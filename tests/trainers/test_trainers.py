@@ -105,3 +105,17 @@ def test_an_unknown_trainer_gets_the_nearest_name() -> None:
     with pytest.raises(Unreadable) as refused:
         get_trainer("unslot")
     assert "unsloth" in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("folder", "taken"),
+    [("/a[1]/b", "[1]"), ("/exp*/b", "*"), ("/what?/b", "?"), ("/$HOME/b", "$HOME"), ("/a/${x}", "${x}")],
+)
+def test_axolotl_reads_no_data_where_its_path_is_a_pattern(folder: str, taken: str) -> None:
+    assert f"takes {taken!r} in the path" in str(get_trainer("axolotl").folder_fault(folder))
+    assert get_trainer("unsloth").folder_fault(folder) is None
+
+
+@pytest.mark.parametrize("folder", ["/a b/ü", "/a[/b]", "/50% #1/'q\"", "/~x/{a}", "/a$/b", "/a:b\\"])
+def test_axolotl_reads_data_in_other_odd_folders(folder: str) -> None:
+    assert get_trainer("axolotl").folder_fault(folder) is None

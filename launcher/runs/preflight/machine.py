@@ -13,6 +13,7 @@ from launcher.files import require_text
 from launcher.planning.estimate import memory_request
 from launcher.runs.prepared import Prepared
 from launcher.sizing import disk_space, merge_host_memory
+from launcher.trainers import get_trainer
 
 GIB = 2**30
 
@@ -41,6 +42,10 @@ def place_problems(prepared: Prepared, folder: Path, *, download: bool, merge: b
         if wanted > there:
             message = f"the merge needs {wanted:.1f} GiB of host memory and {there:.1f} GiB are available"
             problems.append(Problem(message, hint="--no-merge now, `ql merge RUN` on a larger machine later"))
+    fault = get_trainer(prepared.plan.backend).folder_fault(str(folder.absolute()))
+    if fault:
+        hint = "--runs-dir or --out names another place; --backend unsloth can read it there"
+        problems.append(Problem(f"{fault}: {folder.absolute()}", hint=hint))
     return problems + cache_problems()
 
 

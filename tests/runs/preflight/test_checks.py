@@ -235,6 +235,12 @@ def test_a_place_that_holds_the_run_passes(prepared: Prepared, tmp_path: Path) -
     assert place_problems(prepared, tmp_path / "new" / "runs", download=False, merge=True) == []
 
 
+def test_a_place_that_the_trainer_would_not_read_is_said_before_the_run(prepared: Prepared, tmp_path: Path) -> None:
+    (found,) = place_problems(prepared, tmp_path / "run [1]", download=False, merge=True)
+    assert str(tmp_path / "run [1]") in found.message
+    assert "--out" in str(found.hint)
+
+
 def test_a_full_disk_and_a_small_host_are_said_before_the_run(
     prepared: Prepared, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
