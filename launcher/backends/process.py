@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+import re
 import secrets
 import signal
 import subprocess
@@ -24,14 +25,23 @@ GRACE = 10.0  # seconds between SIGTERM and SIGKILL
 KEEPER, CHILD = "QL_KEEPER", "QL_CHILD"
 
 
+# Meant for other programs than ours. The trainers' libraries are not free of warnings, read docstrings, and must end
+# when they end; and whoever started this machine's job for several processes did not mean the one that is started here.
+NOT_PASSED_ON = re.compile(
+    r"PYTHON(WARNINGS|OPTIMIZE|INSPECT)|(LOCAL_|NODE_)?(RANK|WORLD_SIZE)|GROUP_RANK|MASTER_(ADDR|PORT)"
+    r"|(ACCELERATE|TORCHELASTIC|OMPI_COMM_WORLD|PMI|MV2_COMM_WORLD)_\w+"
+)
+
+
 def child_environment(extra: Mapping[str, str] | None = None, *, with_secrets: bool = False) -> dict[str, str]:
     """Our environment for a python of the trainer: nothing imported from the working directory, nothing sent home.
 
     Tokens and passwords stay here unless they are asked for. Of several cards only the first is seen: with more,
     the trainers wrap the model in DataParallel, which multiplies the batch that was planned and fails on 4-bit weights.
     """
+    ours = os.environ if with_secrets else without_secrets(os.environ)
     return {
-        **(os.environ if with_secrets else without_secrets(os.environ)),
+        **{name: value for name, value in ours.items() if not NOT_PASSED_ON.fullmatch(name)},
         "PYTHONSAFEPATH": "1",
         "PYTHONUNBUFFERED": "1",
         "AXOLOTL_DO_NOT_TRACK": "1",

@@ -50,6 +50,15 @@ def family(path: Path) -> tuple[int, int]:
     return int(outer), int(inner)
 
 
+def test_what_is_meant_for_other_programs_stays_here(monkeypatch: pytest.MonkeyPatch) -> None:
+    others = ("PYTHONWARNINGS", "PYTHONOPTIMIZE", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR", "ACCELERATE_USE_FSDP")
+    for name in others:
+        monkeypatch.setenv(name, "2")
+    monkeypatch.setenv("MY_RANK", "2")
+    assert not {*others} & {*child_environment()}
+    assert child_environment()["MY_RANK"] == "2"
+
+
 def test_a_persons_own_wait_policy_holds(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("OMP_WAIT_POLICY", raising=False)
     assert child_environment()["OMP_WAIT_POLICY"] == "PASSIVE"
