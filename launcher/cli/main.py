@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import json
 import os
@@ -113,7 +114,8 @@ def report(error: QlError) -> None:
         click.echo(redact(f"error: {problem}"), err=True)
     if "--json" in sys.argv:
         problems = redact_all([problem.to_dict() for problem in error.problems])
-        click.echo(json.dumps({"problems": problems, "exit_code": error.exit_code}))
+        with contextlib.suppress(OSError):  # where stdout is what is full, it has been said on stderr
+            click.echo(json.dumps({"problems": problems, "exit_code": error.exit_code}))
 
 
 @click.group(cls=Verbs, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
