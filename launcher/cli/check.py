@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from launcher.cli.options import VERDICT, examples, json_option
+from launcher.errors import BadInput, Problem
 
 if TYPE_CHECKING:
     from launcher.data.report import DataReport, Lengths
@@ -24,7 +25,9 @@ SHOWN = 20  # problems shown with their text; beyond that, a line list for each 
     )
 )
 @click.argument("data", type=click.Path(path_type=Path))
-@click.option("--golden", type=click.Path(path_type=Path), help="Golden set: rows that ask the same are errors.")
+@click.option(
+    "--golden", type=click.Path(path_type=Path), help="Golden set, checked too: rows that ask the same are errors."
+)
 @click.option("--allow-overlap", is_flag=True, help="Rows that are in the golden set too are warnings only.")
 @click.option("--show", type=click.IntRange(min=0), default=0, metavar="N", help="Print N rows as the model sees them.")
 @click.option("--seq-len", type=click.IntRange(min=16), help="Say what this sequence length (in tokens) would cut.")
@@ -60,17 +63,33 @@ def command(
     report = inspect_data(
         data, base=base, chat_template=template, sequence_len=seq_len, golden=golden, allow_overlap=allow_overlap
     )
-    click.get_current_context().meta[VERDICT] = int(not report.ok)
+    bad_golden = _golden_problems(golden, report) if golden is not None else []
+    ok = report.ok and not bad_golden
+    click.get_current_context().meta[VERDICT] = int(not ok)
     if as_json:
-        click.echo(json.dumps(report.to_dict(), indent=2))
+        said = [problem.to_dict() for problem in bad_golden]
+        click.echo(json.dumps({**report.to_dict(), "ok": ok, "golden_problems": said}, indent=2))
     else:
+        for problem in bad_golden:
+            click.echo(f"error: {problem}")
         _print(report)
         if show:
             from launcher.cli.show_rows import show_rows
 
             show_rows(report, show, template, base)
-    if not report.ok:
+    if not ok:
         sys.exit(1)
+
+
+def _golden_problems(golden: Path, report: DataReport) -> list[Problem]:
+    """What is wrong with the golden set itself: rows that cannot be read as such overlap with nothing."""
+    from launcher.golden.rows import read_golden
+
+    try:
+        read_golden(golden, conversational=report.conversational)
+    except BadInput as error:
+        return error.problems
+    return []
 
 
 def _print(report: DataReport) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass, replace
@@ -15,6 +14,7 @@ from launcher.configs.findings import Edit, Finding, Severity, path_text
 from launcher.configs.mismatch import DOCUMENTED, explained_elsewhere, to_hit
 from launcher.configs.rules import RULES
 from launcher.configs.rules.base import Card, Config, Hit, Kind, Version
+from launcher.data.formats import RepeatedKey, strict_json
 from launcher.errors import Problem, Unreadable
 from launcher.json_schema import Json, Mismatch, check, load_schema
 from launcher.yaml_source import Positions, parse_yaml
@@ -228,10 +228,12 @@ def _check_lines(source: str | bytes, file: str) -> Iterator[Finding]:
         yield _file_finding("QL007", file, "the file is empty")
     for number, row in rows:
         try:
-            data = json.loads(row)
-        except (ValueError, RecursionError) as error:
-            column = error.colno if isinstance(error, json.JSONDecodeError) else 1
-            message = error.msg if isinstance(error, json.JSONDecodeError) else "nested too deeply"
+            data = strict_json(row)
+        except RepeatedKey as error:
+            yield _file_finding("QL002", file, str(error), "keep the one that is meant", number)
+            continue
+        except ValueError as error:
+            message, column = getattr(error, "msg", str(error)), getattr(error, "colno", 1)
             yield _file_finding("QL002", file, f"not JSON: {message}", "one JSON object per line", number, column)
             continue
         if number == rows[0][0] and (form := _training_format(data)):

@@ -61,7 +61,8 @@ def format_of(row: Mapping[str, Any]) -> Format | None:
 def strict_json(text: str) -> Any:
     """``json.loads`` without what JSON does not have: NaN, Infinity, and numbers too large for a float.
 
-    Raises ValueError, also for nesting deeper than the interpreter's stack.
+    Raises ValueError, also for nesting deeper than the interpreter's stack; RepeatedKey, one of these, for an object
+    that has a key twice.
     """
     try:
         return _DECODER.decode(text)
@@ -80,7 +81,27 @@ def _finite(literal: str) -> float:
     return number
 
 
-_DECODER = json.JSONDecoder(parse_constant=_refuse_constant, parse_float=_finite)
+class RepeatedKey(ValueError):
+    """A key that stands twice in one object. Readers of JSON keep the last value, and the person may mean the other."""
+
+
+def _once_each(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        keys = [key for key, _ in pairs]
+        twice = next(key for key in found if keys.count(key) > 1)
+        raise RepeatedKey(f"the key {twice[:40]!r} stands twice in one object")
+    return found
+
+
+_PARSERS: dict[str, Any] = {"parse_constant": _refuse_constant, "parse_float": _finite}
+_DECODER = json.JSONDecoder(object_pairs_hook=_once_each, **_PARSERS)
+_LENIENT = json.JSONDecoder(**_PARSERS)
+
+
+def end_of_json(text: str, start: int) -> int:
+    """Where a JSON value at ``text[start:]`` ends in which a key stands twice. Raises ValueError."""
+    return _LENIENT.raw_decode(text, start)[1]
 
 
 def scan_json(text: str, start: int) -> tuple[Any, int]:
@@ -336,6 +357,9 @@ def _tool(tool: Row, problems: _Problems) -> Row:
 def _parsed(text: str, name: str, problems: _Problems) -> Any:
     try:
         return strict_json(text)
+    except RepeatedKey as error:
+        problems.say("tools", f"{name}: {error}")
+        return {}
     except ValueError as error:
         problems.say("tools", f"{name}: not JSON text: {error}")
         return {}

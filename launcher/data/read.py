@@ -10,7 +10,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from launcher.data.formats import Format, format_of, scan_json, strict_json
+from launcher.data.formats import Format, RepeatedKey, end_of_json, format_of, scan_json, strict_json
 from launcher.errors import Unreadable
 
 MAX_LINE = 32 * 2**20  # bytes; some eight million tokens, more than any model reads
@@ -104,6 +104,8 @@ def _json_lines(stream: BinaryIO) -> Iterator[Line]:
                 yield _line(number, strict_json(text))
         except UnicodeDecodeError as error:
             yield Line(number, None, f"not UTF-8: byte 0x{error.object[error.start]:02x} at column {error.start + 1}")
+        except RepeatedKey as error:
+            yield Line(number, None, str(error))
         except ValueError as error:
             yield Line(number, None, f"not JSON: {_without_line(error)}")
 
@@ -127,11 +129,11 @@ def _array(stream: BinaryIO, path: Path) -> Iterator[Line]:
         number += text.count("\n", counted, position)
         counted = position
         try:
-            value, position = scan_json(text, position)
+            line, position = _element(text, position, number)
         except ValueError as error:
             yield Line(number, None, f"not JSON, and nothing behind it can be read: {_without_line(error)}")
             return
-        yield _line(number, value)
+        yield line
         position = _skip(text, position)
         if text.startswith(",", position):
             position = _skip(text, position + 1)
@@ -141,6 +143,15 @@ def _array(stream: BinaryIO, path: Path) -> Iterator[Line]:
     if text[position + 1 :].strip():
         number += text.count("\n", counted, position)
         yield Line(number, None, "not JSON: there is more behind the array's end")
+
+
+def _element(text: str, position: int, number: int) -> tuple[Line, int]:
+    """The row at ``position`` of an array, and where it ends. Raises ValueError where that cannot be known."""
+    try:
+        value, end = scan_json(text, position)
+    except RepeatedKey as error:
+        return Line(number, None, str(error)), end_of_json(text, position)
+    return _line(number, value), end
 
 
 def _skip(text: str, position: int) -> int:

@@ -218,6 +218,14 @@ def found_in_rows(text: str) -> list[Finding]:
     return check_text(text, file="rows.jsonl")
 
 
+def test_golden_rows_are_read_as_strictly_as_by_a_launch() -> None:
+    text = '{"input": "a", "input": "b", "target": "c"}\n{"input": "a", "target": "b", "metadata": {"x": NaN}}\n'
+    findings = check_text(text, file="golden.jsonl")
+    assert [(found.code, found.line) for found in findings] == [("QL002", 1), ("QL002", 2)]
+    assert "'input' stands twice" in findings[0].message
+    assert "NaN" in findings[1].message
+
+
 def test_golden_rows() -> None:
     text = '{"input": "a", "target": "b"}\n\n{"input": "a"}\n{"input": 5, "ideal": "b"}\nnot json\n'
     findings = check_text(text, file="golden.jsonl")

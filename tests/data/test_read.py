@@ -66,6 +66,16 @@ def test_json_array_is_read_with_its_lines(tmp_path: Path) -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    "text",
+    ['{"a": 1, "a": 2}\n{"b": {"c": 1, "c": 1}}\n{"b": 2}', '[{"a": 1, "a": 2},\n{"b": {"c": 1, "c": 1}},\n{"b": 2}]'],
+)
+def test_a_key_that_stands_twice_is_said(text: str, tmp_path: Path) -> None:
+    lines = list(read_lines(write(tmp_path, text.encode())))
+    assert [(line.number, line.row) for line in lines] == [(1, None), (2, None), (3, {"b": 2})]
+    assert [line.problem for line in lines[:2]] == [f"the key {key!r} stands twice in one object" for key in "ac"]
+
+
 @pytest.mark.parametrize("text", ['[{"a": 1} {"b": 2}]', '[{"a": 1}', '[{"a": 1}] x', '[{"a": 1},\n{]', "[NaN]"])
 def test_broken_array_is_said(text: str, tmp_path: Path) -> None:
     problems = [line.problem for line in read_lines(write(tmp_path, text.encode())) if line.problem]
