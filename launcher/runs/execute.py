@@ -15,7 +15,7 @@ from launcher.runs.inputs import fingerprint
 from launcher.runs.observer import Observer
 from launcher.runs.prepare import prepare_asked
 from launcher.runs.prepared import Prepared
-from launcher.runs.run import Run
+from launcher.runs.run import MANIFEST, Run
 from launcher.runs.signals import stopped_by_signals
 
 Stage = Callable[[Run, Observer], None]
@@ -119,15 +119,24 @@ def _run_stage(run: Run, name: str, stage: Stage, observer: Observer) -> None:
             stage(run, observer)
     except QlError as error:
         observer.stage(name, "failed")
+        _require_there(run)
         raise RunFailed([*error.problems, *_where(run)]) from error
     except OSError as error:  # a full disk, most likely
         observer.stage(name, "failed")
+        _require_there(run)
         said = f"{name}: {error.strerror or error}" + (f": {error.filename}" if error.filename else "")
         raise RunFailed([Problem(said, hint="make room, or mend what it says"), *_where(run)]) from error
     except BaseException:
         observer.stage(name, run.stage(name)["state"])
         raise
     observer.stage(name, "done")
+
+
+def _require_there(run: Run) -> None:
+    """Raises RunFailed where the run's folder is no more: that, and not what failed for it, is what to say."""
+    if not (run.path / MANIFEST).is_file():
+        hint = "put it back and `ql resume` it, or start again with `ql launch`"
+        raise RunFailed(f"{run.path} was moved or removed while the run went on", hint=hint)
 
 
 def _where(run: Run) -> list[Problem]:

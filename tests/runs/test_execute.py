@@ -58,6 +58,16 @@ def test_every_stage_runs_once_and_in_order(run: Run, counted: list[str]) -> Non
     assert counted == list(STAGES)
 
 
+def test_a_folder_that_is_removed_meanwhile_is_what_is_said(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    def removed(run: Run, observer: Any) -> None:
+        shutil.rmtree(run.path)
+
+    monkeypatch.setattr(executing, "_stages", lambda run, prepared: {"train": removed})
+    with pytest.raises(RunFailed, match="was moved or removed while the run went on") as caught:
+        execute(run, Silent())
+    assert len(caught.value.problems) == 1
+
+
 def test_a_power_cut_at_any_instant_leaves_a_run_that_is_brought_to_its_end(
     run: Run, counted: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
