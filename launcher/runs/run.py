@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -20,6 +21,7 @@ from launcher.planning.plan import Plan
 from launcher.runs.events import append_event
 
 MANIFEST = "run.json"
+LATEST = "latest"
 VERSION = 1  # of its layout: schemas/run.json
 STAGES = ("prepare", "train", "evaluate", "merge", "verify", "report")
 
@@ -136,7 +138,7 @@ def new_manifest(**facts: Any) -> dict[str, Any]:
 
 
 def create_run(parent: Path, name: str, data: dict[str, Any], *, exactly: Path | None = None) -> Run:
-    """Make ``parent/name-<UTC time>``, or the folder ``exactly``, with its manifest; ``parent/latest`` points at it.
+    """Make ``parent/name-<UTC time>``, or the folder ``exactly``, with its manifest; ``latest`` points at it if it can.
 
     Two launches in one second get two directories. Raises Unreadable when the place cannot be written, or when
     ``exactly`` exists and is not empty.
@@ -146,13 +148,21 @@ def create_run(parent: Path, name: str, data: dict[str, Any], *, exactly: Path |
         path = _make_folder(parent, name) if exactly is None else _claim(exactly)
         run = Run(path.resolve(), {"name": path.name, **data})
         run.save()
-        link = parent / f".latest-{path.name}"
-        link.symlink_to(path.name, target_is_directory=True)
-        link.replace(parent / "latest")
     except OSError as error:
         hint = "name a folder that can be written with --out"
         raise Unreadable(f"cannot write runs to {parent}: {error.strerror or error}", hint=hint) from None
+    _point_at(path)
     return run
+
+
+def _point_at(path: Path) -> None:
+    """Let ``latest`` beside the run be a link to it, where the file system has links and no folder is called so."""
+    link = path.with_name(f".latest-{os.getpid()}")
+    try:
+        link.symlink_to(path.name, target_is_directory=True)
+        link.replace(path.with_name(LATEST))
+    except OSError:
+        link.unlink(missing_ok=True)
 
 
 def _make_folder(parent: Path, name: str) -> Path:
@@ -183,7 +193,10 @@ def open_run(name: str | Path, parent: Path = Path("runs")) -> Run:
         if (path / MANIFEST).is_file():
             break
     else:
-        known = [run.path.name for run in list_runs(parent)]
+        runs = list_runs(parent)
+        if runs and str(name) == LATEST and not (parent / LATEST).is_symlink():  # a file system without links
+            return runs[-1]
+        known = [run.path.name for run in runs]
         hint = f"runs in {parent}/: {', '.join(known[-5:])}" if known else f"there are no runs in {parent}/"
         raise Unreadable(f"no run {str(name)!r}", hint=hint)
     return Run(path.resolve(), _read(path / MANIFEST))

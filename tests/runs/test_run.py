@@ -18,6 +18,14 @@ def run(tmp_path: Path) -> Run:
     return create_run(tmp_path, "cpu-tiny", new_manifest(plan=PLAN))
 
 
+def test_a_folder_called_latest_stays_and_the_newest_run_is_found(tmp_path: Path) -> None:
+    (tmp_path / "latest" / "mine").mkdir(parents=True)
+    made = create_run(tmp_path, "n", new_manifest(plan=PLAN), exactly=tmp_path / ("n" * 250))
+    assert (tmp_path / "latest" / "mine").is_dir()
+    assert open_run("latest", tmp_path).path == made.path
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["latest", "n" * 250]
+
+
 def test_a_new_run_is_latest_and_all_its_stages_wait(run: Run, tmp_path: Path) -> None:
     found = open_run("latest", tmp_path)
     assert found.path == run.path
