@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from launcher.errors import RunFailed
-from launcher.files import sync_folder
+from launcher.files import share, sync_folder
 
 TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "tokenizer.model")
 
@@ -35,6 +35,7 @@ def run(request: dict[str, Any], emit: Callable[[dict[str, Any]], None]) -> dict
     shutil.rmtree(scratch, ignore_errors=True)
     scratch.mkdir()
     save_file(tensors, scratch / "adapter_model.safetensors", metadata={"format": "pt"})
+    share(scratch / "adapter_model.safetensors")  # safetensors makes it private, and a server may be another user
     said = json.loads(config.read_text(encoding="utf-8"))
     said |= {"base_model_name_or_path": request["base_model"], "inference_mode": True}
     kept = {key: value for key, value in said.items() if value not in (None, {}, [])}
