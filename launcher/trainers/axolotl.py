@@ -101,4 +101,5 @@ AXOLOTL = Axolotl(
     templates={"config.yaml": "axolotl.yaml.j2"},
     copies={},
     command="axolotl train config.yaml --launcher python",
+    needs_semaphores=True,  # datasets 4 starts a pool for one process too
 )

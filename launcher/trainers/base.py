@@ -33,6 +33,7 @@ class Trainer(ABC):
     templates: Mapping[str, str]
     copies: Mapping[str, str]
     command: str  # what runs an exported folder without ql
+    needs_semaphores: bool = False  # whether its rows are prepared in processes of their own
 
     @property
     def install_hint(self) -> str:

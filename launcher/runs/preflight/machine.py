@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import shutil
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 
 from launcher.catalog.local import data_cache, hub_cache
@@ -42,11 +44,25 @@ def place_problems(prepared: Prepared, folder: Path, *, download: bool, merge: b
         if wanted > there:
             message = f"the merge needs {wanted:.1f} GiB of host memory and {there:.1f} GiB are available"
             problems.append(Problem(message, hint="--no-merge now, `ql merge RUN` on a larger machine later"))
-    fault = get_trainer(prepared.plan.backend).folder_fault(str(folder.absolute()))
+    trainer = get_trainer(prepared.plan.backend)
+    fault = trainer.folder_fault(str(folder.absolute()))
     if fault:
         hint = "--runs-dir or --out names another place; --backend unsloth can read it there"
         problems.append(Problem(f"{fault}: {folder.absolute()}", hint=hint))
+    if trainer.needs_semaphores:
+        problems += semaphore_problems(trainer.title)
     return problems + cache_problems()
+
+
+def semaphore_problems(title: str, make: Callable[[], object] = multiprocessing.Lock) -> list[Problem]:
+    """Why several processes cannot work together here; ``make`` makes a lock between them."""
+    try:
+        make()
+    except (OSError, ImportError) as error:
+        said = f"{title} prepares rows in processes that need shared memory, and there is none here: {error}"
+        hint = "mount a tmpfs that can be written at /dev/shm (docker: --shm-size 1g); --backend unsloth needs none"
+        return [Problem(said, hint=hint)]
+    return []
 
 
 def cache_problems() -> list[Problem]:

@@ -241,6 +241,16 @@ def test_a_place_that_the_trainer_would_not_read_is_said_before_the_run(prepared
     assert "--out" in str(found.hint)
 
 
+def test_a_machine_without_shared_memory_is_said_before_the_run() -> None:
+    def refuse() -> Any:
+        raise OSError(30, "Read-only file system")
+
+    assert place.semaphore_problems("Axolotl") == []
+    (found,) = place.semaphore_problems("Axolotl", refuse)
+    assert "Read-only file system" in found.message
+    assert "/dev/shm" in str(found.hint)
+
+
 def test_a_full_disk_and_a_small_host_are_said_before_the_run(
     prepared: Prepared, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
