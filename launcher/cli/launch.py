@@ -6,6 +6,7 @@ import json
 import sys
 from functools import partial
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -190,7 +191,7 @@ def show_detached(run: Run, as_json: bool) -> None:
         click.echo(json.dumps({"name": run.path.name, "path": str(run.path)}, indent=2))
         return
     click.echo(run.path)
-    click.echo(f"it goes on by itself; `ql runs {run.path} --follow` shows how", err=True)
+    click.echo(f"it goes on by itself; `ql runs {quote(str(run.path))} --follow` shows how", err=True)
 
 
 def _show_dry_run(prepared: Prepared, facts: dict[str, Any], as_json: bool) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
+from shlex import quote
 
 from launcher.errors import Problem, QlError, RunFailed
 from launcher.files import clear_temporary
@@ -140,4 +141,4 @@ def _require_there(run: Run) -> None:
 
 
 def _where(run: Run) -> list[Problem]:
-    return [Problem(f"the run's files are in {run.path}", hint=f"ql resume {run.path} goes on from there")]
+    return [Problem(f"the run's files are in {run.path}", hint=f"ql resume {quote(str(run.path))} goes on from there")]

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
+from shlex import quote
 from typing import Any
 
 from launcher.errors import RunFailed
@@ -36,7 +37,7 @@ def locked(folder: Path) -> Iterator[None]:
                 if not left:
                     raise RunFailed(
                         f"{folder} is being worked on by {_holder(folder)}",
-                        hint=f"`ql runs {folder} --follow` watches it",
+                        hint=f"`ql runs {quote(str(folder))} --follow` watches it",
                     ) from None
                 time.sleep(PAUSE)
         said = {"pid": os.getpid(), "host": socket.gethostname(), "since": datetime.now(UTC).isoformat("T", "seconds")}

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, fields
 from datetime import UTC, datetime
 from pathlib import Path
+from shlex import quote
 from typing import Any
 
 from launcher.backends.secrets import redact_all
@@ -214,7 +215,7 @@ def _read(manifest: Path) -> dict[str, Any]:
     problems = check(data, "run.json")
     if problems:
         said = problems[0].message + (f", and {len(problems) - 1} more" if len(problems) > 1 else "")
-        hint = f"`ql validate {manifest}` shows all that is wrong"
+        hint = f"`ql validate {quote(str(manifest))}` shows all that is wrong"
         raise Unreadable(f"{manifest} cannot be read: {said}", hint=hint)
     return data
 

@@ -58,6 +58,19 @@ def test_every_stage_runs_once_and_in_order(run: Run, counted: list[str]) -> Non
     assert counted == list(STAGES)
 
 
+def test_the_command_that_goes_on_can_be_pasted_whatever_the_path(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(run: Run, observer: Any) -> None:
+        raise RunFailed("broken")
+
+    run = create_run(tmp_path, "x", new_manifest(plan=PLAN, notes=[]), exactly=tmp_path / "my $run")
+    monkeypatch.setattr(executing, "_stages", lambda run, prepared: {"train": broken})
+    with pytest.raises(RunFailed) as caught:
+        execute(run, Silent())
+    assert f"ql resume '{run.path}' goes on" in str(caught.value)
+
+
 def test_a_folder_that_is_removed_meanwhile_is_what_is_said(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     def removed(run: Run, observer: Any) -> None:
         shutil.rmtree(run.path)
