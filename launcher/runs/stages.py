@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -100,6 +100,22 @@ def merge(run: Run, observer: Observer) -> None:
         },
     )
     run.data["merge"] = merged
+    said = no_change(merged, run.data["training"])
+    if said and said not in run.data["notes"]:
+        run.data["notes"].append(said)
+        observer.note(said)
+
+
+def no_change(merged: Mapping[str, Any], training: Mapping[str, Any]) -> str | None:
+    """What is to be said of an adapter that is as it began; None of one that changes the base.
+
+    Few steps bring it about: in the first the learning rate may still be 0, and the best checkpoint may be that one.
+    """
+    if not merged.get("merged_modules") or merged.get("delta_error", 0.0) is not None:
+        return None
+    best = training.get("best_checkpoint")
+    kept = f": {best} was the best by its evaluation loss, and --keep last ships the last one" if best else ""
+    return f"the adapter changes nothing, its weights are those that training began with{kept}"
 
 
 def verify(run: Run, observer: Observer) -> None:
