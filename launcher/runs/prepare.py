@@ -107,11 +107,17 @@ def _render(plan: Plan, request: Request, report: DataReport, base: Path | None)
 
 
 def _check(files: dict[str, str], plan: Plan) -> tuple[Finding, ...]:
-    """Our own config through the validator that everybody's config goes through; an error here is a fault of ql."""
+    """Our own config through the validator that everybody's config goes through.
+
+    An error here is a fault of ql, or comes of the name of the base model.
+    """
     findings = check_text(files["config.yaml"], file="config.yaml", gpu=plan.gpu)
     errors = [finding for finding in findings if finding.severity == "error"]
     if errors:
         raise BadInput(
-            [Problem(f"{found.code}: {found.message}", file="config.yaml", line=found.line) for found in errors]
+            [
+                Problem(f"{found.code}: {found.message}", file="config.yaml", line=found.line, hint=found.hint or None)
+                for found in errors
+            ]
         )
     return tuple(findings)

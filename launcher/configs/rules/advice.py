@@ -232,3 +232,15 @@ def unknown_named_template(c: Config) -> Iterator[Hit]:
                     from launcher.errors import did_you_mean
 
                     yield c.at((key, index, "chat_template"), f"no such template: {name}", did_you_mean(name, names))
+
+
+@rule("QL716", "error")
+def folder_called_pixtral(c: Config) -> Iterator[Hit]:
+    """A base_model in a folder with "pixtral" in its name.
+
+    Axolotl takes every base_model with that word anywhere in it for a model of images, and cannot load any other.
+    """
+    folder, _, name = c.base_model.lower().rpartition("/")
+    if "pixtral" in folder and "pixtral" not in name:
+        message = f'Axolotl takes every base_model with "pixtral" in it for a model of images: {c.base_model}'
+        yield c.at("base_model", message, 'a path without "pixtral" (a link will do), or Unsloth as trainer')

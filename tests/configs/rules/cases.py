@@ -361,6 +361,7 @@ CASES: dict[str, tuple[Data, Data]] = {
         {"datasets": [CHAT | {"chat_template": "chatlm"}]},
         {"datasets": [CHAT | {"chat_template": "tokenizer_default_fallback_chatml"}]},
     ),
+    "QL716": ({"base_model": "./pixtral-tests/llama"}, {"base_model": "mistralai/Pixtral-12B-2409"}),
 }
 
 # For rules that look at the card: code: (bad card, good card, changes)

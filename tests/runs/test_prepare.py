@@ -1,0 +1,25 @@
+"""What preparing a run refuses, and what it says then."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from launcher.errors import BadInput
+from launcher.planning.request import make_request
+from launcher.resources import resource
+from launcher.runs.prepare import prepare
+
+
+def test_a_base_in_a_folder_that_the_trainer_misreads_is_refused_with_the_way_out(
+    tickets: Path, tmp_path: Path
+) -> None:
+    base = tmp_path / "pixtral-tests" / "base"
+    shutil.copytree(resource("presets", "models", "cpu-tiny"), base)
+    with pytest.raises(BadInput, match="QL716") as refused:
+        prepare(make_request(preset="cpu-tiny", model=str(base)), tickets)
+    (problem,) = refused.value.problems
+    assert "Unsloth" in str(problem.hint)
+    prepare(make_request(preset="cpu-tiny", model=str(base), backend="unsloth"), tickets)
