@@ -6,6 +6,7 @@ Exit codes: 1 the thing checked is bad, 2 usage or unreadable input, 3 the run c
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -121,6 +122,13 @@ def known_elsewhere(word: str, known: Sequence[str]) -> str | None:
     """The known word that means what ``word`` means in another trainer or tool, or None."""
     here = ELSEWHERE.get(word.casefold().replace("-", "_"))
     return here if here in known else None
+
+
+def remedy(error: OSError) -> str:
+    """What to do about an error of the file system."""
+    if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+        return "whoever runs ql must be allowed to write there"
+    return "make room, or mend what it says"
 
 
 def nearest(word: str, known: Sequence[str]) -> str | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from launcher.cli.main import VERBS
-from launcher.errors import ELSEWHERE, did_you_mean, nearest
+from launcher.errors import ELSEWHERE, did_you_mean, nearest, remedy
 from launcher.planning.plan import SETTINGS
 
 CARDS = ["h100", "a100-40gb", "a100-80gb", "a10g", "4090"]
@@ -51,3 +51,9 @@ def test_a_word_of_another_trainer_is_known_by_its_meaning(word: str, meant: str
 def test_every_word_from_elsewhere_leads_to_a_setting_or_a_verb() -> None:
     assert set(ELSEWHERE.values()) <= {*SETTINGS, *VERBS}
     assert not ELSEWHERE.keys() & {*SETTINGS, *VERBS}
+
+
+def test_an_error_of_the_file_system_says_what_to_do() -> None:
+    assert "allowed" in remedy(PermissionError(13, "Permission denied"))
+    assert "allowed" in remedy(OSError(30, "Read-only file system"))
+    assert "room" in remedy(OSError(28, "No space left on device"))

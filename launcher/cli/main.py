@@ -13,7 +13,7 @@ import click
 
 from launcher import __version__
 from launcher.cli.options import VERDICT
-from launcher.errors import QlError, RunFailed
+from launcher.errors import QlError, RunFailed, remedy
 
 # verb -> one line of help. Written here so that `ql --help` need not import fifteen modules.
 VERBS: dict[str, str] = {
@@ -90,7 +90,7 @@ class Verbs(click.Group):
             sys.exit(error.exit_code)
         except OSError as error:  # a full disk, a folder that may not be written
             where = error.filename or "the system"
-            report(RunFailed(f"{where}: {error.strerror or error}", hint="make room, or mend what it says"))
+            report(RunFailed(f"{where}: {error.strerror or error}", hint=remedy(error)))
             sys.exit(RunFailed.exit_code)
 
 

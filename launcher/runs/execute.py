@@ -6,7 +6,7 @@ from collections.abc import Callable
 from functools import partial
 from shlex import quote
 
-from launcher.errors import Problem, QlError, RunFailed
+from launcher.errors import Problem, QlError, RunFailed, remedy
 from launcher.files import clear_temporary
 from launcher.runs import preflight, stages
 from launcher.runs.asked import Asked
@@ -126,7 +126,7 @@ def _run_stage(run: Run, name: str, stage: Stage, observer: Observer) -> None:
         observer.stage(name, "failed")
         _require_there(run)
         said = f"{name}: {error.strerror or error}" + (f": {error.filename}" if error.filename else "")
-        raise RunFailed([Problem(said, hint="make room, or mend what it says"), *_where(run)]) from error
+        raise RunFailed([Problem(said, hint=remedy(error)), *_where(run)]) from error
     except BaseException:
         observer.stage(name, run.stage(name)["state"])
         raise
