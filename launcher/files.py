@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,11 @@ def program(name: str, folder: Path | None = None) -> str:
     ``folder`` is where a relative path begins, the working directory when None.
     """
     return str((folder or Path.cwd()) / expand(name)) if "/" in name else name
+
+
+def plain_name(name: str) -> str:
+    """A file's name without what a shell, a pattern or a variable is made of."""
+    return re.sub(r"[^\w.+-]+", "-", name).strip("-") or "x"
 
 
 def require_text(path: str | Path) -> None:

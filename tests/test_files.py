@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from launcher.files import program, read_json_lines, sha256_file, write_atomic, write_json
+from launcher.files import plain_name, program, read_json_lines, sha256_file, write_atomic, write_json
 
 
 def test_the_order_is_write_fsync_rename_fsync_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -61,3 +61,11 @@ def test_a_program_keeps_its_whole_path_and_its_links(tmp_path: Path, monkeypatc
     assert program("./python") == str(tmp_path / "python")
     assert program("../x/python", Path("/jobs/y")) == "/jobs/y/../x/python"
     assert program("python3") == "python3"
+
+
+@pytest.mark.parametrize(
+    ("name", "plain"),
+    [("cpu-base [x] #1", "cpu-base-x-1"), ("a100-48gb-7b", "a100-48gb-7b"), ("ü.v1_2+b", "ü.v1_2+b"), ("$*", "x")],
+)
+def test_a_plain_name_has_nothing_that_is_read_as_more(name: str, plain: str) -> None:
+    assert plain_name(name) == plain

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from launcher import __version__
-from launcher.files import sha256_file
+from launcher.files import plain_name, sha256_file
 from launcher.planning.plan import Plan
 from launcher.runs import preflight
 from launcher.runs.asked import Asked
@@ -114,7 +114,7 @@ def _create(
     name = prepared.plan.preset or f"{prepared.plan.gpu}-{prepared.plan.model}"
     if options.out is not None:
         return create_run(options.out.parent, name, new_manifest(**facts), exactly=options.out)
-    return create_run(options.runs_dir, name, new_manifest(**facts))
+    return create_run(options.runs_dir, plain_name(name), new_manifest(**facts))
 
 
 def _notes(prepared: Prepared) -> list[str]:

@@ -16,7 +16,8 @@ from launcher.configs.rules.base import Config, KeyPath
 from launcher.data.formats import BadRow, format_of, normalise, row_line
 from launcher.data.read import read_lines
 from launcher.errors import Problem, RunFailed
-from launcher.files import expand, sha256_file, write_atomic
+from launcher.files import expand, plain_name, sha256_file, write_atomic
+from launcher.trainers import TRAINERS
 from launcher.yaml_source import Positions
 
 SAMPLE_FILE = "data/sample.jsonl"
@@ -80,10 +81,12 @@ def _target(named: str, source: Path, taken: Sequence[str]) -> str:
     own = PurePosixPath(named)
     inside = own.parts[:1] == ("data",) and ".." not in own.parts
     target = own if inside else PurePosixPath("data", source.name)
+    if any(trainer.folder_fault(str(target)) for trainer in TRAINERS.values()):
+        target = PurePosixPath("data", plain_name(source.name))
     count = 1
     while str(target) in (*taken, SAMPLE_FILE):
         count += 1
-        target = PurePosixPath("data", f"{source.stem}-{count}{source.suffix}")
+        target = PurePosixPath("data", f"{plain_name(source.stem)}-{count}{source.suffix}")
     return str(target)
 
 

@@ -129,6 +129,15 @@ def test_paths_that_mean_something_else_in_the_run_are_changed(folder: Path) -> 
     assert (run / "chat_template.jinja").read_bytes() == (folder / "my.jinja").read_bytes()
 
 
+def test_a_data_file_that_the_trainer_would_take_for_a_pattern_gets_a_plain_name(folder: Path) -> None:
+    path = folder / "config.yaml"
+    (folder / "data" / "train.jsonl").rename(folder / "data" / "rows [1] $HOME.jsonl")
+    path.write_text(path.read_text().replace("data/train.jsonl", '"data/rows [1] $HOME.jsonl"'))
+    found = prepared(path)
+    assert [item.target for item in found.data_files if item.trains] == ["data/rows-1-HOME.jsonl"]
+    assert "data/rows-1-HOME.jsonl" in str(found.overlay)
+
+
 def test_a_relative_base_model_is_found_beside_the_config(folder: Path, root: Path) -> None:
     (folder / "base").symlink_to(root / "presets" / "models" / "cpu-tiny")
     path = edit(folder, "base_model:", "base_model: ./base")
