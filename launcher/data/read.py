@@ -107,7 +107,9 @@ def _json_lines(stream: BinaryIO) -> Iterator[Line]:
         except RepeatedKey as error:
             yield Line(number, None, str(error))
         except ValueError as error:
-            yield Line(number, None, f"not JSON: {_without_line(error)}")
+            alone = b"\r" in piece.rstrip()
+            more = ": a carriage return alone stands in it, and lines must end with a line feed" if alone else ""
+            yield Line(number, None, f"not JSON: {_without_line(error)}{more}")
 
 
 def _array(stream: BinaryIO, path: Path) -> Iterator[Line]:

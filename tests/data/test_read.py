@@ -57,6 +57,11 @@ def test_line_of_exactly_the_limit_is_read(tmp_path: Path, monkeypatch: pytest.M
     assert [line.row for line in read_lines(write(tmp_path, row + b"\n" + row))] == [{"text": "abc"}] * 2
 
 
+def test_lines_that_end_with_a_carriage_return_alone_are_named(tmp_path: Path) -> None:
+    (line,) = read_lines(write(tmp_path, b'{"text": "a"}\r{"text": "b"}\r'))
+    assert "carriage return alone" in str(line.problem)
+
+
 def test_json_array_is_read_with_its_lines(tmp_path: Path) -> None:
     text = '[\n  {"text": "a"},\n  {"text":\n "b"},\n 3\n]\n'
     assert [(line.number, line.row) for line in read_lines(write(tmp_path, text.encode()))] == [
