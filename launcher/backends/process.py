@@ -18,6 +18,7 @@ from typing import IO, Any
 from launcher.backends import keeper
 from launcher.backends.secrets import without_secrets
 from launcher.errors import RunFailed
+from launcher.files import expand
 
 PR_SET_PDEATHSIG = 1  # prctl(2)
 GRACE = 10.0  # seconds between SIGTERM and SIGKILL
@@ -32,6 +33,9 @@ NOT_PASSED_ON = re.compile(
     r"|(ACCELERATE|TORCHELASTIC|OMPI_COMM_WORLD|PMI|MV2_COMM_WORLD)_\w+"
 )
 
+# Folders that a person may name from where they stand, and that the trainer would look for in the run's folder.
+FOLDERS = ("HF_HOME", "HF_HUB_CACHE", "HF_DATASETS_CACHE", "XDG_CACHE_HOME", "TMPDIR")
+
 
 def child_environment(extra: Mapping[str, str] | None = None, *, with_secrets: bool = False) -> dict[str, str]:
     """Our environment for a python of the trainer: nothing imported from the working directory, nothing sent home.
@@ -42,6 +46,7 @@ def child_environment(extra: Mapping[str, str] | None = None, *, with_secrets: b
     ours = os.environ if with_secrets else without_secrets(os.environ)
     return {
         **{name: value for name, value in ours.items() if not NOT_PASSED_ON.fullmatch(name)},
+        **{name: str(Path.cwd() / expand(ours[name])) for name in FOLDERS if _is_path(ours.get(name))},
         "PYTHONSAFEPATH": "1",
         "PYTHONUNBUFFERED": "1",
         "AXOLOTL_DO_NOT_TRACK": "1",
@@ -54,6 +59,11 @@ def child_environment(extra: Mapping[str, str] | None = None, *, with_secrets: b
         "OMP_WAIT_POLICY": os.environ.get("OMP_WAIT_POLICY", "PASSIVE"),
         **(extra or {}),
     }
+
+
+def _is_path(value: str | None) -> bool:
+    """Whether a variable names a folder as it stands: the libraries replace variables in it themselves."""
+    return bool(value) and "$" not in str(value)
 
 
 # Loaded before any fork: between fork and exec nothing should be imported.

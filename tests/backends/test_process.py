@@ -59,6 +59,17 @@ def test_what_is_meant_for_other_programs_stays_here(monkeypatch: pytest.MonkeyP
     assert child_environment()["MY_RANK"] == "2"
 
 
+def test_caches_are_where_the_person_means_them(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HF_HOME", "hf")
+    monkeypatch.setenv("HF_DATASETS_CACHE", "/elsewhere/data")
+    monkeypatch.setenv("XDG_CACHE_HOME", "")
+    found = child_environment()
+    assert found["HF_HOME"] == str(tmp_path / "hf")
+    assert found["HF_DATASETS_CACHE"] == "/elsewhere/data"
+    assert found["XDG_CACHE_HOME"] == ""
+
+
 def test_a_persons_own_wait_policy_holds(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("OMP_WAIT_POLICY", raising=False)
     assert child_environment()["OMP_WAIT_POLICY"] == "PASSIVE"

@@ -63,7 +63,7 @@ def test_errors_are_read_off_the_source(tmp_path: Path) -> None:
     }
     assert config["trains on … here, and --data becomes …"] == "leave the flag out, or edit the file"
     machine = {message.hint for _, message in messages(ROOT / "launcher" / "runs" / "preflight" / "machine.py", CODES)}
-    assert len(machine) == 6, "each hint is that of its own message, though all are called `hint`"
+    assert len(machine) == 8, "each hint is that of its own message, though all are called `hint`"
     page = errors_page()
     assert page.count("\n## ") == 5
     for kind in ("oom_train", "fp16_overflow", "stall"):
