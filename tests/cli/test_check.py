@@ -122,7 +122,7 @@ def test_a_golden_set_that_is_none_is_said(tickets: Path, tmp_path: Path) -> Non
     wrong.write_text('{"input": "a", "target": "b"}\n{"prompt": "a", "completion": "b"}\n')
     result = check(tickets, "--golden", wrong)
     assert result.exit_code == 1
-    assert f"error: {wrong}:2: has no input" in result.output
+    assert f"error: {wrong}:2: is a training row" in result.output
     data = json.loads(check(tickets, "--golden", wrong, "--json").output)
     assert (data["ok"], data["errors"], data["golden_problems"][0]["line"]) == (False, 0, 2)
 
