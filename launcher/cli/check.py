@@ -63,15 +63,22 @@ def command(
     report = inspect_data(
         data, base=base, chat_template=template, sequence_len=seq_len, golden=golden, allow_overlap=allow_overlap
     )
-    bad_golden = _golden_problems(golden, report) if golden is not None else []
+    bad_golden, repeated = _golden_problems(golden, report) if golden is not None else ([], [])
     ok = report.ok and not bad_golden
     click.get_current_context().meta[VERDICT] = int(not ok)
     if as_json:
-        said = [problem.to_dict() for problem in bad_golden]
-        click.echo(json.dumps({**report.to_dict(), "ok": ok, "golden_problems": said}, indent=2))
+        said = {
+            "golden_problems": [problem.to_dict() for problem in bad_golden],
+            "golden_warnings": [problem.to_dict() for problem in repeated],
+        }
+        click.echo(json.dumps({**report.to_dict(), "ok": ok, **said}, indent=2))
     else:
         for problem in bad_golden:
             click.echo(f"error: {problem}")
+        for problem in repeated[:SHOWN]:
+            click.echo(f"warning: {problem}")
+        if len(repeated) > SHOWN:
+            click.echo(f"warning: {golden}: {len(repeated) - SHOWN} more prompts stand twice")
         _print(report)
         if show:
             from launcher.cli.show_rows import show_rows
@@ -81,15 +88,15 @@ def command(
         sys.exit(1)
 
 
-def _golden_problems(golden: Path, report: DataReport) -> list[Problem]:
-    """What is wrong with the golden set itself: rows that cannot be read as such overlap with nothing."""
-    from launcher.golden.rows import read_golden
+def _golden_problems(golden: Path, report: DataReport) -> tuple[list[Problem], list[Problem]]:
+    """What is wrong with the golden set itself, where rows that cannot be read overlap with nothing; and warnings."""
+    from launcher.golden.rows import find_repeats, read_golden
 
     try:
-        read_golden(golden, conversational=report.conversational)
+        rows = read_golden(golden, conversational=report.conversational)
     except BadInput as error:
-        return error.problems
-    return []
+        return error.problems, []
+    return [], [Problem(str(repeat), file=str(golden), line=repeat.line) for repeat in find_repeats(rows)]
 
 
 def _print(report: DataReport) -> None:

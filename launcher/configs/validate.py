@@ -15,12 +15,14 @@ from launcher.configs.mismatch import DOCUMENTED, explained_elsewhere, to_hit
 from launcher.configs.rules import RULES
 from launcher.configs.rules.base import Card, Config, Hit, Kind, Version
 from launcher.data.formats import RepeatedKey, strict_json
+from launcher.data.golden import TARGET_KEYS, repeated_prompts
 from launcher.errors import Problem, Unreadable
 from launcher.json_schema import Json, Mismatch, check, load_schema
 from launcher.yaml_source import Positions, parse_yaml
 
 # Findings about the file as such: it is not checked further, and the exit code is 2.
 UNREADABLE = frozenset({"QL001", "QL002", "QL003", "QL004", "QL005", "QL006", "QL007"})
+REPEATED = "It counts twice in every score; with two different targets no answer need be right in both rows."
 FILE_CODES: dict[str, tuple[Severity, str, str]] = {
     "QL001": ("error", "The file cannot be read.", "There is no such file, or it may not be read."),
     "QL002": ("error", "The text is not YAML, or not JSON.", "The trainer stops at once."),
@@ -31,6 +33,7 @@ FILE_CODES: dict[str, tuple[Severity, str, str]] = {
     "QL007": ("error", "The file holds no mapping.", "A config is keys and values."),
     "QL008": ("note", "A `# ql: ignore` that ignores nothing.", "What it was for is gone, or its code is misspelled."),
     "QL009": ("error", "This Axolotl version has no schema here.", "ql cannot say what that version accepts."),
+    "QL010": ("warning", "A golden prompt that stands twice.", REPEATED),
 }
 _IGNORE = re.compile(r"#\s*ql:\s*ignore\b([^#]*)")
 _CODE = re.compile(r"QL\d{3}")
@@ -226,6 +229,7 @@ def _check_lines(source: str | bytes, file: str) -> Iterator[Finding]:
     rows = [(number, row) for number, row in enumerate(text.split("\n"), 1) if row.strip()]
     if not rows:
         yield _file_finding("QL007", file, "the file is empty")
+    good = []
     for number, row in rows:
         try:
             data = strict_json(row)
@@ -240,19 +244,23 @@ def _check_lines(source: str | bytes, file: str) -> Iterator[Finding]:
             said = f"these are training rows ({form}), not a golden set"
             yield Finding("QL106", "error", file, number, 1, 2, "", said, "`ql check FILE` reads them", _why("QL106"))
             return
-        for mismatch in check(data, "golden").errors:
+        errors = check(data, "golden").errors
+        if not errors:
+            good.append((number, data))
+        for mismatch in errors:
             code, hit = to_hit(mismatch, {})
             yield Finding(
                 code, "error", file, number, 1, len(row) + 1, path_text(hit.path), hit.message, hit.hint, _why(code)
             )
+    for repeat in repeated_prompts(good):
+        yield _file_finding("QL010", file, str(repeat), "one row; target may be a list of answers", repeat.line)
 
 
 def _training_format(row: Any) -> str | None:
     """The format of a row that is for training and has nothing of a golden one, or None."""
     from launcher.data.formats import format_of
 
-    golden = {"target", "ideal", "expected_output"}
-    return format_of(row) if isinstance(row, dict) and not row.keys() & golden else None
+    return format_of(row) if isinstance(row, dict) and not row.keys() & set(TARGET_KEYS) else None
 
 
 class _Report:

@@ -1,14 +1,18 @@
-"""Which training rows ask what the golden set asks: a score on them would measure memory."""
+"""Golden prompts that training rows ask too, where a score would measure memory, and those that stand twice."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from launcher.data.formats import BadRow, normalise
 from launcher.data.read import read_lines
+
+TARGET_KEYS = ("target", "ideal", "expected_output")  # three names of the same thing
 
 
 class GoldenInputs:
@@ -29,6 +33,36 @@ class GoldenInputs:
     def overlap(self, row: Mapping[str, Any]) -> int | None:
         """The golden line that a normalised training row asks too, or None."""
         return next((self._lines[key] for key in _keys(row) if key in self._lines), None)
+
+
+@dataclass(frozen=True)
+class Repeat:
+    """A golden row, at ``line``, whose prompt is that of the row at ``first``; ``same``: with the same targets."""
+
+    line: int
+    first: int
+    same: bool
+
+    def __str__(self) -> str:
+        if self.same:
+            return f"the same prompt and target as line {self.first}: it counts twice"
+        return f"the same prompt as line {self.first} with another target: no answer need be right in both"
+
+
+def repeated_prompts(rows: Iterable[tuple[int, Mapping[str, Any]]]) -> list[Repeat]:
+    """The golden rows, given with their lines, that ask exactly what a row before them asks."""
+    first: dict[str, tuple[int, set[str]]] = {}
+    found = []
+    for line, row in rows:
+        given = row.get("input")
+        turns = [{"role": "user", "content": given}] if isinstance(given, str) else given
+        asked = json.dumps([turns, row.get("tools") or []], sort_keys=True)
+        value: str | list[str] = next((row[key] for key in TARGET_KEYS if key in row), [])
+        targets = {value} if isinstance(value, str) else set(value)
+        before, wanted = first.setdefault(asked, (line, targets))
+        if before != line:
+            found.append(Repeat(line, before, targets == wanted))
+    return found
 
 
 def _asked_by_golden(row: Mapping[str, Any]) -> list[str] | None:

@@ -13,14 +13,13 @@ from typing import Any
 from launcher.data.base import added_tokens, base_tokens
 from launcher.data.chat import OWN_TEMPLATE, CannotRender, ChatTemplate, load_chat_template
 from launcher.data.formats import BadRow, Format, Row, format_of, normalise, optional_keys, row_line
-from launcher.data.golden import GoldenInputs
+from launcher.data.golden import TARGET_KEYS, GoldenInputs
 from launcher.data.read import detect_format, has_bom, read_lines
 from launcher.data.report import DataReport, ExcessLength, Findings, Rows, Severity, summarise
 from launcher.data.tokens import Measure, Rendered, Renderer, measure_for
 from launcher.files import sha256_file
 
 DEFAULT_TEMPLATE = "chatml"
-GOLDEN_TARGETS = {"target", "ideal", "expected_output"}  # beside "input": a row of a golden set, given as data
 _BATCH = 256  # rows tokenized at a time: enough for the tokenizer's threads, little to hold
 
 
@@ -151,7 +150,7 @@ class _Inspection:
                 "no known format: expected messages, conversations, instruction and output, prompt and completion, "
                 f"or text; its keys: {keys[:120]}"
             )
-            if "input" in row and row.keys() & GOLDEN_TARGETS:
+            if "input" in row and row.keys() & set(TARGET_KEYS):
                 message += ", those of a golden set, which --golden takes"
             self.findings.add("format", "error", number, message)
             return

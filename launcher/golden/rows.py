@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from launcher.data.formats import BadRow, format_of, normalise
+from launcher.data.golden import TARGET_KEYS, Repeat, repeated_prompts
 from launcher.data.read import read_lines
 from launcher.errors import BadInput, Problem, did_you_mean
 
-TARGET_KEYS = ("target", "ideal", "expected_output")
 KEYS = ("input", *TARGET_KEYS, "id", "tools", "metadata")
+NOTED = 3  # repeated prompts that a note names
 
 
 @dataclass(frozen=True)
@@ -77,6 +78,23 @@ def read_golden(path: Path, *, conversational: bool = True) -> list[GoldenRow]:
     if not found:
         raise BadInput(Problem("holds no row", file=str(path), hint='one a line: {"input": "…", "target": "…"}'))
     return rows
+
+
+def find_repeats(rows: Sequence[GoldenRow]) -> list[Repeat]:
+    """The rows whose prompt an earlier row has too."""
+    return repeated_prompts(
+        (row.line, {"input": row.messages, "tools": list(row.tools), "target": list(row.targets)}) for row in rows
+    )
+
+
+def repeats_note(rows: Sequence[GoldenRow], path: Path) -> tuple[str, ...]:
+    """The repeated prompts as one note for a run, or none."""
+    found = find_repeats(rows)
+    if not found:
+        return ()
+    shown = "; ".join(f"line {repeat.line}: {repeat}" for repeat in found[:NOTED])
+    more = f"; and {len(found) - NOTED} more, which `ql validate` lists" if len(found) > NOTED else ""
+    return (f"{path}: {shown}{more}",)
 
 
 _Said = list[tuple[str, str | None]]

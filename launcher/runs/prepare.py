@@ -16,7 +16,7 @@ from launcher.data.report import DataReport
 from launcher.data.special import special_tokens
 from launcher.errors import BadInput, Problem
 from launcher.golden.evaluate import metrics_for
-from launcher.golden.rows import GoldenRow, read_golden
+from launcher.golden.rows import GoldenRow, read_golden, repeats_note
 from launcher.planning.decide import make_plan
 from launcher.planning.estimate import estimate_plan_memory
 from launcher.planning.plan import Plan
@@ -94,6 +94,7 @@ def prepare(
         golden=tuple(rows),
         gates=parsed,
         allow_overlap=allow_overlap,
+        notes=repeats_note(rows, golden) if golden is not None else (),
     )
 
 

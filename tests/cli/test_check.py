@@ -117,12 +117,25 @@ def test_golden_overlap(tickets: Path, golden: Path, tmp_path: Path) -> None:
     assert check(tickets, "--golden", leak, "--allow-overlap").exit_code == 0
 
 
+def test_golden_prompts_that_stand_twice_are_warned_of(tickets: Path, tmp_path: Path) -> None:
+    twice = tmp_path / "golden.jsonl"
+    twice.write_text("".join(json.dumps({"input": "a", "target": target}) + "\n" for target in "bcb"))
+    result = check(tickets, "--golden", twice)
+    assert result.exit_code == 0
+    assert f"warning: {twice}:2: the same prompt as line 1 with another target" in result.output
+    assert f"warning: {twice}:3: the same prompt and target as line 1" in result.output
+    data = json.loads(check(tickets, "--golden", twice, "--json").output)
+    assert (data["ok"], [found["line"] for found in data["golden_warnings"]]) == (True, [2, 3])
+    twice.write_text("".join(json.dumps({"input": "a", "target": "b"}) + "\n" for _ in range(23)))
+    assert "2 more prompts stand twice" in check(tickets, "--golden", twice).output
+
+
 def test_a_golden_set_that_is_none_is_said(tickets: Path, tmp_path: Path) -> None:
     wrong = tmp_path / "golden.jsonl"
     wrong.write_text('{"input": "a", "target": "b"}\n{"prompt": "a", "completion": "b"}\n')
     result = check(tickets, "--golden", wrong)
     assert result.exit_code == 1
-    assert f"error: {wrong}:2: is a training row" in result.output
+    assert f"error: {wrong}:2: is a training row (prompt_completion)" in result.output
     data = json.loads(check(tickets, "--golden", wrong, "--json").output)
     assert (data["ok"], data["errors"], data["golden_problems"][0]["line"]) == (False, 0, 2)
 

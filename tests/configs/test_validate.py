@@ -233,6 +233,14 @@ def test_golden_rows() -> None:
     assert "target" in findings[0].hint
 
 
+def test_golden_prompts_that_stand_twice_are_warned_of() -> None:
+    text = '{"input": "a", "target": "b"}\n{"input": "a", "ideal": "c"}\n{"input": "a"}\n'
+    twice, wrong = check_text(text, file="golden.jsonl")
+    assert (twice.code, twice.severity, twice.line) == ("QL010", "warning", 2)
+    assert "line 1" in twice.message
+    assert wrong.line == 3
+
+
 KEYS = [
     "base_model",
     "datasets",

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from launcher.errors import BadInput, QlError, Unreadable
-from launcher.golden.rows import read_golden
+from launcher.golden.rows import find_repeats, read_golden, repeats_note
 from launcher.resources import resource
 
 
@@ -151,3 +151,21 @@ def test_what_the_schema_takes_is_read_unless_it_is_blank(
     assert read.messages[-1]["content"] == (
         row["input"] if isinstance(row["input"], str) else row["input"][-1]["content"]
     )
+
+
+def test_a_prompt_that_stands_twice_is_found_with_both_lines(tmp_path: Path) -> None:
+    turns = [{"role": "user", "content": "a"}]
+    path = write(
+        tmp_path,
+        {"input": "a", "target": "x"},
+        {"input": "A", "target": "y"},
+        {"input": turns, "ideal": "y"},
+        {"input": "a", "target": ["x"]},
+        {"input": "a", "target": "x", "tools": [{"type": "function", "function": {"name": "f"}}]},
+        {"input": [{"role": "system", "content": "s"}, *turns], "target": "x"},
+    )
+    rows = read_golden(path)
+    assert [(repeat.line, repeat.first, repeat.same) for repeat in find_repeats(rows)] == [(3, 1, False), (4, 1, True)]
+    (note,) = repeats_note(rows, path)
+    assert note.startswith(f"{path}: line 3: the same prompt as line 1 with another target")
+    assert repeats_note(rows[:2], path) == ()

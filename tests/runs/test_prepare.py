@@ -23,3 +23,10 @@ def test_a_base_in_a_folder_that_the_trainer_misreads_is_refused_with_the_way_ou
     (problem,) = refused.value.problems
     assert "Unsloth" in str(problem.hint)
     prepare(make_request(preset="cpu-tiny", model=str(base), backend="unsloth"), tickets)
+
+
+def test_golden_prompts_that_stand_twice_become_a_note(tickets: Path, tmp_path: Path) -> None:
+    golden = tmp_path / "golden.jsonl"
+    golden.write_text('{"input": "a", "target": "b"}\n{"input": "a", "target": "c"}\n')
+    (note,) = prepare(make_request(preset="cpu-tiny"), tickets, golden=golden).notes
+    assert f"{golden}: line 2: the same prompt as line 1" in note

@@ -21,7 +21,7 @@ from launcher.data.inspect import inspect_data
 from launcher.data.report import DataReport
 from launcher.errors import BadInput, Unreadable
 from launcher.golden.evaluate import metrics_for
-from launcher.golden.rows import GoldenRow, read_golden
+from launcher.golden.rows import GoldenRow, read_golden, repeats_note
 from launcher.planning.estimate import estimate_plan_memory
 from launcher.planning.plan import SETTINGS, Plan
 from launcher.planning.request import Request, make_request
@@ -79,7 +79,7 @@ def prepare_edited(asked: Asked, trainer_python: str) -> PreparedEdited:
         gates=gates,
         allow_overlap=asked.allow_overlap,
         overlay=paths_inside(edited, template) | moved(edited.raw, trained.files),
-        notes=_notes(edited, trained.findings),
+        notes=_notes(edited, trained.findings) + (repeats_note(golden_rows, golden) if golden is not None else ()),
         data_files=trained.files,
         raw=raw,
     )

@@ -387,3 +387,9 @@ def test_errors_of_the_file_exit_1_and_conflicts_2(folder: Path) -> None:
     done = ql("launch", "--config", str(path), "--gpu", "cpu", "--dry-run")
     assert done.exit_code == 1
     assert "lora_rank" in done.stderr
+
+
+def test_golden_prompts_that_stand_twice_become_a_note(folder: Path, tmp_path: Path) -> None:
+    golden = tmp_path / "golden.jsonl"
+    golden.write_text('{"input": "a", "target": "b"}\n{"input": "a", "target": "c"}\n')
+    assert any("the same prompt as line 1" in note for note in prepared(folder / "config.yaml", golden).notes)
