@@ -128,7 +128,12 @@ class Merge:
             kept = staging.open()
             total = sum(shard.nbytes for shard in self.shards)
             done = sum(shard.nbytes for shard in self.shards if shard.file in kept)
-            writer.check_space(staging.path, total, done)
+            try:
+                writer.check_space(staging.path, total, done)
+            except RunFailed:
+                if not kept:
+                    staging.discard()
+                raise
             stages = self.write_shards(staging, Progress(emit, total, done))
             manifest = self.manifest(staging)
             config = folder.merged_config(self.outline.config, self.dtype, self.tokens)

@@ -102,6 +102,10 @@ class Staging:
         self.done[shard.file] = {"file": shard.file, "bytes": shard.nbytes, "sha256": sha256, "figures": figures}
         self.save()
 
+    def discard(self) -> None:
+        """Remove the folder, where nothing in it is worth keeping."""
+        shutil.rmtree(self.path, ignore_errors=True)
+
     def publish(self) -> None:
         """Give the complete folder its final name. An empty folder of that name is replaced."""
         (self.path / LEDGER).unlink()

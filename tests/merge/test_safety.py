@@ -269,6 +269,7 @@ def test_too_little_space_is_said_first(request_: dict[str, Any], monkeypatch: p
     with pytest.raises(RunFailed, match=r"needs .* GiB and .* free"):
         job.run(request_, lambda message: None)
     assert not Path(request_["out"]).exists()
+    assert not Path(request_["out"]).with_name(".merged.merging").exists(), "an empty folder stays behind"
 
 
 def damage(base: str, change: Callable[[dict[str, Any]], None]) -> None:
