@@ -15,7 +15,7 @@ from typing import Any
 from launcher.backends import get_backend
 from launcher.backends.base import OnEvent
 from launcher.catalog import Gpu, find_gpu, load_gpu
-from launcher.errors import BadInput, RunFailed
+from launcher.errors import BadInput, Problem, RunFailed
 from launcher.files import read_json_lines
 from launcher.planning.corrections import PLAUSIBLE, MachineCorrection, store_correction
 from launcher.planning.decide import make_plan
@@ -27,6 +27,7 @@ from launcher.runs.prepare import prepare
 from launcher.runs.prepared import Prepared
 from launcher.sizing import Correction, MemoryEstimate
 from launcher.sizing.memory import cuda_context, paged_state
+from launcher.trainers import get_trainer
 
 STEPS = 6  # the first warms up and the second may compile: speed is the median of the others
 ACCUMULATION = 2  # micro-batches per step: the gradients of the first are there while the second runs
@@ -100,6 +101,9 @@ def calibrate(request: Request, facts: Mapping[str, Any], python: str, on_event:
         hint = f"name a preset of {here.name}, or --gpu {here.name}: a correction is of one card"
         raise BadInput(f"the plan is for {request.gpu.title}, and this machine has {here.title}", hint=hint)
     request = _short(replace(request, data=None))
+    fault = get_trainer(make_plan(request).backend).folder_fault(tempfile.gettempdir())
+    if fault:
+        raise RunFailed(Problem(fault, tempfile.gettempdir(), hint="set TMPDIR to another folder"))
     folder = Path(tempfile.mkdtemp(prefix="ql-calibrate-"))
     try:
         return _measure(request, facts, python, folder, on_event)

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from launcher.catalog import load_gpu
-from launcher.errors import BadInput
+from launcher.errors import BadInput, RunFailed
 from launcher.planning.decide import make_plan
 from launcher.planning.estimate import estimate_equal_rows_memory, estimate_plan_memory
 from launcher.planning.request import make_request
@@ -40,6 +40,18 @@ def test_the_card_is_this_machines_own() -> None:
 def test_a_plan_for_another_card_is_refused() -> None:
     with pytest.raises(BadInput, match="this machine has NVIDIA A10G"):
         calibrate(make_request(preset="h100-7b"), environment(A10G), "python", silent)
+
+
+def test_a_temporary_folder_in_which_axolotl_finds_no_rows_is_said_before_it_starts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    odd = tmp_path / "exp [1]"
+    odd.mkdir()
+    monkeypatch.setattr(module.tempfile, "tempdir", str(odd))
+    with pytest.raises(RunFailed, match=r"'\[1\]' in the path") as refused:
+        calibrate(make_request(preset="cpu-tiny", backend="axolotl"), environment(), "python", silent)
+    assert "TMPDIR" in str(refused.value)
+    assert list(odd.iterdir()) == []
 
 
 def test_the_shortened_plan_has_the_same_shape_and_few_steps() -> None:
