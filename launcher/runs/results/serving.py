@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 
 from launcher.errors import BadInput
@@ -66,7 +67,7 @@ def _adapters(runs: Sequence[Run]) -> list[str]:
     argv = ["vllm", "serve", first.plan["base_model"], "--enable-lora", "--max-lora-rank", str(fitting)]
     if len(runs) > 1:
         argv += ["--max-loras", str(len(runs))]
-    argv += ["--lora-modules", *(f"{run.path.name}={run.path / 'adapter'}" for run in runs)]
+    argv += ["--lora-modules", *(_module(run.path.name, str(run.path / "adapter")) for run in runs)]
     dtype = first.plan["compute_dtype"]
     argv += ["--dtype", VLLM_DTYPE[dtype]]
     if first.plan["method"] == "qlora":
@@ -75,6 +76,13 @@ def _adapters(runs: Sequence[Run]) -> list[str]:
     if (first.path / "chat_template.jinja").is_file():
         argv += ["--chat-template", str(first.path / "chat_template.jinja")]
     return argv + _length(first)
+
+
+def _module(name: str, path: str) -> str:
+    """One value of --lora-modules. vLLM splits name=path at every "=", and takes what holds a comma for JSON."""
+    if any(mark in name + path for mark in "=,"):
+        return json.dumps({"name": name, "path": path}, ensure_ascii=False)
+    return f"{name}={path}"
 
 
 def _length(run: Run) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -50,6 +51,14 @@ def test_several_adapters_share_a_base(tmp_path: Path) -> None:
     assert list(commands) == ["adapter"]
     assert after(commands["adapter"], "--max-loras") == "2"
     assert f"two={tmp_path / 'two' / 'adapter'}" in commands["adapter"]
+
+
+@pytest.mark.parametrize("name", ["lr=1e-4", "a,b"])
+def test_a_path_that_vllm_would_split_is_given_as_json(name: str, tmp_path: Path) -> None:
+    argv = serving_commands([run(tmp_path / name, "adapter")])["adapter"]
+    value = after(argv, "--lora-modules")
+    assert json.loads(value) == {"name": name, "path": str(tmp_path / name / "adapter")}
+    assert "," in value, "by which vLLM knows JSON"
 
 
 def test_adapters_of_different_bases_are_refused(tmp_path: Path) -> None:
