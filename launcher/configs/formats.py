@@ -22,18 +22,21 @@ def counts(findings: Sequence[Finding]) -> dict[str, int]:
 
 
 def text(findings: Sequence[Finding], sources: Sources, files: int, *, colour: bool = False) -> str:
-    """Each finding with its line and a caret under the span, then one line of counts."""
+    """Each finding with its line and a caret under the span, then one line of counts. Why comes once."""
 
     def paint(code: str, words: str) -> str:
         return f"\033[{code}m{words}\033[0m" if colour else words
 
     blocks = []
+    explained = set()  # the reason for a code is the same wherever it is found: once for each file
     for finding in findings:
         where = paint("1", f"{finding.file}:{finding.line}:{finding.column}:")
         severity = paint(COLOURS[finding.severity], finding.severity)
         block = [f"{where} {severity} {finding.code} {finding.message}", *_excerpt(finding, sources, paint)]
         block += [f"  fix: {finding.hint}"] if finding.hint else []
-        block += [f"  why: {finding.why}"] if finding.why else []
+        if finding.why and (finding.file, finding.why) not in explained:
+            block.append(f"  why: {finding.why}")
+        explained.add((finding.file, finding.why))
         blocks.append("\n".join(block))
     return "\n\n".join([*blocks, summary(findings, files)]) + "\n"
 

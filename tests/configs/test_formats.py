@@ -49,6 +49,14 @@ def test_text_has_an_excerpt_and_a_caret() -> None:
     assert lines[-1] == summary(findings(), 1)
 
 
+def test_text_says_why_once_for_each_file() -> None:
+    text = BAD.replace("lora_alpha", "lora_alfa").replace("learning_rate", "lr")
+    found = [one for name in ("a.yaml", "b.yaml") for one in check_text(text, file=name) if one.code == "QL101"]
+    assert len(found) == 6
+    assert FORMATS["text"](found, {}, 2).count("  why: ") == 2
+    assert all(item["why"] for item in json.loads(FORMATS["json"](found, {}, 2))["findings"])
+
+
 def test_colour_is_only_added() -> None:
     plain = FORMATS["text"](findings(), {}, 1)
     coloured = FORMATS["text"](findings(), {}, 1, colour=True)
