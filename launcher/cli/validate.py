@@ -45,7 +45,9 @@ STDIN = "-"
 @click.option(
     "--fix", is_flag=True, help="Apply the safe repairs: renames and successors. The rest stays byte for byte."
 )
-@click.option("--explain", metavar="CODE", help="Print what a code means, and nothing else.")
+@click.option(
+    "--explain", metavar="CODE", help="Print what a code means, and nothing else; QL7 lists those that begin so."
+)
 @click.option("--skip-unknown", is_flag=True, help="Leave files alone that do not say what they are.")
 @click.option("--quiet", is_flag=True, help="Leave out notes.")
 def command(
@@ -75,8 +77,9 @@ def command(
 
     if explain:
         from launcher.configs.catalogue import explain as page
+        from launcher.configs.catalogue import listing
 
-        click.echo(page(explain).text(), nl=False)
+        click.echo(listing(explain) or page(explain).text(), nl=False)
         return
     if not files:
         raise click.UsageError("give the files to check, or - for standard input")

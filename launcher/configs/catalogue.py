@@ -9,7 +9,7 @@ from launcher.configs.findings import Severity
 from launcher.configs.mismatch import DOCUMENTED
 from launcher.configs.rules import RULES
 from launcher.configs.validate import FILE_CODES
-from launcher.errors import Unreadable, did_you_mean
+from launcher.errors import Unreadable
 
 
 @dataclass(frozen=True)
@@ -37,8 +37,23 @@ def codes() -> list[str]:
     return sorted([*FILE_CODES, *DOCUMENTED, *RULES])
 
 
+def like(code: str) -> str:
+    """A hint for what is no code: the nearest ones, and where all of them are."""
+    import difflib  # slow to import, and most codes are codes
+
+    near = difflib.get_close_matches(code.upper(), codes(), n=3, cutoff=0.6)
+    meant = f"did you mean {', '.join(near)}? " if near else ""
+    return f"{meant}`ql validate --explain QL` lists them all"
+
+
+def listing(start: str) -> str:
+    """The codes that begin with ``start``, a line each; empty where none does, or ``start`` is a whole one."""
+    found = [explain(code) for code in codes() if code.startswith(start.upper()) and code != start.upper()]
+    return "".join(f"{entry.code}  {entry.severity:7}  {entry.title}\n" for entry in found)
+
+
 def explain(code: str) -> Entry:
-    """The page of ``code``. Raises Unreadable, with the nearest code, when there is none."""
+    """The page of ``code``. Raises Unreadable, with the nearest codes, when there is none."""
     code = code.upper()
     if code in FILE_CODES:
         severity, title, why = FILE_CODES[code]
@@ -51,4 +66,4 @@ def explain(code: str) -> Entry:
         since = f"from {rule.since[0]}.{rule.since[1]}" if rule.since > (0, 17) else ""
         until = f"up to {rule.until[0]}.{rule.until[1]}" if rule.until < (99, 0) else ""
         return Entry(code, rule.severity, rule.title, rule.why, f"{since}{until}", rule.axolotl)
-    raise Unreadable(f"no such code: {code}", hint=did_you_mean(code, codes()))
+    raise Unreadable(f"no such code: {code}", hint=like(code))

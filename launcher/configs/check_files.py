@@ -12,7 +12,7 @@ from launcher.configs.findings import Finding
 from launcher.configs.kinds import parse_version
 from launcher.configs.rules.base import Kind
 from launcher.configs.validate import UNREADABLE, Options, check_source, known_versions, unreadable_file
-from launcher.errors import Problem, Unreadable, did_you_mean
+from launcher.errors import Problem, Unreadable
 from launcher.files import read_bounded_bytes
 from launcher.yaml_source import LARGEST
 
@@ -45,12 +45,12 @@ class Selection:
         asked = _codes(self.select) + _codes(self.ignore)
         if not asked:
             return
-        from launcher.configs.catalogue import codes
+        from launcher.configs.catalogue import codes, like
 
         known = codes()
         unknown = [item for item in asked if not any(code.startswith(item) for code in known)]
         if unknown:
-            raise Unreadable([Problem(f"no such code: {item}", hint=did_you_mean(item, known)) for item in unknown])
+            raise Unreadable([Problem(f"no such code: {item}", hint=like(item)) for item in unknown])
 
 
 def _codes(items: tuple[str, ...]) -> tuple[str, ...]:

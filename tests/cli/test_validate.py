@@ -155,6 +155,21 @@ def test_explain() -> None:
     assert ql("--explain", "QL000").exit_code == 2
 
 
+def test_explain_lists_the_codes_that_begin_so() -> None:
+    lines = ql("--explain", "ql10").stdout.splitlines()
+    assert [line.split()[0] for line in lines] == [f"QL10{number}" for number in range(1, 10)]
+    assert "A key that its reader does not know." in lines[0]
+
+
+def test_what_is_no_code_gets_the_near_ones_and_not_all() -> None:
+    for arguments in (["--explain", "foo"], ["--explain", "QL999"], ["--select", "foo", "x.yaml"]):
+        result = ql(*arguments)
+        assert result.exit_code == 2
+        assert "`ql validate --explain QL` lists them all" in result.stderr
+        assert result.stderr.count("QL") < 8
+    assert "did you mean QL713" in ql("--explain", "QL7133").stderr
+
+
 @pytest.mark.parametrize("form", ["text", "json", "github", "sarif"])
 def test_every_format_names_the_fault(folder: Path, form: str) -> None:
     result = ql(folder / "bad.yml", "--format", form)
