@@ -17,6 +17,7 @@ import click
 from launcher.cli.options import Amount, Wanted, examples, json_option, plan_options
 
 if TYPE_CHECKING:
+    from launcher.data.report import DataReport
     from launcher.planning.forecast import Forecast
     from launcher.runs.prepared import Prepared
     from launcher.runs.propose import Card
@@ -63,12 +64,15 @@ def command(
 
     ask = sys.stdin.isatty() and not yes
     data = data or _ask_data(ask)
+    proposing = wanted.preset is None and not (wanted.gpu and wanted.model)
+    report = _read(data) if ask or proposing else None  # bad data is said before anything else is asked
     golden = golden or _ask_golden(ask)
     chosen = wanted.settings()
     card = f"Preset {wanted.preset}, as asked for" if wanted.preset else f"Card {wanted.gpu}, as asked for"
     others: list[Forecast] = []
-    if wanted.preset is None and not (wanted.gpu and wanted.model):
-        card, preset, others = _propose(ask, data, golden, wanted, price)
+    if proposing:
+        assert report is not None
+        card, preset, others = _propose(ask, report, golden, wanted, price)
         wanted = replace(wanted, preset=preset, gpu=None if preset else wanted.gpu)
     prepared = prepare(wanted.request(), data, golden=golden, gates=gates or ((GATE,) if golden else ()))
     estimate = forecast(prepared.request, usd_per_hour=price, golden_rows=len(prepared.golden))
@@ -88,6 +92,14 @@ def _ask_data(ask: bool) -> Path:
     if not ask:
         raise click.UsageError("give --data FILE.jsonl")
     return click.prompt("Training rows (JSONL)", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+
+
+def _read(data: Path) -> DataReport:
+    from launcher.data.inspect import inspect_data
+
+    report = inspect_data(data)
+    report.require_rows()
+    return report
 
 
 def _ask_golden(ask: bool) -> Path | None:
@@ -121,21 +133,18 @@ def _new_file(typed: str) -> Path:
 
 
 def _propose(
-    ask: bool, data: Path, golden: Path | None, wanted: Wanted, price: float | None
+    ask: bool, report: DataReport, golden: Path | None, wanted: Wanted, price: float | None
 ) -> tuple[str, str | None, list[Forecast]]:
     """(why this card, the chosen preset or None where a model was named, the presets that were not chosen)."""
     from launcher.catalog import load_gpu
-    from launcher.data.inspect import inspect_data
     from launcher.golden.rows import read_golden
     from launcher.runs.propose import Card, candidates, choose, find_card
 
+    prompts = len(read_golden(golden, conversational=report.conversational)) if golden else 0
     gpu = wanted.gpu
     card = find_card() if gpu is None else Card(load_gpu(gpu), f"{load_gpu(gpu).title}, as asked for")
     card = _ask_card(ask, card) if gpu is None else card
     assert card.gpu is not None
-    report = inspect_data(data)
-    report.require_rows()
-    prompts = len(read_golden(golden, conversational=report.conversational)) if golden else 0
     found = candidates(card.gpu, report.facts(), backend=wanted.backend, usd_per_hour=price, golden_rows=prompts)
     proposed = choose(found)
     others = [one for one in found if one is not proposed]

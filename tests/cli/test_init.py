@@ -142,7 +142,7 @@ def test_bad_data_and_unknown_cards_write_nothing(bin_folder: Path, tmp_path: Pa
     assert not out.exists()
 
 
-def on_a_terminal(folder: Path, *answers: object) -> subprocess.CompletedProcess[str]:
+def on_a_terminal(folder: Path, *answers: object, code: int = 0) -> subprocess.CompletedProcess[str]:
     """`ql init` in a folder on a machine with an A10G, each question answered with a line."""
     (folder / "bin").mkdir()
     driver(folder / "bin", "echo 'NVIDIA A10G'")
@@ -159,7 +159,7 @@ def on_a_terminal(folder: Path, *answers: object) -> subprocess.CompletedProcess
     )
     os.close(ours)
     os.close(theirs)
-    assert done.returncode == 0, done.stderr
+    assert done.returncode == code, done.stderr
     return done
 
 
@@ -168,6 +168,19 @@ def test_on_a_terminal_it_asks_at_most_five_questions(tmp_path: Path, tickets: P
     assert "NVIDIA A10G, found by nvidia-smi" in done.stderr
     assert re.search(r"a10g-14b .* USD", done.stderr), "the presets of the card, each with its estimate"
     assert read_job(tmp_path / "mine.yaml").preset == "a10g-13b"
+
+
+def test_bad_data_and_a_bad_golden_set_are_said_before_the_next_question(tmp_path: Path, tickets: Path) -> None:
+    bad = tmp_path / "bad.jsonl"
+    bad.write_text("not json\n")
+    done = on_a_terminal(tmp_path, bad, code=1)
+    assert "bad.jsonl:1" in done.stderr
+    assert "Golden set" not in done.stdout + done.stderr
+    (tmp_path / "bin" / "nvidia-smi").unlink()
+    (tmp_path / "bin").rmdir()
+    done = on_a_terminal(tmp_path, tickets, bad, code=1)
+    assert "bad.jsonl:1" in done.stderr
+    assert "Card" not in done.stdout + done.stderr
 
 
 def test_a_wrong_answer_is_asked_again_and_costs_no_other(tmp_path: Path, tickets: Path) -> None:
