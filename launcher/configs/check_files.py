@@ -100,7 +100,8 @@ def check_files(
     known: Kind | None = kind if kind in get_args(Kind) else None  # type: ignore[assignment]
     checked = Checked()
     for name, given, exact in sources:
-        options = Options(known, version, card, with_data, golden, "axolotl" if exact else None)
+        place = Path(name).absolute().parent if given is None else None
+        options = Options(known, version, card, with_data, golden, "axolotl" if exact else None, place=place)
         try:
             raw = read_bounded_bytes(Path(name), LARGEST) if given is None else given
         except OSError as error:

@@ -59,6 +59,7 @@ class Options:
     golden: Path | None = None
     default_kind: Kind | None = "axolotl"  # for a file that does not say what it is; None skips it
     data_folder: Path | None = None  # where relative paths of data start, if not in the file's own folder
+    place: Path | None = None  # the folder of a file that lies on the disk and is to be trained from there
 
 
 def check_text(
@@ -158,6 +159,7 @@ def _check_mapping(
         options.card,
         (options.data_folder or folder) if options.with_data or options.golden else None,
         options.golden,
+        options.place,
     )
     for rule in RULES.values():
         if rule.applies_to(config):

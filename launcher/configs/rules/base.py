@@ -98,6 +98,7 @@ class Config:
     card: Card | None = None
     folder: Path | None = None  # where relative paths of data start; None: data is not looked at
     golden: Path | None = None  # a golden set to compare with
+    place: Path | None = None  # the whole path of the folder that the file lies in; None: it is not on the disk
 
     def get(self, key: str, default: Any = None) -> Any:
         """The value of a top-level key; None when it is absent. Raises HiddenKey when its type is wrong."""

@@ -1,4 +1,4 @@
-"""With ``--with-data``: do the files exist, and are their rows what the config says they are?"""
+"""Data files, most with ``--with-data``: do they exist, and are their rows what the config says they are?"""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from launcher.configs.rules.base import Config, Hit, KeyPath, rule
+from launcher.trainers import get_trainer
 
 ALPACA = ("instruction", "output")
 LOCAL = (".json", ".jsonl", ".csv", ".parquet", ".arrow", ".txt")
@@ -42,17 +43,22 @@ def data_files(c: Config) -> Iterator[DataFile]:
         return
     for key in ("datasets", "test_datasets"):
         for index, data_set in c.datasets(key):
-            named = [("path", data_set.get("path"))]
-            files = data_set.get("data_files")
-            named += [("data_files", name) for name in (files if isinstance(files, list) else [files])]
-            for part, name in named:
-                if (
-                    isinstance(name, str)
-                    and "://" not in name
-                    and (name.endswith(LOCAL) or _resolve(c, name).is_file())
-                ):
+            for part, name in _named(data_set):
+                if name.endswith(LOCAL) or _resolve(c, name).is_file():
                     columns, declared = _columns(data_set)
                     yield DataFile((key, index, part), _resolve(c, name), columns, declared)
+
+
+def _named(data_set: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    """The names of a data set of Axolotl's that may be files, each with the key that has it."""
+    files = data_set.get("data_files")
+    for key, name in [("path", data_set.get("path")), *(("data_files", one) for one in _listed(files))]:
+        if isinstance(name, str) and "://" not in name:
+            yield key, name
+
+
+def _listed(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else [value]
 
 
 def _resolve(c: Config, name: str) -> Path:
@@ -173,6 +179,25 @@ def missing_template_file(c: Config) -> Iterator[Hit]:
     for path, value in places:
         if isinstance(value, str) and "{" not in value and not _resolve(c, value).is_file():
             yield c.at(path, f"there is no file {value}", "the name of a .jinja file, or the template itself")
+
+
+@rule("QL806", "warning")
+def folder_that_is_a_pattern(c: Config) -> Iterator[Hit]:
+    """Relative data in a folder whose path Axolotl takes for a pattern or a variable.
+
+    Its data loader expands the whole path of a file, also `[1]`, `*`, `?` and `$NAME` in the folders above: it finds
+    nothing there, or the rows of another folder.
+    """
+    fault = get_trainer("axolotl").folder_fault(str(c.place)) if c.place else None
+    if not fault:
+        return
+    for key in ("datasets", "test_datasets"):
+        for index, data_set in c.datasets(key):
+            on_hub = "/" in str(data_set.get("path"))  # then its data_files are there too
+            for part, name in _named(data_set):
+                if name.endswith(LOCAL) and not Path(name).is_absolute() and not (on_hub and part == "data_files"):
+                    yield c.at((key, index, part), f"{fault}: {c.place}", "move the folder, or the data, elsewhere")
+                    return  # it holds for all of them
 
 
 def _lines(numbers: list[int]) -> str:

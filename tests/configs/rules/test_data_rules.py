@@ -9,6 +9,7 @@ import pytest
 import yaml
 
 from launcher.catalog import load_gpu
+from launcher.configs.check_files import check_files
 from launcher.configs.validate import check_text
 from launcher.planning.corrections import MachineCorrection, store_correction
 from launcher.sizing import Correction
@@ -195,3 +196,24 @@ def test_unsloth_configs(code: str, changes: dict[str, Any], gpu: str | None, tm
     }
     assert code in codes(bad, tmp_path, gpu=gpu)
     assert code not in codes(UNSLOTH, tmp_path, gpu=gpu)
+
+
+@pytest.mark.parametrize(
+    ("folder", "data_set", "found"),
+    [
+        ("exp [1]", {"path": "data/train.jsonl"}, True),
+        ("exp [1]", {"path": "json", "data_files": ["train.jsonl"]}, True),
+        ("exp [1]", {"path": "/data/train.jsonl"}, False),
+        ("exp [1]", {"path": "tatsu-lab/alpaca", "data_files": "train.jsonl"}, False),
+        ("exp 1", {"path": "data/train.jsonl"}, False),
+    ],
+)
+def test_relative_data_in_a_folder_that_is_a_pattern(
+    folder: str, data_set: dict[str, Any], found: bool, tmp_path: Path
+) -> None:
+    path = tmp_path / folder / "config.yaml"
+    path.parent.mkdir()
+    path.write_text(yaml.safe_dump(AXOLOTL | {"datasets": [data_set | {"type": "chat_template"}] * 2}))
+    hits = [one for one in check_files([(str(path), None, True)]).findings if one.code == "QL806"]
+    assert [(one.severity, "'[1]'" in one.message) for one in hits] == ([("warning", True)] if found else [])
+    assert not [one for one in check_text(path.read_text(), file="config.yaml") if one.code == "QL806"]
