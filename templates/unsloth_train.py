@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import os
 import sys
 from pathlib import Path
@@ -245,6 +246,18 @@ def load_model(config: dict[str, Any]) -> Any:
     )
 
 
+def warmup_steps(config: dict[str, Any], rows: int) -> int:
+    """As many as Axolotl makes of the same ratio.
+
+    The first step of a warm-up has the learning rate 0. A ratio would be rounded up: one such step in the shortest
+    run, and with it a checkpoint of an adapter that is not trained. One step alone would warm nothing up: it is two.
+    """
+    batch = config["micro_batch_size"] * config["gradient_accumulation_steps"]
+    steps = config["max_steps"] or math.ceil(rows * config["num_epochs"] / batch)
+    whole = int(steps * config["warmup_ratio"])
+    return 2 if whole == 1 else whole
+
+
 def train(config: dict[str, Any], resume: str | bool) -> None:
     import unsloth  # noqa: F401  (first: it patches trl, transformers and peft)
     from trl import SFTConfig, SFTTrainer
@@ -267,7 +280,6 @@ def train(config: dict[str, Any], resume: str | bool) -> None:
         max_steps=config["max_steps"] or -1,
         learning_rate=config["learning_rate"],
         lr_scheduler_type=config["lr_scheduler"],
-        warmup_steps=config["warmup_ratio"],  # below 1 it is a share of all steps
         optim=config["optimizer"],
         weight_decay=config["weight_decay"],
         max_grad_norm=config["max_grad_norm"],
@@ -297,6 +309,7 @@ def train(config: dict[str, Any], resume: str | bool) -> None:
         eval_dataset=eval_rows,
         processing_class=tokenizer,
     )
+    trainer.args.warmup_steps = warmup_steps(config, len(trainer.train_dataset))  # packed, if it is
     for parameter in trainer.model.parameters():
         if parameter.requires_grad:  # TRL turns the adapter of a 4-bit model into bfloat16, a resume turns it back
             parameter.data = parameter.data.float()

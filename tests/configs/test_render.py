@@ -337,6 +337,14 @@ def test_train_py_reads_every_key() -> None:
     assert unread == []
 
 
+@pytest.mark.parametrize(("steps", "warmup"), [(3, 0), (10, 0), (34, 2), (60, 2), (1000, 30)])
+def test_train_py_warms_up_for_as_many_steps_as_axolotl(steps: int, warmup: int, train_py: ModuleType) -> None:
+    config = {"warmup_ratio": 0.03, "max_steps": steps, "num_epochs": 1}
+    config |= {"micro_batch_size": 2, "gradient_accumulation_steps": 4}
+    assert train_py.warmup_steps(config, 9) == warmup
+    assert train_py.warmup_steps({**config, "max_steps": None}, 8 * steps - 7) == warmup, "the last batch is not full"
+
+
 BREAKS: list[dict[str, Any]] = [
     {"lora_rank": 4},
     {"seed": None},
