@@ -22,7 +22,7 @@ from launcher.yaml_source import Positions, parse_yaml
 
 # Findings about the file as such: it is not checked further, and the exit code is 2.
 UNREADABLE = frozenset({"QL001", "QL002", "QL003", "QL004", "QL005", "QL006", "QL007"})
-REPEATED = "It counts twice in every score; with two different targets no answer need be right in both rows."
+REPEATED = "It counts twice in every score; with two targets, what is right in one row is wrong in the other."
 FILE_CODES: dict[str, tuple[Severity, str, str]] = {
     "QL001": ("error", "The file cannot be read.", "There is no such file, or it may not be read."),
     "QL002": ("error", "The text is not YAML, or not JSON.", "The trainer stops at once."),

@@ -46,7 +46,7 @@ class Repeat:
     def __str__(self) -> str:
         if self.same:
             return f"the same prompt and target as line {self.first}: it counts twice"
-        return f"the same prompt as line {self.first} with another target: no answer need be right in both"
+        return f"the same prompt as line {self.first} with another target: what is right in one is wrong in the other"
 
 
 def repeated_prompts(rows: Iterable[tuple[int, Mapping[str, Any]]]) -> list[Repeat]:
