@@ -110,6 +110,19 @@ def _check_takes_effect(overrides: Mapping[str, Any]) -> None:
         raise Unreadable(problems)
 
 
+def _check_enough(gpu: str | None, model: str | None) -> None:
+    """Raises Unreadable, with what is missing, unless both are named: without a preset both are needed."""
+    if gpu is None and model is None:
+        hint = "give --preset NAME (`ql presets` lists them), or --gpu and --model: --gpu a10g --model mistral-7b"
+        raise Unreadable("nothing to plan for", hint=hint)
+    if model is None:
+        hint = "such as --model mistral-7b; or give --preset NAME, which names both (`ql presets` lists them)"
+        raise Unreadable("no base model is named: --model is missing", hint=hint)
+    if gpu is None:
+        hint = "such as --gpu a10g; or give --preset NAME, which names both (`ql presets` lists them)"
+        raise Unreadable("no card is named: --gpu is missing", hint=hint)
+
+
 def make_request(
     *,
     preset: str | None = None,
@@ -130,11 +143,8 @@ def make_request(
 
     if architecture is not None and model is not None:
         raise Unreadable("--architecture and --model are two ways of saying the same: give one")
-    if preset is None and (gpu is None or (model is None and architecture is None)):
-        raise Unreadable(
-            "nothing to plan for",
-            hint="give --preset NAME (`ql presets` lists them), or --gpu and --model",
-        )
+    if preset is None:
+        _check_enough(gpu, model or architecture)
     named = load_preset(preset) if preset else None
     if named is not None:
         gpu, model = gpu or named.gpu, model or named.model

@@ -221,6 +221,9 @@ def test_compare_says_of_no_card_that_it_cannot_where_one_of_the_trainers_can(wa
     ("arguments", "said"),
     [
         ((), "--preset NAME"),
+        (("--gpu", "a10g"), "--model is missing"),
+        (("--compare",), "--model is missing"),
+        (("--model", "mistral-7b"), "--gpu is missing"),
         (("--preset", "a10g-7b", "--rows", "10"), "go together"),
         (("--preset", "a10g-7b", "--data", "x.jsonl", *MUCH), "give one"),
         (("--preset", "a10g-7b", "--tflops", "70"), "go together"),

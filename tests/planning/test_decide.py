@@ -159,7 +159,11 @@ def test_a_list_that_is_none_is_explained_in_words(pair: str, said: str) -> None
 
 def test_too_little_to_plan_with() -> None:
     with pytest.raises(Unreadable, match="nothing to plan for"):
+        make_request()
+    with pytest.raises(Unreadable, match="--model is missing"):
         make_request(gpu="a10g")
+    with pytest.raises(Unreadable, match="--gpu is missing"):
+        make_request(model="mistral-7b")
 
 
 def test_gpu_and_model_plan_without_a_preset() -> None:

@@ -34,5 +34,5 @@ def test_every_name_reaches_the_request() -> None:
 
 
 def test_too_little_to_plan_with() -> None:
-    with pytest.raises(Unreadable, match="nothing to plan for"):
+    with pytest.raises(Unreadable, match="--model is missing"):
         Names(gpu="h100").look_up({})
