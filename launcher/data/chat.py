@@ -21,7 +21,7 @@ import jinja2.parser
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from launcher.data.base import added_tokens, base_tokens, read_tokenizer_config
-from launcher.errors import BadInput, Unreadable, did_you_mean
+from launcher.errors import BadInput, Unreadable, nearest
 from launcher.resources import resource
 
 Message = Mapping[str, Any]
@@ -108,6 +108,16 @@ def _compiled(text: str) -> jinja2.Template:
     return _environment().from_string(text)
 
 
+def require_known(name: str) -> None:
+    """Raises Unreadable for a name that `load_chat_template` cannot know; files are not looked for."""
+    known = (*SHIPPED_TEMPLATES, OWN_TEMPLATE)
+    if name in known or name.endswith(".jinja"):
+        return
+    guess = nearest(name, known)
+    hint = (f"did you mean {guess!r}? " if guess else "") + f"known: {', '.join(known)}"
+    raise Unreadable(f"no chat template {name!r}", hint=hint)
+
+
 def load_chat_template(name: str, base: Path | None = None) -> ChatTemplate:
     """The template called ``name``: one that ql ships, or with "tokenizer" the one in the folder ``base``.
 
@@ -118,8 +128,7 @@ def load_chat_template(name: str, base: Path | None = None) -> ChatTemplate:
         return _base_template(base)
     if name.endswith(".jinja"):
         return _file_template(Path(name), base)
-    if name not in _SHIPPED:
-        raise Unreadable(f"no chat template {name!r}", hint=did_you_mean(name, [*SHIPPED_TEMPLATES, OWN_TEMPLATE]))
+    require_known(name)
     end_of_turn, control, eos, pad = _SHIPPED[name]
     text = resource("templates", "chat", f"{name}.jinja").read_text(encoding="utf-8")
     return ChatTemplate(name, text, end_of_turn, control, eos, pad)

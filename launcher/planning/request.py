@@ -96,9 +96,16 @@ def _number(value: Any) -> Any:
     return value
 
 
-def _check_takes_effect(overrides: Mapping[str, Any]) -> None:
-    """Raises Unreadable for settings that nothing would come of beside the others."""
-    problems = []
+def _check_settings(overrides: Mapping[str, Any]) -> None:
+    """Raises Unreadable for a chat template that nobody knows, and settings of which nothing would come."""
+    problems: list[Problem] = []
+    if "chat_template" in overrides:
+        from launcher.data.chat import require_known  # jinja2: not at the start of every verb
+
+        try:
+            require_known(str(overrides["chat_template"]))
+        except Unreadable as error:
+            problems += error.problems
     if overrides.get("method") == "lora":
         said = "lora keeps the base in 16 bit: {} {} would change nothing"
         given = [key for key in ("quant_type", "double_quant") if overrides.get(key)]
@@ -154,7 +161,7 @@ def make_request(
         overrides["backend"] = backend
     if method not in (None, AUTO):
         overrides["method"] = method
-    _check_takes_effect(overrides)
+    _check_settings(overrides)
     found = model_by_hand(architecture) if architecture is not None else load_model(model or "")
     card = load_gpu(gpu)
     return Request(

@@ -157,6 +157,14 @@ def test_a_list_that_is_none_is_explained_in_words(pair: str, said: str) -> None
         parse_settings([pair])
 
 
+def test_a_chat_template_that_nobody_knows_is_refused_before_there_is_data() -> None:
+    with pytest.raises(Unreadable, match="no chat template 'chatlm'") as caught:
+        plan(settings={"chat_template": "chatlm"})
+    assert caught.value.problems[0].hint == "did you mean 'chatml'? known: chatml, inst, llama3, gemma, tokenizer"
+    for name in ("llama3", "tokenizer", "my.jinja"):
+        assert plan(settings={"chat_template": name}).chat_template == name
+
+
 def test_too_little_to_plan_with() -> None:
     with pytest.raises(Unreadable, match="nothing to plan for"):
         make_request()
