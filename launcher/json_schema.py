@@ -204,6 +204,8 @@ class _Checker:
         ):
             if keyword in schema and not ok:
                 self.fail(path, keyword, schema[keyword], value)
+                if math.isnan(value):
+                    return  # it is outside of every bound: one error says so
 
     def sequence(self, value: list[Any], schema: Json, path: Path) -> list[Any]:
         if len(value) < schema.get("minItems", 0):

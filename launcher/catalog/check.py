@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Hashable
 from typing import Any
 
@@ -53,6 +54,8 @@ def _explain(mismatch: Mismatch) -> tuple[str, str | None, bool]:
             guess = nearest(str(value), [str(item) for item in expected])
             hint = f"did you mean {guess!r}?" if guess else f"known: {', '.join(str(item) for item in expected)}"
             return f"{name} cannot be {value!r}", hint, False
+        case keyword if keyword in BOUNDS and isinstance(value, float) and not math.isfinite(value):
+            return f"{name} must be a finite number, not {value}", None, False
         case keyword if keyword in BOUNDS:
             return f"{name} must be {BOUNDS[keyword]} {_shown(expected)}, not {_shown(value)}", None, False
         case "minItems" | "minLength" if expected == 1:

@@ -70,8 +70,9 @@ class Wanted(Names):
     def settings(self, **more: Any) -> dict[str, Any]:
         """``--set`` pairs and the flags that are short for one, as one dict; ``more`` are such flags of a verb's own.
 
-        Raises Unreadable for bad pairs, and where a flag says another thing than a pair.
+        Raises Unreadable for bad pairs and flags, and where a flag says another thing than a pair.
         """
+        from launcher.catalog.check import check
         from launcher.errors import Problem, Unreadable
         from launcher.planning.request import parse_settings
 
@@ -83,8 +84,14 @@ class Wanted(Names):
             for key, value in named.items()
             if value is not None and parsed.get(key, value) != value
         ]
-        if clashes:
-            raise Unreadable(clashes)
+        wrong = [
+            Problem(f"{FLAGS[key]}: {problem.message}", hint=problem.hint)
+            for key, value in short.items()
+            if value is not None
+            for problem in check({key: value}, "settings.json")
+        ]
+        if clashes or wrong:
+            raise Unreadable(clashes + wrong)
         return parsed | {key: value for key, value in short.items() if value is not None}
 
     def request(self, *, architecture: str | None = None, **more: Any) -> Request:

@@ -221,6 +221,7 @@ def test_compare_says_of_no_card_that_it_cannot_where_one_of_the_trainers_can(wa
     ("arguments", "said"),
     [
         ((), "--preset NAME"),
+        (("--preset", "a10g-7b", "--max-steps", str(10**20)), "--max-steps: max_steps must be at most 10000000"),
         (("--gpu", "a10g"), "--model is missing"),
         (("--compare",), "--model is missing"),
         (("--model", "mistral-7b"), "--gpu is missing"),

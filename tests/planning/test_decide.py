@@ -165,6 +165,20 @@ def test_a_chat_template_that_nobody_knows_is_refused_before_there_is_data() -> 
         assert plan(settings={"chat_template": name}).chat_template == name
 
 
+@pytest.mark.parametrize(
+    ("pair", "said"),
+    [
+        ("max_steps=1e20", "max_steps must be at most 10000000, not 1e+20"),
+        ("learning_rate=.nan", "learning_rate must be a finite number, not nan"),
+        ("learning_rate=.inf", "learning_rate must be a finite number, not inf"),
+    ],
+)
+def test_a_number_that_is_none_is_said_once(pair: str, said: str) -> None:
+    with pytest.raises(Unreadable) as caught:
+        parse_settings([pair])
+    assert [problem.message for problem in caught.value.problems] == [f"--set {said}"]
+
+
 def test_too_little_to_plan_with() -> None:
     with pytest.raises(Unreadable, match="nothing to plan for"):
         make_request()
