@@ -28,6 +28,7 @@ QK_NORM = frozenset({"qwen3", "gemma3_text"})
 BIAS_WITHOUT_O = frozenset({"qwen2"})
 # One fused projection instead of q, k, v and one instead of gate, up.
 FUSED_LINEARS = {"phi3": ("qkv_proj", "o_proj", "gate_up_proj", "down_proj")}
+ATTENTION = frozenset({"q_proj", "k_proj", "v_proj", "o_proj", "qkv_proj"})  # the other linear layers are the MLP's
 SUPPORTED: tuple[str, ...] = tuple(NORMS_PER_LAYER)
 
 
@@ -78,6 +79,14 @@ def linear_layers(model: Model) -> tuple[Linear, ...]:
         Linear("up_proj", hidden, model.intermediate_size),
         Linear("down_proj", model.intermediate_size, hidden),
     )
+
+
+def module_paths(model: Model) -> list[str]:
+    """Where LoRA can reach: the path of every linear layer in the model, of the embedding and of the head."""
+    blocks = {linear.name: "self_attn" if linear.name in ATTENTION else "mlp" for linear in linear_layers(model)}
+    layers = range(model.num_layers)
+    found = [f"model.layers.{layer}.{block}.{name}" for name, block in blocks.items() for layer in layers]
+    return [*found, "model.embed_tokens", "lm_head"]
 
 
 def linear_parameters(model: Model) -> int:

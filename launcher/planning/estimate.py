@@ -32,7 +32,8 @@ def memory_request(values: Mapping[str, Any], request: Request) -> MemoryRequest
         micro_batch_size=values.get("micro_batch_size") or 1,
         eval_batch_size=values.get("eval_batch_size") or 1,
         lora_r=values["lora_r"],
-        lora_target_modules=tuple(values["lora_target_modules"]),
+        # A path (self_attn.q_proj) is sized by its end; one of a single layer (layers.0.…) as if it were of all.
+        lora_target_modules=tuple(dict.fromkeys(name.rpartition(".")[2] for name in values["lora_target_modules"])),
         double_quant=values["double_quant"],
         optimizer=values["optimizer"],
         gradient_checkpointing=values.get("gradient_checkpointing", True),

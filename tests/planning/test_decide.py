@@ -10,6 +10,7 @@ from launcher.catalog import list_presets
 from launcher.data.facts import DataFacts
 from launcher.errors import BadInput, Unreadable
 from launcher.planning.decide import make_plan
+from launcher.planning.estimate import estimate_plan_memory
 from launcher.planning.plan import SETTINGS, WHOLE, Plan
 from launcher.planning.request import make_request, parse_settings
 
@@ -211,6 +212,21 @@ def test_a_target_that_the_model_does_not_have_is_refused(backend: str) -> None:
         plan(backend=backend, settings={"lora_target_modules": [".*_proj"]})
     assert plan(backend=backend, settings={"lora_target_modules": ["q_proj", "self_attn.v_proj"]}).lora_target_modules
     assert plan(backend=backend, settings={"lora_target_modules": ["q_proj", "lm_head"]}).lora_target_modules
+    one_layer = {"lora_target_modules": ["model.layers.31.mlp.up_proj"]}
+    assert plan(backend=backend, settings=one_layer).lora_target_modules
+    wrong = ["mlp.q_proj", "layers.32.mlp.up_proj", "j_proj"]  # PEFT takes a name for the end of a layer's path
+    with pytest.raises(BadInput, match=", ".join(wrong)):
+        plan(backend=backend, settings={"lora_target_modules": ["q_proj", *wrong]})
+
+
+def test_a_target_by_its_path_is_sized_as_by_its_name() -> None:
+    short, by_path = (
+        make_request(preset="a10g-7b", settings={"lora_r": 256, "lora_target_modules": targets})
+        for targets in (["q_proj", "down_proj"], ["self_attn.q_proj", "mlp.down_proj"])
+    )
+    sizes = [estimate_plan_memory(make_plan(request), request) for request in (short, by_path)]
+    assert sizes[0] == sizes[1]
+    assert sizes[0].breakdown_gib["adapter_gradients"] > 0.1
 
 
 def test_a_bound_is_named_in_full() -> None:
