@@ -45,7 +45,7 @@ STAND_IN = "h100"  # planned for while the real card is still to be put in: it r
 @click.option("--vram", type=Amount(min=1), metavar="GIB", help="Usable memory, instead of a card's.")
 @click.option("--tflops", type=Amount(min=1), help="With --vram: dense 16-bit TFLOP/s of that card ...")
 @click.option("--bandwidth", type=Amount(min=1), help="... and its GB/s; with both come speed and hours.")
-@click.option("--price", type=Amount(min=0), metavar="USD", help="Price of the card per hour.")
+@click.option("--price", type=Amount(min=0), metavar="USD", help="Price of the card per hour; with --compare, of each.")
 @click.option("--compare", is_flag=True, help="The same job on all cards, side by side.")
 @json_option
 def command(
@@ -89,6 +89,8 @@ def command(
         cards = [load_gpu(name) for name in list_gpus() if name != "cpu"]
         found = compare_cards(request, cards, usd_per_hour=price, golden_rows=golden_rows)
         click.echo(_as_json(found) if as_json else text.comparison(found))
+        if price is not None:
+            click.echo(f"note: {text.ONE_PRICE.format(price)}", err=True)
         if not any(fits(one) for one in found):
             sys.exit(1)
         return

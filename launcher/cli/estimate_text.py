@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
 BAR_WIDTH = 60
 CHANGES_SHOWN = 5
+ONE_PRICE = "every card is reckoned at ${:g} an hour: the cheapest is then the one that takes least time"
 
 
 def describe(found: Forecast) -> tuple[str, list[str]]:

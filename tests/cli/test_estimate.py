@@ -183,6 +183,14 @@ def test_compare_shows_all_cards_with_the_cheapest_and_the_fastest_that_fit() ->
     assert not any("cheapest" in line and "does not fit" in line for line in text)
 
 
+def test_compare_says_that_one_price_is_of_every_card() -> None:
+    wanted = ("--model", "llama-2-13b", "--compare", *MUCH)
+    assert "every card is reckoned at $2 an hour" in estimate(*wanted, "--price", "2").stderr
+    assert "every card" not in estimate(*wanted).stderr
+    cheapest = [one["marks"] for one in facts(*wanted, "--price", "2") if "cheapest" in one.get("marks", ())]
+    assert cheapest == [["cheapest", "fastest"]]
+
+
 def test_compare_says_why_cards_of_different_rates_are_equally_fast() -> None:
     few = ("--rows", "1000", "--row-tokens", "60")
     text = estimate("--model", "llama-3.1-8b", "--compare", *few).stdout
