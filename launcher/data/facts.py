@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 NEVER = 1 << 40  # tokens: beyond every sequence length
+MOST_PIECES = 64  # of one text that is split: what lies beyond, both trainers cut off
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from launcher.data.facts import NEVER, DataFacts
+from launcher.data.facts import MOST_PIECES, NEVER, DataFacts
 from launcher.data.formats import Format
 from launcher.data.split import choose_eval
 from launcher.errors import BadInput, Problem
@@ -78,7 +78,8 @@ class Lengths:
 class Excess:
     """What a sequence length does to the rows longer than it. Tokens beyond it are lost when rows are cut or dropped.
 
-    ``untrained_rows`` would keep no trained token after the cut and are left out of the training file.
+    ``untrained_rows`` would keep no trained token after the cut and are left out of the training file. Of rows that are
+    split, ``tail_tokens`` of ``tail_rows`` lie beyond the pieces that a trainer makes of one text, and are lost.
     """
 
     sequence_len: int
@@ -87,6 +88,8 @@ class Excess:
     tokens_over: int
     long_tokens: int
     untrained_rows: int
+    tail_rows: int = 0
+    tail_tokens: int = 0
 
     def describe(self, rows: int, exact: bool) -> str:
         """One sentence with the numbers, for people."""
@@ -99,7 +102,11 @@ class Excess:
         if self.strategy == "raise":
             return head + "they are refused"
         if self.strategy == "split":
-            return head + "they are split into several, and nothing is lost"
+            lost = "nothing is lost"
+            if self.tail_rows:
+                beyond = f"what lies beyond {MOST_PIECES} pieces is lost, {self.tail_tokens} tokens in all"
+                lost = f"of {self.tail_rows} of them {beyond}"
+            return head + f"they are split into several, and {lost}"
         text = head + f"they are cut at the end, {self.tokens_over} tokens in all"
         if self.untrained_rows:
             text += f"; {self.untrained_rows} of them would keep no trained token and are left out"
@@ -188,6 +195,8 @@ class DataReport:
         assert self.excess is None
         fate: Fate = strategy if self.conversational else "split"  # trainers split long texts, whatever is asked
         long = [total for total in self.rows.totals if total > sequence_len]
+        most = MOST_PIECES * sequence_len
+        tails = [total - most for total in long if fate == "split" and total > most]
         excess = Excess(
             sequence_len=sequence_len,
             strategy=fate,
@@ -195,12 +204,16 @@ class DataReport:
             tokens_over=sum(long) - sequence_len * len(long),
             long_tokens=sum(long),
             untrained_rows=sum(first < 0 or first >= sequence_len for first in self.rows.first_trained),
+            tail_rows=len(tails),
+            tail_tokens=sum(tails),
         )
         report = replace(self, excess=excess, findings=self.findings.copy())
         about = "" if self.lengths and self.lengths.exact else "about "
         for line, total in zip(self.rows.lines, self.rows.totals, strict=True):
             if total > sequence_len:
                 message = f"{about}{total} tokens, more than the sequence length {sequence_len}: {_FATES[fate]}"
+                if fate == "split" and total > most:
+                    message += f"; {about}{total - most} lie beyond the {MOST_PIECES} that are made, and are lost"
                 report.findings.add("long", "error" if fate == "raise" else "warning", line, message)
         if report.ok and not report.kept():
             message = f"no row is left to train on with the sequence length {sequence_len}"

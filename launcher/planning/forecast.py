@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from launcher.catalog import Gpu, Price
+from launcher.data.facts import MOST_PIECES
 from launcher.errors import BadInput
 from launcher.planning.advice import QUALITY_GAP, Change, Limits, both_methods, changes, limits, recommend
 from launcher.planning.corrections import corrections_for
@@ -290,10 +291,14 @@ def _notes(plan: Plan, request: Request, speed: float | None, price: Price | Non
 
 
 def _excess_notes(plan: Plan, request: Request) -> list[str]:
-    """What the sequence length does to rows that are longer; nothing is lost of plain texts, which are split."""
+    """What the sequence length does to rows that are longer; plain texts are split, and lose but a very long tail."""
     lengths, limit = known_lengths(request, plan.excess_length), plan.sequence_len
-    if lengths is None or lengths.fate == "split" or not (long := lengths.share_over(limit)):
+    if lengths is None or not (long := lengths.share_over(limit)):
         return []
+    if lengths.fate == "split":
+        tails = lengths.share_over(MOST_PIECES * limit)
+        head = f"of the texts are longer than {MOST_PIECES} pieces of {limit} tokens"
+        return [f"{_share(tails)} {head}: what lies beyond is cut off, as are these hours"] if tails else []
     head = f"of the rows are longer than {limit} tokens"
     if plan.excess_length == "raise":
         return [f"{_share(long)} {head}: a launch refuses them"]

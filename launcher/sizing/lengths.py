@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Literal
 
-from launcher.data.facts import DataFacts
+from launcher.data.facts import MOST_PIECES, DataFacts
 
 # A packed sequence is filled to this share on average: Axolotl's first-fit over groups of rows leaves a little free.
 PACKED_FILL = 0.97
@@ -21,7 +21,6 @@ PAD_MULTIPLE = 8  # both trainers round a batch's length up to this
 # What becomes of a row longer than the sequence length: its end is cut off; it is left out; or, for plain texts,
 # whatever is asked for, it is split into several.
 Fate = Literal["truncate", "drop", "split"]
-MOST_PIECES = 64  # of one text: what lies beyond, both trainers cut off
 SHARES = 200  # a split text has so many pieces that only these shares of them are kept
 
 

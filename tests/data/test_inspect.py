@@ -159,6 +159,24 @@ def test_long_texts_are_split_not_cut(tmp_path: Path, bases: dict[str, Path]) ->
     assert not report.conversational
 
 
+def test_a_text_of_more_pieces_than_a_trainer_makes_loses_its_tail(tmp_path: Path, bases: dict[str, Path]) -> None:
+    path = write(tmp_path, [{"text": "x " * 100}, {"text": "x" * 31 * 64}, {"text": "y " * 32 * 64}])
+    whole = inspect_data(path, base=bases["bytes"])
+    report = whole.limited(32, "truncate")
+    totals, most = whole.rows.totals, 32 * 64
+    assert totals[1] <= most < totals[2]
+    assert report.excess is not None
+    assert (report.excess.tail_rows, report.excess.tail_tokens) == (1, totals[2] - most)
+    assert report.excess.describe(3, True).endswith(
+        f"split into several, and of 1 of them what lies beyond 64 pieces is lost, {totals[2] - most} tokens in all"
+    )
+    said = [finding.message for finding in report.findings.kept if finding.kind == "long"]
+    assert ["lost" in message for message in said] == [False, False, True]
+    longer = whole.limited(66, "truncate").excess
+    assert longer is not None
+    assert longer.describe(3, True).endswith("nothing is lost")
+
+
 def test_length_summary(tmp_path: Path) -> None:
     report = inspect_data(write(tmp_path, [{"text": "x" * round(3.17 * n)} for n in (10, 20, 30, 40, 1000)]))
     lengths = report.lengths

@@ -74,6 +74,13 @@ def test_a_text_that_is_split_is_trained_whole() -> None:
     assert trained(estimated(texts, sequence_len=512, max_steps=10)) == pytest.approx(160 * 400, rel=0.2)
 
 
+def test_the_tail_of_a_very_long_text_is_said_to_be_lost() -> None:
+    texts = replace(ROWS, conversational=False, starts=(0,) * 200, quantiles=(*ROWS.quantiles[:-50], *(33_000,) * 50))
+    found = estimated(texts, sequence_len=512)
+    assert any(note.startswith("25% of the texts are longer than 64 pieces of 512 tokens") for note in found.notes)
+    assert not any("pieces" in note for note in estimated(texts, sequence_len=1024).notes)
+
+
 def test_max_steps_count_what_is_trained() -> None:
     assert trained(estimated(max_steps=10)) == round(160 * (400 * 100 + 512 * 50) / 150)
 
