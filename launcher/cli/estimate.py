@@ -144,7 +144,7 @@ def _card(known: Gpu | None, vram: float, tflops: float | None, bandwidth: float
     from launcher.catalog import Gpu
 
     if known is not None:
-        card = replace(known, vram_gib=vram, usable_gib=vram)
+        card = replace(known, title=f"{known.title} with {vram:g} GiB usable", vram_gib=vram, usable_gib=vram)
         return card if tflops is None else replace(card, tflops_16bit=tflops, bandwidth_gbs=bandwidth)
     told = "only the memory of this card is known" if tflops is None else "of this card only what was given is known"
     return Gpu(

@@ -97,6 +97,9 @@ def test_vram_stands_for_an_unknown_card() -> None:
     assert any("only the memory of this card is known" in note for note in found["notes"])
     smaller = facts("--preset", "h100-7b", "--vram", "16")
     assert smaller["vram"]["peak_gib"] < 16 < facts("--preset", "h100-7b")["vram"]["peak_gib"]
+    named = estimate("--preset", "a10g-7b", "--vram", "12").output
+    assert "on NVIDIA A10G 24GB with 12 GiB usable" in named
+    assert named.count("A10G 24GB") == named.count("A10G 24GB with 12 GiB usable")
     known = facts("--vram", "24", "--tflops", "70", "--bandwidth", "600", "--model", "mistral-7b")
     assert known["throughput"]["tokens_per_second"] > 0
     assert any("only what was given is known" in note for note in known["notes"])
