@@ -25,13 +25,14 @@ from launcher.planning.request import Request
 from launcher.runs import preflight
 from launcher.runs.prepare import prepare
 from launcher.runs.prepared import Prepared
-from launcher.sizing import Correction, MemoryEstimate
+from launcher.sizing import Correction, MemoryEstimate, MemoryRequest, estimate_memory
 from launcher.sizing.memory import cuda_context, paged_state
 from launcher.trainers import get_trainer
 
 STEPS = 6  # the first warms up and the second may compile: speed is the median of the others
 ACCUMULATION = 2  # micro-batches per step: the gradients of the first are there while the second runs
 PROBE_CONTEXT_GIB = 0.6  # what `examine` itself holds of the card while it looks: a bare CUDA context
+HALVINGS = 20  # of the plausible range of a ratio: to less than 1e-5
 OTHERS_GIB = 0.3  # more than this in use before we begin, and what the device shows is not only ours
 WORDS = ("data", "token", "layer", "model", "train", "value", "index", "scale", "batch", "graph", "merge", "score")
 
@@ -225,13 +226,11 @@ def _alone(facts: Mapping[str, Any]) -> bool:
 def _memory_correction(
     plan: Plan, request: Request, predicted: MemoryEstimate, outcome: Mapping[str, Any], *, alone: bool
 ) -> Correction:
-    """What is allocated and freed in each step, measured over predicted; and what the device shows above the allocator.
+    """What brings the estimate to what was measured: of the allocator, and of what the device shows above it.
 
-    ``predicted`` is of the full rows that were measured: with the mask that unequal rows need, the ratio would be too
-    low for them.
-
-    Weights, adapter, gradients and optimizer state are counted, not estimated, so they are taken off both sides
-    first. On a CPU there is one figure, the process: all that differs is put on what an empty process holds.
+    ``predicted`` is of the full rows that were measured, and so is the ratio: with the mask that unequal rows need, it
+    would be too low for them. On a CPU there is one figure, the process: all that differs is put on what an empty
+    process holds.
     """
     measured = outcome["peak_memory_gib"]
     if measured is None:
@@ -239,19 +238,27 @@ def _memory_correction(
     if plan.on_cpu:
         empty = predicted.breakdown_gib["process"] + measured - predicted.peak_gib
         return Correction(context_gib=round(max(0.0, empty), 3))
-    job = memory_request(plan.to_dict(), request)
-    paged = paged_state(job)  # outside of the allocator, and no context either
-    still = sum(predicted.breakdown_gib.get(name, 0.0) for name in STILL) - paged
-    ratio = (measured - still) / (predicted.reserved_gib - still)
-    ratio = min(max(ratio, PLAUSIBLE[0]), PLAUSIBLE[1])
+    job = replace(memory_request(plan.to_dict(), request), equal_rows=True)
     context = None
-    offloading = cuda_context(replace(job, correction=Correction(context_gib=0.0)))  # estimates add it by themselves
     if alone and outcome["device_gib"] is not None:
-        context = round(max(0.0, outcome["device_gib"] - measured - paged - offloading), 3)
-    return Correction(activations=round(ratio, 4), context_gib=context)
+        outside = paged_state(job)  # of the allocator, and no context either
+        outside += cuda_context(replace(job, correction=Correction(context_gib=0.0)))  # estimates add it by themselves
+        context = round(max(0.0, outcome["device_gib"] - measured - outside), 3)
+    return _solved(job, Correction(context_gib=context), measured)
 
 
-STILL = ("quantized_weights", "base_weights", "embeddings_norms", "adapter_gradients", "optimizer_state")
+def _solved(job: MemoryRequest, correction: Correction, measured_gib: float) -> Correction:
+    """``correction`` with the ratio of activations at which ``job`` is estimated to reserve what was measured.
+
+    Found by halving, since not all that the allocator holds grows with the ratio: weights and workspaces do not, holes
+    do in part. The estimate never falls with it. Within what is plausible.
+    """
+    low, high = PLAUSIBLE
+    for _ in range(HALVINGS):
+        middle = (low + high) / 2
+        tried = estimate_memory(replace(job, correction=replace(correction, activations=middle)))
+        low, high = (middle, high) if tried.reserved_gib < measured_gib else (low, middle)
+    return replace(correction, activations=round((low + high) / 2, 4))
 
 
 def _speed_correction(predicted: float | None, measured: float | None) -> float:

@@ -35,7 +35,7 @@ TRAINERS: dict[str, TrainerMemory] = {
 class Correction:
     """What a run on one machine showed beside its prediction: measured once, used for every estimate from then on.
 
-    ``activations`` multiplies what a step allocates and frees (measured over predicted; 1: as predicted).
+    ``activations`` multiplies what a step allocates and frees (1: as predicted).
     ``context_gib`` is what the device showed above reserved memory, paged state not counted; None: the model's own.
     """
 

@@ -8,11 +8,12 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from launcher.catalog import load_gpu
 from launcher.errors import BadInput, RunFailed
+from launcher.planning.corrections import MachineCorrection
 from launcher.planning.decide import make_plan
 from launcher.planning.estimate import estimate_equal_rows_memory, estimate_plan_memory
 from launcher.planning.request import make_request
@@ -72,22 +73,35 @@ def test_the_shortened_plan_has_the_same_shape_and_few_steps() -> None:
 
 
 @pytest.mark.parametrize("rank", [16, 128])  # of the one no state is paged, of the other most of it
-@given(stretch=st.floats(min_value=0.6, max_value=1.8), context=st.floats(min_value=0.2, max_value=2.0))
+@pytest.mark.parametrize("backend", ["axolotl", "unsloth"])
+@given(off=st.floats(min_value=-0.8, max_value=1.5), context=st.floats(min_value=0.2, max_value=2.0))
+@settings(max_examples=30)
 def test_the_memory_correction_brings_the_prediction_to_what_was_measured(
-    rank: int, stretch: float, context: float
+    rank: int, backend: str, off: float, context: float
 ) -> None:
     fixed = {"micro_batch_size": 4, "gradient_checkpointing": True, "lora_r": rank}
-    request = make_request(preset="a10g-7b", settings=fixed)
+    request = replace(make_request(preset="a10g-7b", backend=backend, settings=fixed), corrections={})
     plan = make_plan(request)
-    predicted = estimate_plan_memory(plan, request)
+    predicted = estimate_equal_rows_memory(plan, request)
     paged = predicted.peak_gib - predicted.reserved_gib - predicted.breakdown_gib["cuda_context"]
-    still = sum(predicted.breakdown_gib.get(name, 0.0) for name in module.STILL) - paged
-    reserved = still + (predicted.reserved_gib - still) * stretch
+    reserved = predicted.reserved_gib + off
     outcome = {"peak_memory_gib": reserved, "device_gib": reserved + paged + context}
     found = module._memory_correction(plan, request, predicted, outcome, alone=True)
-    assert found.activations == pytest.approx(stretch, abs=1e-3)
+    machine = MachineCorrection(found, 1.0, "A10G", plan.model, "2026-01-01", {})
+    after = estimate_equal_rows_memory(plan, replace(request, corrections={backend: machine}))
+    assert after.reserved_gib == pytest.approx(reserved, abs=1e-3)
+    assert after.peak_gib == pytest.approx(reserved + paged + context, abs=2e-3)
     assert found.context_gib == pytest.approx(context, abs=1e-3)
     assert module._memory_correction(plan, request, predicted, outcome, alone=False).context_gib is None
+
+
+def test_a_ratio_beyond_what_is_plausible_is_its_bound() -> None:
+    request = replace(make_request(preset="a10g-7b"), corrections={})
+    plan = make_plan(request)
+    predicted = estimate_equal_rows_memory(plan, request)
+    for measured, bound in ((0.1, 0.2), (500.0, 5.0)):
+        outcome = {"peak_memory_gib": measured, "device_gib": None}
+        assert module._memory_correction(plan, request, predicted, outcome, alone=True).activations == bound
 
 
 def test_what_offloading_takes_is_no_part_of_the_context_that_is_kept() -> None:
