@@ -60,7 +60,7 @@ def describe(schema: dict[str, Any]) -> str:
     if kinds == "array" and "items" in schema:
         words = f"list of: {describe(schema['items'])}"
     bounds = [
-        f"{sign} {schema[keyword]:g}"
+        f"{sign} {schema[keyword]}"
         for keyword, sign in (("minimum", "≥"), ("exclusiveMinimum", ">"), ("maximum", "≤"), ("exclusiveMaximum", "<"))
         if keyword in schema
     ]

@@ -51,6 +51,10 @@ def test_every_key_of_every_schema_is_in_the_reference() -> None:
                 assert f"`{key}`" in section, f"{path.name}: {key}"
 
 
+def test_a_bound_is_shown_in_full() -> None:
+    assert "| `seed` | integer ≥ 0, ≤ 4294967295 |" in schemas_page()
+
+
 def test_errors_are_read_off_the_source(tmp_path: Path) -> None:
     module = ROOT / "launcher" / "runs" / "results" / "pushing.py"
     found = {message.text: (code, message.hint) for code, message in messages(module, CODES)}
