@@ -87,7 +87,10 @@ def record(found: dict[str, dict[str, Any]], there: Sequence[str]) -> None:
     """Put the new results into the files of records; records of tests that are gone go."""
     RECORDS.mkdir(parents=True, exist_ok=True)
     now = circumstances()
-    known = read_records() | {name: {**result, **now} for name, result in found.items()}
+    known = read_records()
+    for name, result in found.items():
+        if result["result"] != "skipped" or name not in known:  # what could not run here still ended as it did before
+            known[name] = {**result, **now}
     for old in RECORDS.glob("*.json"):
         old.unlink()
     by_file: dict[str, dict[str, Any]] = {}

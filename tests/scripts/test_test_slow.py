@@ -82,6 +82,14 @@ def test_parts_merge_into_one_page(root: Path, project: Path) -> None:
     assert "4 tests: 3 passed, 1 did not, 0 not run yet" in (project / "docs" / "test-slow.md").read_text()
 
 
+def test_what_is_skipped_keeps_its_last_result(root: Path, project: Path) -> None:
+    first = project / "tests" / "deep" / "test_first.py"
+    assert run(root, project, "tests/deep", "-k", "two") == 1
+    first.write_text(FIRST.replace("assert False", 'pytest.skip("not installed here")'))
+    assert run(root, project, "tests/deep", "-k", "two") == 0
+    assert list(results(project).values()) == ["failed"]
+
+
 def test_a_test_that_is_broken_off_has_no_result(root: Path, project: Path) -> None:
     broken = FIRST.replace("def test_two(): assert False", "def test_two(): raise KeyboardInterrupt")
     (project / "tests" / "deep" / "test_first.py").write_text(broken)
