@@ -40,7 +40,7 @@ def speed_errors(calibration: dict[str, Any]) -> str:
     speeds = errors["tokens_per_second"]
     device = ended[0]["calibration"]["facts"]["device"]
     return (
-        f"{len(speeds)} presets by `ql calibrate` on one {device}, timed alone: mean absolute error "
+        f"{len(speeds)} presets by `ql calibrate` on an {device}, timed alone: mean absolute error "
         f"{_mean(speeds):.1%}, from {min(speeds):+.1%} to {max(speeds):+.1%}. "
         "[The table](presets.md#on-a-card-of-its-own)."
     )
@@ -54,7 +54,7 @@ def calibration_section(calibration: dict[str, Any]) -> str:
     device = ended[0]["calibration"]["facts"]["device"]
     versions = ", ".join(f"{name} {version}" for name, version in calibration["versions"].items())
     head = (
-        f"`ql calibrate --preset NAME` on one {device} ({versions}): the presets of this very card, under no cap, with "
+        f"`ql calibrate --preset NAME` on an {device} ({versions}): the presets of this very card, under no cap, with "
         "the card to themselves. Random weights stored in 4 bit, rows of full length; training alone, no evaluation. "
         "The speed model was fitted on an H200."
     )
