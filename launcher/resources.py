@@ -19,3 +19,9 @@ def resource(*parts: str) -> Path:
         if candidate.exists():
             return candidate
     raise FileNotFoundError(f"ql's own file {'/'.join(parts)} is missing: reinstall ql")
+
+
+@cache
+def trainer_names() -> tuple[str, ...]:
+    """The names of the rooms in launcher/trainers/, sorted: a trainer is known by its folder and listed nowhere."""
+    return tuple(sorted(path.parent.name for path in (PACKAGE / "trainers").glob("*/describe.py")))

@@ -9,7 +9,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from launcher.backends import get_backend
 from launcher.catalog import Stored, load_model
 from launcher.catalog.stored import read_stored
 from launcher.errors import BadInput, Unreadable
@@ -17,6 +16,7 @@ from launcher.planning.decide import make_plan
 from launcher.planning.estimate import memory_request
 from launcher.planning.plan import Plan
 from launcher.planning.request import make_request
+from launcher.trainers import get_trainer
 from tests.support.stored_base import LLAMA, QUANTISED, write_stored_base
 
 
@@ -112,7 +112,7 @@ def test_the_estimate_loads_no_16_bit_weights(tmp_path: Path) -> None:
 
 
 def test_a_repair_reaches_the_trainers_keys() -> None:
-    keys = get_backend("axolotl").keys_of({"kernels": ["liger"], "compute_dtype": "bfloat16"})
+    keys = get_trainer("axolotl").launch.keys_of({"kernels": ["liger"], "compute_dtype": "bfloat16"})
     assert keys == {
         "lora_mlp_kernel": False, "lora_qkv_kernel": False, "lora_o_kernel": False, "bf16": True, "fp16": False,
     }  # fmt: skip

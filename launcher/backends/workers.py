@@ -9,9 +9,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from launcher.backends.process import child, child_environment, tail
-from launcher.backends.secrets import redacted_log
 from launcher.errors import BadInput, Problem, QlError, RunFailed, Unreadable
+from launcher.processes.child import child, child_environment, tail
+from launcher.processes.secrets import redacted_log
 from launcher.resources import PACKAGE
 
 Progress = Callable[[dict[str, Any]], None]

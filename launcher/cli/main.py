@@ -108,7 +108,7 @@ def _refuse_option(error: click.NoSuchOption) -> NoReturn:
 
 def report(error: QlError) -> None:
     """All problems of an error, as text on stderr; as JSON on stdout too when ``--json`` was asked for."""
-    from launcher.backends.secrets import redact, redact_all
+    from launcher.processes.secrets import redact, redact_all
 
     for problem in error.problems:
         click.echo(redact(f"error: {problem}"), err=True)

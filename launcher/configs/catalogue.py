@@ -5,11 +5,11 @@ from __future__ import annotations
 import inspect
 from dataclasses import dataclass
 
-from launcher.configs.findings import Severity
 from launcher.configs.mismatch import DOCUMENTED
 from launcher.configs.rules import RULES
 from launcher.configs.validate import FILE_CODES
 from launcher.errors import Unreadable
+from launcher.rules.base import Severity
 
 
 @dataclass(frozen=True)

@@ -10,10 +10,10 @@ from typing import get_args
 from launcher.configs.facts import card_of
 from launcher.configs.findings import Finding
 from launcher.configs.kinds import parse_version
-from launcher.configs.rules.base import Kind
 from launcher.configs.validate import UNREADABLE, Options, check_source, known_versions, unreadable_file
 from launcher.errors import Problem, Unreadable
 from launcher.files import read_bounded_bytes
+from launcher.rules.base import Kind
 from launcher.yaml_source import LARGEST
 
 Source = tuple[str, bytes | None, bool]  # name, text or None to read the file, whether the person named it

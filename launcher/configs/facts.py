@@ -9,8 +9,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from launcher.configs.rules.base import Architecture, Card
 from launcher.resources import resource
+from launcher.rules.base import Architecture, Card
 
 PLAIN_LINEARS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
 # Linear layers by family (transformers' modelling code), for models that are in no catalog.

@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 from typing import Any
 
-from launcher.configs.rules.base import Kind, Version
+from launcher.rules.base import Kind, Version
 
 NEWEST: Version = (0, 19)
 AXOLOTL_VERSIONS: tuple[Version, ...] = ((0, 17), (0, 18), NEWEST)

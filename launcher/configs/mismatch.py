@@ -9,10 +9,10 @@ import re
 from collections.abc import Callable, Collection
 from typing import Any, Literal
 
-from launcher.configs.rules.base import ATTENTION_FLAGS, Hit
 from launcher.configs.rules.deprecated import REMOVED
 from launcher.errors import nearest
 from launcher.json_schema import Json, Mismatch, check, type_name
+from launcher.rules.base import ATTENTION_FLAGS, Hit
 
 # Names of the same thing in other trainers. The value keeps its meaning, so renaming is safe.
 SAME_ELSEWHERE = {

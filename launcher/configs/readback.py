@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from launcher.catalog import Gpu, Model
-from launcher.configs.rules.base import Config, KeyPath
 from launcher.configs.rules.kernels import ALL_KERNELS, KERNELS, compute_dtype
+from launcher.rules.base import Config, KeyPath
 from launcher.yaml_source import Positions
 
 LIGER = "axolotl.integrations.liger.LigerPlugin"
@@ -117,7 +117,7 @@ def _axolotl(found: ReadBack, c: Config, gpu: Gpu, model: Model, rows: Rows) -> 
 
 
 def _attention_flags(c: Config) -> list[str]:
-    from launcher.configs.rules.base import ATTENTION_FLAGS
+    from launcher.rules.base import ATTENTION_FLAGS
 
     return [flag for flag in ATTENTION_FLAGS if c.get(flag)]
 

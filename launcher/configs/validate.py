@@ -10,14 +10,14 @@ from typing import Any
 
 from launcher.configs import kinds
 from launcher.configs.facts import architecture_of, card_of
-from launcher.configs.findings import Edit, Finding, Severity, path_text
+from launcher.configs.findings import Edit, Finding, path_text
 from launcher.configs.mismatch import DOCUMENTED, explained_elsewhere, to_hit
 from launcher.configs.rules import RULES
-from launcher.configs.rules.base import Card, Config, Hit, Kind, Version
 from launcher.data.formats import RepeatedKey, strict_json
 from launcher.data.golden import TARGET_KEYS, repeated_prompts
 from launcher.errors import Problem, Unreadable
 from launcher.json_schema import Json, Mismatch, check, load_schema
+from launcher.rules.base import Card, Config, Hit, Kind, Severity, Version
 from launcher.yaml_source import Positions, parse_yaml
 
 # Findings about the file as such: it is not checked further, and the exit code is 2.

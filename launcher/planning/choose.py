@@ -10,7 +10,7 @@ from launcher.planning.estimate import estimate_plan_memory, plan_speed
 from launcher.planning.plan import Plan
 from launcher.planning.request import Request
 from launcher.sizing import MemoryEstimate
-from launcher.trainers import TRAINERS, get_trainer
+from launcher.trainers import get_trainer, trainer_names
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ def choose_backend(request: Request, make: Callable[[Request], Plan]) -> Plan:
     """
     found: list[Candidate] = []
     refused: dict[str, BadInput] = {}
-    for name in TRAINERS:
+    for name in trainer_names():
         asked = replace(request, auto_backend=False, overrides={**request.overrides, "backend": name})
         try:
             plan = make(asked)

@@ -12,8 +12,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from launcher.backends import get_backend
-from launcher.backends.base import OnEvent
 from launcher.catalog import Gpu, find_gpu, load_gpu
 from launcher.errors import BadInput, Problem, RunFailed
 from launcher.files import read_json_lines
@@ -28,6 +26,7 @@ from launcher.runs.prepared import Prepared
 from launcher.sizing import Correction, MemoryEstimate, MemoryRequest, estimate_memory
 from launcher.sizing.memory import cuda_context, paged_state
 from launcher.trainers import get_trainer
+from launcher.trainers.launch import OnEvent
 
 STEPS = 6  # the first warms up and the second may compile: speed is the median of the others
 ACCUMULATION = 2  # micro-batches per step: the gradients of the first are there while the second runs
@@ -146,7 +145,7 @@ def _measure(request: Request, facts: Mapping[str, Any], python: str, folder: Pa
     preflight.check_base(prepared.plan.base_model)
     preflight.fetch_base(python, prepared.plan.base_model, folder / "fetch.log")
     prepared.write(run)
-    outcome = get_backend(plan.backend).train(run, python=python, memory_fraction=None, on_event=on_event)
+    outcome = get_trainer(plan.backend).launch.train(run, python=python, memory_fraction=None, on_event=on_event)
     events = read_json_lines(run / "events.jsonl")
     return _compare(prepared, request, facts, outcome, events, tuple(problems))
 

@@ -9,8 +9,8 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from launcher.backends.process import tail
 from launcher.errors import BadInput, RunFailed, Unreadable
+from launcher.processes.child import tail
 from launcher.runs.lock import is_locked, locked
 from launcher.runs.run import Run, open_run
 

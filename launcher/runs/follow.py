@@ -9,8 +9,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from launcher.backends.facts import Events
 from launcher.files import replace_text
+from launcher.processes.events import Events
 from launcher.runs.events import EVENTS
 from launcher.runs.lock import is_locked
 from launcher.runs.observer import Observer

@@ -5,9 +5,9 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
-from launcher.backends.checkpoints import newest_complete
 from launcher.catalog import load_gpu
 from launcher.errors import QlError, RunFailed
+from launcher.processes.checkpoints import newest_complete
 from launcher.runs import preflight
 from launcher.runs.execute import execute, first_unfinished, is_finished
 from launcher.runs.inputs import check_unchanged

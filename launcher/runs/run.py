@@ -14,11 +14,11 @@ from pathlib import Path
 from shlex import quote
 from typing import Any
 
-from launcher.backends.secrets import redact_all
 from launcher.catalog.check import check
 from launcher.errors import QlError, RunFailed, Unreadable
 from launcher.files import read_bounded, write_json
 from launcher.planning.plan import Plan
+from launcher.processes.secrets import redact_all
 from launcher.runs.events import append_event
 
 MANIFEST = "run.json"

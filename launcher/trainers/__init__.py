@@ -1,20 +1,36 @@
-"""The trainers that ql knows, as descriptions. A third one is a new file here, one in backends/, and a template."""
+"""The trainers that ql knows: one folder each, found by being there. docs/add-a-trainer.md says what is in one."""
 
 from __future__ import annotations
 
-from launcher.errors import Unreadable, did_you_mean
-from launcher.trainers.axolotl import AXOLOTL
-from launcher.trainers.base import Trainer
-from launcher.trainers.unsloth import UNSLOTH
+from functools import cache
+from importlib import import_module
 
-TRAINERS: dict[str, Trainer] = {trainer.name: trainer for trainer in (AXOLOTL, UNSLOTH)}
+from launcher.errors import Unreadable, did_you_mean
+from launcher.resources import trainer_names
+from launcher.trainers.base import Trainer
+
+
+@cache
+def _load(name: str) -> Trainer:
+    trainer: Trainer = import_module(f"launcher.trainers.{name}.describe").TRAINER
+    return trainer
 
 
 def get_trainer(name: str) -> Trainer:
     """The trainer called ``name``. Raises Unreadable for an unknown one, with the nearest name."""
-    if name not in TRAINERS:
-        raise Unreadable(f"no trainer {name!r}", hint=did_you_mean(name, list(TRAINERS)))
-    return TRAINERS[name]
+    if name not in trainer_names():
+        raise Unreadable(f"no trainer {name!r}", hint=did_you_mean(name, trainer_names()))
+    return _load(name)
 
 
-__all__ = ["TRAINERS", "Trainer", "get_trainer"]
+def all_trainers() -> tuple[Trainer, ...]:
+    """Every trainer, by name."""
+    return tuple(_load(name) for name in trainer_names())
+
+
+def default_trainer() -> Trainer:
+    """The one that runs where nobody chose."""
+    return next(trainer for trainer in all_trainers() if trainer.is_default)
+
+
+__all__ = ["Trainer", "all_trainers", "default_trainer", "get_trainer", "trainer_names"]

@@ -8,10 +8,14 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
 from launcher.catalog.types import Gpu, Stored
 from launcher.errors import Problem
+
+if TYPE_CHECKING:
+    from launcher.trainers.launch import Launch
 
 FLASH_ATTENTION_2 = 8.0  # compute capability that FlashAttention 2 needs (its README: Ampere, Ada, Hopper)
 TRITON = 7.5  # compute capability from which Triton's kernels are maintained
@@ -34,6 +38,17 @@ class Trainer(ABC):
     copies: Mapping[str, str]
     command: str  # what runs an exported folder without ql
     needs_semaphores: bool = False  # whether its rows are prepared in processes of their own
+    is_default: bool = False  # whether it runs where nobody chose; true of one
+
+    def _part(self, module: str, name: str) -> Any:
+        """``name`` of a module of this trainer's room, which is imported now: most verbs need few of them."""
+        return getattr(import_module(f"launcher.trainers.{self.name}.{module}"), name)
+
+    @property
+    def launch(self) -> Launch:
+        """How its process is started."""
+        part: Launch = self._part("launch", "LAUNCH")
+        return part
 
     @property
     def install_hint(self) -> str:

@@ -24,7 +24,7 @@ TITLES = {
     0: "Said together with others, under the exit code of what was checked",
 }
 HOLE = "…"
-# Kinds of failure of a training that launcher/backends/faults.py has no text for.
+# Kinds of failure of a training that launcher/processes/faults.py has no text for.
 KINDS = {
     "oom_train": "out of GPU memory in a training step",
     "oom_eval": "out of GPU memory in an evaluation",
@@ -77,7 +77,7 @@ def exit_codes(modules: list[Path]) -> dict[str, int]:
 
 def _faults() -> Iterator[str]:
     """The kinds of failure of a training, as run.json and `ql runs` name them."""
-    from launcher.backends.faults import CAUSES
+    from launcher.processes.faults import CAUSES
     from launcher.runs.training.repairs import REPAIRS
 
     yield "## Failures of a training"

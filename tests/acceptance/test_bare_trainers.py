@@ -14,7 +14,6 @@ from typing import Any
 import pytest
 import yaml
 
-from launcher.backends import get_backend
 from launcher.catalog import list_presets, load_gpu, load_model
 from launcher.configs.render import render_config
 from launcher.planning.decide import make_plan
@@ -92,7 +91,7 @@ def trained(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
         )
         assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-4000:]
         heard: list[dict[str, Any]] = []
-        outcome = get_backend(backend).train(
+        outcome = get_trainer(backend).launch.train(
             folder / "launched", python=sys.executable, memory_fraction=None, on_event=heard.append
         )
     return Trained(backend, folder / "bare", folder / "launched", outcome, heard)

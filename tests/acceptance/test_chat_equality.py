@@ -75,7 +75,7 @@ bases = load_script(Path(__file__).parent.parent / "data" / "conftest.py").bases
 
 @pytest.fixture(scope="module")
 def train_script() -> ModuleType:
-    return load_script(resource("templates", "unsloth_train.py"))
+    return load_script(resource("templates", "unsloth/train.py"))
 
 
 def axolotl_rows(folder: Path, base: Path, settings: dict[str, Any]) -> list[Any]:

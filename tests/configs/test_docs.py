@@ -23,7 +23,7 @@ def test_the_pages_are_what_the_program_prints() -> None:
 
 def used_keys() -> set[str]:
     """Axolotl's keys that our template writes or a rule reads."""
-    template = resource("templates", "axolotl.yaml.j2").read_text(encoding="utf-8")
+    template = resource("templates", "axolotl/config.yaml.j2").read_text(encoding="utf-8")
     keys = set(re.findall(r"^([a-z_]\w+):", template, re.MULTILINE))
     for path in (ROOT / "launcher" / "configs" / "rules").glob("*.py"):
         keys |= set(re.findall(r'c\.(?:get|has|mapping|key|at)\("(\w+)"', path.read_text(encoding="utf-8")))

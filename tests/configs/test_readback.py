@@ -10,7 +10,6 @@ from launcher.catalog import list_presets, load_gpu, load_model
 from launcher.configs.facts import card_of
 from launcher.configs.readback import ReadBack, Rows, read_back
 from launcher.configs.render import render_config
-from launcher.configs.rules.base import Config
 from launcher.configs.rules.memory import estimate_request
 from launcher.configs.validate import schema_name
 from launcher.data.facts import DataFacts
@@ -19,6 +18,7 @@ from launcher.planning.decide import make_plan
 from launcher.planning.estimate import memory_request
 from launcher.planning.plan import SETTINGS, Plan
 from launcher.planning.request import make_request
+from launcher.rules.base import Config
 from launcher.yaml_source import parse_yaml
 
 TOKENS = {"eos": "<|im_end|>", "eot": "<|im_end|>", "pad": "<pad>"}

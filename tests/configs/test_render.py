@@ -24,11 +24,11 @@ from launcher.planning.decide import make_plan
 from launcher.planning.plan import SETTINGS, Plan
 from launcher.planning.request import make_request
 from launcher.resources import resource
-from launcher.trainers import TRAINERS, get_trainer
+from launcher.trainers import get_trainer, trainer_names
 from load_script import load_script
 
 TOKENS = {"eos": "</s>", "eot": "</s>", "pad": "<unk>"}
-BACKENDS = sorted(TRAINERS)
+BACKENDS = list(trainer_names())
 
 
 def plan_for(backend: str, preset: str = "a10g-7b", **settings: Any) -> Plan:
@@ -192,7 +192,7 @@ def test_the_two_trainers_get_different_files() -> None:
     axolotl, unsloth = (render_config(plan_for(name), TOKENS) for name in ("axolotl", "unsloth"))
     assert sorted(axolotl) == ["config.yaml"]
     assert sorted(unsloth) == ["config.yaml", "train.py"]
-    assert unsloth["train.py"] == resource("templates", "unsloth_train.py").read_text(encoding="utf-8")
+    assert unsloth["train.py"] == resource("templates", "unsloth/train.py").read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
@@ -319,7 +319,7 @@ def test_a_smoke_run_is_evaluated_within_its_steps() -> None:
 
 @pytest.fixture(scope="module")
 def train_py() -> ModuleType:
-    return load_script(resource("templates", "unsloth_train.py"))
+    return load_script(resource("templates", "unsloth/train.py"))
 
 
 def test_train_py_knows_the_keys_of_the_schema(train_py: ModuleType) -> None:
@@ -331,7 +331,7 @@ def test_train_py_knows_the_keys_of_the_schema(train_py: ModuleType) -> None:
 
 
 def test_train_py_reads_every_key() -> None:
-    source = resource("templates", "unsloth_train.py").read_text(encoding="utf-8")
+    source = resource("templates", "unsloth/train.py").read_text(encoding="utf-8")
     body = source.partition("# --- rows to tokens ---")[2]
     unread = [key for key in load_schema("unsloth")["properties"] if f'config["{key}"]' not in body]
     assert unread == []
@@ -378,7 +378,7 @@ def test_train_py_accepts_what_is_rendered(tmp_path: Path, train_py: ModuleType)
 
 def test_train_py_says_all_at_once_before_anything_is_imported(tmp_path: Path) -> None:
     (tmp_path / "config.yaml").write_text("lora_rank: 4\nseed: x\n")
-    argv = [sys.executable, "-I", str(resource("templates", "unsloth_train.py")), "config.yaml"]
+    argv = [sys.executable, "-I", str(resource("templates", "unsloth/train.py")), "config.yaml"]
     done = subprocess.run(argv, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 1
     assert "config.yaml: unknown key 'lora_rank'" in done.stderr

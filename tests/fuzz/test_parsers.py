@@ -14,13 +14,13 @@ from click.testing import CliRunner
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from launcher.backends.checkpoints import SEAL, fault
-from launcher.backends.facts import training_facts
 from launcher.cli.main import main
 from launcher.configs.validate import check_text
 from launcher.data.inspect import inspect_data
 from launcher.errors import QlError
 from launcher.golden.rows import read_golden
+from launcher.processes.checkpoints import SEAL, fault
+from launcher.processes.events import training_facts
 from launcher.runs.events import read_events
 from launcher.runs.preflight.base_model import base_problems
 from launcher.runs.results.summary import summarise

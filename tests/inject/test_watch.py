@@ -145,7 +145,7 @@ def test_masked_labels_are_named(callback: Callable[..., Any], tmp_path: Path) -
 def test_a_sound_training_is_left_alone_and_its_checkpoints_are_sealed(
     callback: Callable[..., Any], inject: Inject, tmp_path: Path
 ) -> None:
-    from launcher.backends.checkpoints import fault
+    from launcher.processes.checkpoints import fault
 
     made = trainer(tmp_path, callback(QL_BEAT=str(tmp_path / "beat")))
     made.train()

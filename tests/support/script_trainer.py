@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from launcher.backends.base import Backend, Overlay
+from launcher.trainers.launch import Launch, Overlay
 
 # What every such trainer begins with: `say` writes an event, as the callback in a real trainer does.
 SAY = """
@@ -18,7 +18,7 @@ def say(event, **values):
 """
 
 
-class Script(Backend):
+class Script(Launch):
     """Runs ``body`` after `SAY`; ``config`` and ``environment`` are what its overlay adds to the trainer's."""
 
     name = "script"

@@ -10,9 +10,9 @@ from launcher.catalog import list_gpus, load_gpu
 from launcher.errors import Unreadable
 from launcher.planning.plan import SETTINGS
 from launcher.resources import resource
-from launcher.trainers import TRAINERS, get_trainer
+from launcher.trainers import get_trainer, trainer_names
 
-PAIRS = [(trainer, gpu) for trainer in TRAINERS for gpu in list_gpus()]
+PAIRS = [(trainer, gpu) for trainer in trainer_names() for gpu in list_gpus()]
 
 
 @pytest.mark.parametrize(("name", "card"), PAIRS)
@@ -71,7 +71,7 @@ def test_what_can_be_done_is_not_refused(name: str, setting: str, value: Any) ->
     assert get_trainer(name).supports(setting, value, load_gpu("a10g")) is None
 
 
-@pytest.mark.parametrize("name", list(TRAINERS))
+@pytest.mark.parametrize("name", trainer_names())
 def test_offload_needs_checkpointing(name: str) -> None:
     trainer, gpu = get_trainer(name), load_gpu("a10g")
     (problem,) = trainer.refusals({"activation_offload": True, "gradient_checkpointing": False}, gpu)
@@ -93,7 +93,7 @@ def test_fused_lora_is_for_16_bit_without_dropout() -> None:
     assert axolotl.kernels(load_gpu("cpu"), "qlora", "float32", 0.0)[0] == ()
 
 
-@pytest.mark.parametrize("name", list(TRAINERS))
+@pytest.mark.parametrize("name", trainer_names())
 def test_the_files_it_names_are_there(name: str) -> None:
     trainer = get_trainer(name)
     for source in (*trainer.templates.values(), *trainer.copies.values()):

@@ -19,7 +19,7 @@ from launcher.configs.rules import (
     values,
     warned,
 )
-from launcher.configs.rules.base import RULES, Rule
+from launcher.rules.base import RULES, Rule
 
 __all__ = ["MODULES", "RULES", "Rule"]
 

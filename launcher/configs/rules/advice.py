@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from launcher.configs.rules.base import Config, Hit, rule
+from launcher.rules.base import Config, Hit, rule
 
 # Learning rates of published LoRA and QLoRA recipes, with a factor of 10 to both sides: QLoRA's paper has 1e-4 and
 # 2e-4 (table 9), litgpt's and torchtune's recipes 2e-4 and 3e-4.

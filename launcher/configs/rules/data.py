@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from launcher.configs.rules.base import Config, Hit, KeyPath, rule
+from launcher.rules.base import Config, Hit, KeyPath, rule
 from launcher.trainers import get_trainer
 
 ALPACA = ("instruction", "output")

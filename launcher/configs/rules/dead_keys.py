@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from launcher.configs.rules.base import Config, Hit, rule
+from launcher.rules.base import Config, Hit, rule
 
 LORA_PREFIXES = ("lora_", "loraplus_", "peft_")
 LORA_WITHOUT_ADAPTER = ("lora_on_cpu", "lora_model_dir", "lora_dropout")  # merging and inference read the first two

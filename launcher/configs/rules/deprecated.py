@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from launcher.configs.rules.base import ATTENTION_FLAGS, Config, Hit, rule
+from launcher.rules.base import ATTENTION_FLAGS, Config, Hit, rule
 
 REMOVED = {
     "max_packed_sequence_len": "sequence_len, with sample_packing: true",

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from launcher.configs.rules.base import Config, Hit, rule
 from launcher.errors import did_you_mean
+from launcher.rules.base import Config, Hit, rule
 
 
 @rule("QL951", "error", kinds=("job",))

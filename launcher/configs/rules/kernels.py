@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from launcher.configs.rules.base import Config, Hit, rule
+from launcher.rules.base import Config, Hit, rule
 
 KERNELS = ("lora_mlp_kernel", "lora_qkv_kernel", "lora_o_kernel")
 ALL_KERNELS = (*KERNELS, "lora_embedding_kernel")

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from launcher.configs.rules.base import Config, Hit, rule
 from launcher.errors import QlError
+from launcher.rules.base import Config, Hit, rule
 
 if TYPE_CHECKING:
     from launcher.sizing import MemoryEstimate, MemoryRequest

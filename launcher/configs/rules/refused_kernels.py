@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from launcher.configs.rules.base import Config, Hit, rule
+from launcher.rules.base import Config, Hit, rule
 
 MPT = re.compile(r"(?<![a-z])mpt(?![a-z])", re.IGNORECASE)  # the model's name, and not a part of "prompt"
 

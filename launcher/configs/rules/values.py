@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from launcher.configs.rules.base import Config, Hit, rule
+from launcher.rules.base import Config, Hit, rule
 
 # key: (lowest, whether it may be that, highest, whether it may be that); None is unbounded
 Bounds = tuple[float | None, bool, float | None, bool]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from launcher.configs.rules.base import Config, Hit, rule
+from launcher.rules.base import Config, Hit, rule
 
 
 @rule("QL601", "warning", axolotl="AttentionValidationMixin.check_sample_packing_without_attention", since=(0, 18))

@@ -12,12 +12,12 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from launcher.configs.readback import Rows
-from launcher.configs.rules.base import Config, KeyPath
 from launcher.data.formats import BadRow, format_of, normalise, row_line
 from launcher.data.read import read_lines
 from launcher.errors import Problem, RunFailed
 from launcher.files import expand, plain_name, sha256_file, write_atomic
-from launcher.trainers import TRAINERS
+from launcher.rules.base import Config, KeyPath
+from launcher.trainers import all_trainers
 from launcher.yaml_source import Positions
 
 SAMPLE_FILE = "data/sample.jsonl"
@@ -81,7 +81,7 @@ def _target(named: str, source: Path, taken: Sequence[str]) -> str:
     own = PurePosixPath(named)
     inside = own.parts[:1] == ("data",) and ".." not in own.parts
     target = own if inside else PurePosixPath("data", source.name)
-    if any(trainer.folder_fault(str(target)) for trainer in TRAINERS.values()):
+    if any(trainer.folder_fault(str(target)) for trainer in all_trainers()):
         target = PurePosixPath("data", plain_name(source.name))
     count = 1
     while str(target) in (*taken, SAMPLE_FILE):

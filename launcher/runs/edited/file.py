@@ -11,12 +11,12 @@ from launcher.catalog import Gpu, Model, Preset, load_model, resolve_base
 from launcher.configs import kinds
 from launcher.configs.facts import card_of
 from launcher.configs.findings import Finding, errors_of, refuse_errors
-from launcher.configs.rules.base import Config
 from launcher.configs.validate import UNREADABLE, Options, check_source, schema_name
 from launcher.data.chat import OWN_TEMPLATE, SHIPPED_TEMPLATES, load_chat_template
 from launcher.errors import BadInput, Problem, QlError, Unreadable
 from launcher.files import expand
 from launcher.json_schema import check, load_schema
+from launcher.rules.base import Config
 from launcher.runs.prepared import TEMPLATE_FILE
 from launcher.yaml_source import Positions, parse_yaml
 

@@ -9,7 +9,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from launcher.backends.tracking import TRACKERS
 from launcher.backends.workers import call_worker
 from launcher.catalog import Gpu
 from launcher.catalog.local import snapshot_in_cache
@@ -19,7 +18,8 @@ from launcher.runs.preflight.base_model import base_problems, reach_problems
 from launcher.runs.preflight.gpu import check_card, no_device
 from launcher.runs.preflight.machine import place_problems
 from launcher.runs.prepared import Prepared
-from launcher.trainers import TRAINERS, get_trainer
+from launcher.trainers import all_trainers, get_trainer
+from launcher.trainers.tracking import TRACKERS
 
 GIB = 2**30
 # transformers 5.16 passes bucket_id, which came with 0.21; Axolotl 0.19 pins 0.19.
@@ -36,10 +36,10 @@ def examine(python: str, backend: str | None = None) -> dict[str, Any]:
         requires = list(get_trainer(backend).requires) if backend else []
         facts = call_worker(python, "probe", {"requires": requires}, Path(folder) / "probe.log")
     versions = facts["versions"]
-    facts["trainers"] = [name for name in TRAINERS if versions.get(name)]
+    facts["trainers"] = [trainer.name for trainer in all_trainers() if versions.get(trainer.distribution)]
     facts["host_memory_gib"] = round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / GIB, 2)
     facts["disk_free_gib"] = round(shutil.disk_usage(Path.cwd()).free / GIB, 2)
-    missing = [trainer for name, trainer in TRAINERS.items() if not versions.get(name)]
+    missing = [trainer for trainer in all_trainers() if not versions.get(trainer.distribution)]
     facts["advice"] = [f"{trainer.name} is missing: {trainer.install_hint}" for trainer in missing]
     return facts
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from launcher.backends.secrets import redact_all
 from launcher.errors import BadInput
 from launcher.files import read_json_lines, write_atomic
 from launcher.planning.plan import SETTINGS
+from launcher.processes.secrets import redact_all
 from launcher.report.html import render_report
 from launcher.report.prompts import SUBJECTS
 from launcher.report.series import read_series

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from launcher.backends.faults import CAUSES, TrainerFailed
+from launcher.processes.faults import CAUSES, TrainerFailed
 
 # What can be switched off, and the kinds of failure that each stands for.
 REPAIRS: dict[str, tuple[str, ...]] = {
@@ -28,7 +28,7 @@ LENGTH_STEP = 64  # sequence lengths are multiples of this
 
 @dataclass(frozen=True)
 class Policy:
-    """What the person allows. ``off`` are keys of REPAIRS; seconds as in `launcher.backends.base.Start`."""
+    """What the person allows. ``off`` are keys of REPAIRS; seconds as in `launcher.trainers.launch.Start`."""
 
     off: frozenset[str] = frozenset()
     allow_shorter: bool = False

@@ -9,17 +9,17 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from launcher.backends import get_backend
-from launcher.backends.base import Start
-from launcher.backends.checkpoints import EXACT, SEAL, Checkpoint, discard_after, newest_complete, without
-from launcher.backends.facts import facts_of_checkpoint
-from launcher.backends.faults import TrainerFailed
 from launcher.catalog.local import stored_base
 from launcher.errors import Problem
 from launcher.files import sync_folder, write_atomic
+from launcher.processes.checkpoints import EXACT, SEAL, Checkpoint, discard_after, newest_complete, without
+from launcher.processes.events import facts_of_checkpoint
+from launcher.processes.faults import TrainerFailed
 from launcher.runs.observer import Observer
 from launcher.runs.run import Run
 from launcher.runs.training.repairs import Policy, Repair, choose, likely_cause
+from launcher.trainers import get_trainer
+from launcher.trainers.launch import Start
 
 SCALER = "scaler.pt"
 # Of a checkpoint, what only a resume needs; the rest is the adapter and its tokenizer.
@@ -34,7 +34,7 @@ def train_to_the_end(run: Run, observer: Observer, what_fits: Callable[[], str |
     Each attempt goes on from the newest complete checkpoint. Raises TrainerFailed when nothing is left to be done, with
     ``what_fits()`` for a training that does not fit its card.
     """
-    backend = get_backend(run.plan["backend"])
+    backend = get_trainer(run.plan["backend"]).launch
     policy = Policy.of(run.data)
     upto: int | None = None
     restarts: list[str] = []

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from launcher.backends.faults import CAUSES, TrainerFailed
 from launcher.cli.options import repair_options
+from launcher.processes.faults import CAUSES, TrainerFailed
 from launcher.runs.training.repairs import REPAIRS, Policy, Repair, choose, likely_cause
 
 PLAN: dict[str, Any] = {

@@ -6,13 +6,14 @@ import json
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from script_trainer import Script
 
-from launcher.backends import attempt
-from launcher.backends.faults import TrainerFailed
+from launcher.processes import attempt
+from launcher.processes.faults import TrainerFailed
 from launcher.runs.observer import Silent
 from launcher.runs.run import Run, create_run, new_manifest, open_run
 from launcher.runs.training import train as training
@@ -68,7 +69,7 @@ def train(run: Run, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str],
 
     def go(body: str) -> tuple[Script, dict[str, Any]]:
         script = Resumable(HEAD + body)
-        monkeypatch.setattr(training, "get_backend", lambda name: script)
+        monkeypatch.setattr(training, "get_trainer", lambda name: SimpleNamespace(launch=script))
         try:
             return script, train_to_the_end(run, Silent(), lambda: "something smaller would fit")
         finally:

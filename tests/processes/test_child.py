@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from launcher.backends.process import child, child_environment, tail
 from launcher.errors import RunFailed
+from launcher.processes.child import child, child_environment, tail
 
 # Starts a grandchild, writes both process numbers, and sleeps.
 FAMILY = """
@@ -116,7 +116,7 @@ def test_what_a_finished_child_left_behind_is_ended(tmp_path: Path) -> None:
 def test_a_child_ends_when_we_are_killed_outright(tmp_path: Path) -> None:
     launcher = (
         "import subprocess, sys\n"
-        "from launcher.backends.process import child, child_environment\n"
+        "from launcher.processes.child import child, child_environment\n"
         "with child(sys.argv[1:], environment=child_environment(), stdout=-3, stderr=-3) as process:\n"
         "    process.wait()\n"
     )

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from launcher.backends.process import child
+from launcher.processes.child import child
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 
@@ -26,7 +26,7 @@ time.sleep(600)
 """
 LAUNCHER = """
 import os, sys, time
-from launcher.backends.process import child
+from launcher.processes.child import child
 with child([sys.executable, "-c", sys.argv[2], sys.argv[1]], environment=os.environ, stdout=2, stderr=2) as process:
     process.wait()
 """

@@ -13,10 +13,10 @@ from typing import Any
 import pytest
 from script_trainer import Script
 
-from launcher.backends import attempt
-from launcher.backends.attempt import Heartbeat
-from launcher.backends.base import Start
-from launcher.backends.faults import TrainerFailed, explain
+from launcher.processes import attempt
+from launcher.processes.attempt import Heartbeat
+from launcher.processes.faults import TrainerFailed, explain
+from launcher.trainers.launch import Start
 
 HEAD = """
 import faulthandler

@@ -7,12 +7,12 @@ from pathlib import Path
 import pytest
 import yaml
 
-from launcher.backends import get_backend
-from launcher.backends.tracking import TRACKERS, tracking
 from launcher.cli.launch import command
 from launcher.errors import RunFailed
 from launcher.json_schema import load_schema
 from launcher.runs.preflight import check_trackers
+from launcher.trainers import get_trainer
+from launcher.trainers.tracking import TRACKERS, tracking
 
 VARIABLES = ("WANDB_MODE", "WANDB_PROJECT", "WANDB_DIR", "MLFLOW_TRACKING_URI", "MLFLOW_EXPERIMENT_NAME",
              "TENSORBOARD_LOGGING_DIR", "TRACKIO_DIR")  # fmt: skip
@@ -30,7 +30,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def test_tracking_is_off_unless_asked_for(folder: Path) -> None:
     for name in ("axolotl", "unsloth"):
-        overlay = get_backend(name).overlay(folder, "python", {})
+        overlay = get_trainer(name).launch.overlay(folder, "python", {})
         assert overlay.environment["WANDB_MODE"] == "disabled"
         assert not {"report_to", "run_name"} & set(overlay.config)
         assert not [key for key in overlay.config if key.startswith("use_")]
@@ -66,7 +66,7 @@ def test_what_the_person_has_set_wins_and_is_not_written_down(folder: Path, monk
 
 def test_the_trainers_read_config_and_trackers_together(folder: Path) -> None:
     for name in ("axolotl", "unsloth"):
-        overlay = get_backend(name).overlay(folder, "python", {}, ["tensorboard"])
+        overlay = get_trainer(name).launch.overlay(folder, "python", {}, ["tensorboard"])
         assert "effective.yaml" in overlay.command
         read = yaml.safe_load((folder / "effective.yaml").read_text())
         assert read == {"base_model": "here", **overlay.config}

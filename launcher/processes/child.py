@@ -15,10 +15,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
-from launcher.backends import keeper
-from launcher.backends.secrets import without_secrets
 from launcher.errors import RunFailed
 from launcher.files import expand
+from launcher.processes import keeper
+from launcher.processes.secrets import without_secrets
 
 PR_SET_PDEATHSIG = 1  # prctl(2)
 GRACE = 10.0  # seconds between SIGTERM and SIGKILL

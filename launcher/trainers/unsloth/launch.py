@@ -6,11 +6,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from launcher.backends.base import EFFECTIVE, INJECT, Backend, Overlay, write_effective
-from launcher.backends.tracking import tracking
+from launcher.trainers.launch import EFFECTIVE, Launch, Overlay, write_effective
+from launcher.trainers.tracking import tracking
 
 
-class UnslothBackend(Backend):
+class UnslothLaunch(Launch):
     """Unsloth's generated code stays inside the run."""
 
     name = "unsloth"
@@ -29,10 +29,13 @@ class UnslothBackend(Backend):
         if added:
             write_effective(folder, added, "train.py")
         config = EFFECTIVE if added else "config.yaml"
-        command = [python, str(INJECT / "ql_unsloth.py"), "train.py", config]
+        command = [python, str(self.inject[-1] / "ql_unsloth.py"), "train.py", config]
         if checkpoint is not None:
             command += ["--resume", checkpoint]
         return Overlay(added, environment, command)
 
     def keys_of(self, settings: Mapping[str, Any]) -> dict[str, Any]:
         return dict(settings)  # our own schema: its keys are the plan's
+
+
+LAUNCH = UnslothLaunch()

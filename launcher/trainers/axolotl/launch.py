@@ -8,14 +8,14 @@ from typing import Any
 
 import yaml
 
-from launcher.backends.base import EFFECTIVE, Backend, Overlay, write_effective
-from launcher.backends.tracking import tracking
+from launcher.trainers.launch import EFFECTIVE, Launch, Overlay, write_effective
+from launcher.trainers.tracking import tracking
 
 PLUGIN = "ql_axolotl.TelemetryPlugin"
 LORA_KERNELS = ("lora_mlp_kernel", "lora_qkv_kernel", "lora_o_kernel")
 
 
-class AxolotlBackend(Backend):
+class AxolotlLaunch(Launch):
     """Telemetry comes from a plugin; `--launcher python` trains without one more process for accelerate."""
 
     name = "axolotl"
@@ -55,3 +55,6 @@ class AxolotlBackend(Backend):
                 case _:
                     keys[name] = value
         return keys
+
+
+LAUNCH = AxolotlLaunch()

@@ -46,13 +46,13 @@ class Unsloth(Trainer):
         return supports_on_any(setting, value, gpu)
 
 
-UNSLOTH = Unsloth(
+TRAINER = Unsloth(
     name="unsloth",
     title="Unsloth",
     requires=("unsloth>=2026.10.5,<2026.11", "torch>=2.11,<2.15"),
     distribution="unsloth",
     schema="unsloth.json",
-    templates={"config.yaml": "unsloth.yaml.j2"},
-    copies={"train.py": "unsloth_train.py"},
+    templates={"config.yaml": "unsloth/config.yaml.j2"},
+    copies={"train.py": "unsloth/train.py"},
     command="python train.py config.yaml",
 )

@@ -11,13 +11,13 @@ from typing import Any
 
 import yaml
 
-from launcher.backends.attempt import Attempt
-from launcher.backends.checkpoints import Checkpoint
-from launcher.backends.facts import Events, training_facts
-from launcher.backends.faults import CAUSES
-from launcher.backends.process import child, child_environment
-from launcher.backends.secrets import redacted_log
 from launcher.files import write_atomic
+from launcher.processes.attempt import Attempt
+from launcher.processes.checkpoints import Checkpoint
+from launcher.processes.child import child, child_environment
+from launcher.processes.events import Events, training_facts
+from launcher.processes.faults import CAUSES
+from launcher.processes.secrets import redacted_log
 from launcher.resources import PACKAGE
 
 INJECT = PACKAGE / "inject"
@@ -55,10 +55,16 @@ class Start:
     learning_rate_was: float | None = None
 
 
-class Backend(ABC):
+class Launch(ABC):
     """Starts one trainer. Nothing of it is imported here: it is a process."""
 
     name: str
+
+    @property
+    def inject(self) -> list[Path]:
+        """The folders whose modules this trainer's process can import: the one for all trainers, and its own."""
+        own = PACKAGE / "trainers" / self.name / "inject"
+        return [INJECT, own] if own.is_dir() else [INJECT]
 
     @abstractmethod
     def overlay(
@@ -101,7 +107,7 @@ class Backend(ABC):
         overlay = self._write_overlay(folder, python, memory_fraction, changes or {}, track, start)
         environment = child_environment(overlay.environment, with_secrets=bool(track))
         before = os.environ.get("PYTHONPATH")
-        environment["PYTHONPATH"] = os.pathsep.join([str(INJECT), *([before] if before else [])])
+        environment["PYTHONPATH"] = os.pathsep.join([*map(str, self.inject), *([before] if before else [])])
         trainer = folder / "trainer"
         for name in ("stop", "beat"):
             (trainer / name).unlink(missing_ok=True)

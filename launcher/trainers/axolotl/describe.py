@@ -92,14 +92,15 @@ def lora_kernels_fail(dtype: str | None, stored: Stored | None) -> bool:
     return stored is not None and stored.dtype not in (None, dtype)
 
 
-AXOLOTL = Axolotl(
+TRAINER = Axolotl(
     name="axolotl",
     title="Axolotl",
     requires=("axolotl==0.19.0", "torch>=2.11,<=2.13"),
     distribution="axolotl",
     schema="axolotl-0.19.json",
-    templates={"config.yaml": "axolotl.yaml.j2"},
+    templates={"config.yaml": "axolotl/config.yaml.j2"},
     copies={},
     command="axolotl train config.yaml --launcher python",
+    is_default=True,
     needs_semaphores=True,  # datasets 4 starts a pool for one process too
 )

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from launcher.backends.checkpoints import SEAL, discard_after, fault, newest_complete, without
+from launcher.processes.checkpoints import SEAL, discard_after, fault, newest_complete, without
 
 INJECT = Path(__file__).resolve().parents[2] / "launcher" / "inject"
 

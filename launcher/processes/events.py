@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from launcher.backends.faults import TrainerFailed
+from launcher.processes.faults import TrainerFailed
 
 
 class Events:

@@ -14,9 +14,9 @@ import pytest
 import yaml
 from script_trainer import Script
 
-from launcher.backends import get_backend
-from launcher.backends.base import Events
 from launcher.errors import RunFailed, Unreadable
+from launcher.trainers import get_trainer
+from launcher.trainers.launch import Events
 
 HEAD = """
 def begin(steps=3):
@@ -166,7 +166,7 @@ def test_a_line_cut_by_a_crash_is_passed_over(tmp_path: Path) -> None:
 def test_axolotl_reads_config_and_overlay_together(tmp_path: Path) -> None:
     config = {"plugins": ["axolotl.integrations.liger.LigerPlugin"], "base_model": "é", "seed": 1}
     (tmp_path / "config.yaml").write_text(yaml.safe_dump(config), encoding="utf-8")
-    overlay = get_backend("axolotl").overlay(tmp_path, "/venv/bin/python", {})
+    overlay = get_trainer("axolotl").launch.overlay(tmp_path, "/venv/bin/python", {})
     assert overlay.command[:3] == ["/venv/bin/python", "-m", "axolotl.cli.main"]
     assert overlay.command[-2:] == ["--launcher", "python"]
     effective = next(word for word in overlay.command if word.endswith(".yaml"))
@@ -177,7 +177,7 @@ def test_axolotl_reads_config_and_overlay_together(tmp_path: Path) -> None:
 
 
 def test_unsloth_runs_the_runs_own_train_py(tmp_path: Path) -> None:
-    overlay = get_backend("unsloth").overlay(tmp_path, "/venv/bin/python", {})
+    overlay = get_trainer("unsloth").launch.overlay(tmp_path, "/venv/bin/python", {})
     wrapper, script, config = overlay.command[1:]
     assert Path(wrapper).name == "ql_unsloth.py"
     assert Path(wrapper).is_file()
@@ -189,7 +189,7 @@ def test_changes_of_a_run_are_read_by_the_trainer_and_leave_the_config_alone(tmp
     text = "# mine\noutput_dir: ./out\nseed: 1\n"
     for name in ("axolotl", "unsloth"):
         (tmp_path / "config.yaml").write_text(text)
-        overlay = get_backend(name).overlay(tmp_path, "/venv/bin/python", {"output_dir": "trainer"})
+        overlay = get_trainer(name).launch.overlay(tmp_path, "/venv/bin/python", {"output_dir": "trainer"})
         assert overlay.config["output_dir"] == "trainer"
         assert "effective.yaml" in overlay.command
         read = yaml.safe_load((tmp_path / "effective.yaml").read_text())
@@ -199,7 +199,7 @@ def test_changes_of_a_run_are_read_by_the_trainer_and_leave_the_config_alone(tmp
 
 def test_an_unknown_backend_gets_the_nearest_name() -> None:
     with pytest.raises(Unreadable, match="axolotl"):
-        get_backend("axolotol")
+        get_trainer("axolotol")
 
 
 def test_facts_are_json(tmp_path: Path) -> None:

@@ -8,8 +8,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from launcher.configs.findings import Severity
-
 # Axolotl's old attention flags and what each stands for, the one that wins first.
 ATTENTION_FLAGS = {
     "xformers_attention": "xformers",
@@ -34,6 +32,7 @@ VARLEN_ATTENTION = frozenset(
     }
 )
 
+Severity = Literal["error", "warning", "note"]
 Kind = Literal["axolotl", "unsloth", "preset", "gpu", "model", "recipe", "golden", "run", "job"]
 KeyPath = tuple[Any, ...]
 Version = tuple[int, int]

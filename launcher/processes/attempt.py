@@ -12,8 +12,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from launcher.backends.facts import Events
-from launcher.backends.faults import TrainerFailed, explain, from_fault
+from launcher.processes.events import Events
+from launcher.processes.faults import TrainerFailed, explain, from_fault
 
 POLL = 0.2  # seconds between two looks
 STARTING = 1800.0  # seconds without a sign of life while data is tokenised and weights are loaded

@@ -1,0 +1,1 @@
+"""Unsloth: all of it. `describe` says what it can do; the rest is loaded when it is asked for."""
