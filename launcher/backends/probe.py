@@ -11,21 +11,22 @@ from typing import Any
 
 GIB = 2**30
 PACKAGES = (
-    "axolotl", "unsloth", "torch", "transformers", "peft", "trl", "accelerate", "bitsandbytes", "safetensors",
+    "torch", "transformers", "peft", "trl", "accelerate", "bitsandbytes", "safetensors",
     "flash-attn", "liger-kernel", "vllm", "wandb", "mlflow", "tensorboard", "trackio",
 )  # fmt: skip
 
 
 def run(request: dict[str, Any], emit: Callable[[dict[str, Any]], None]) -> dict[str, Any]:
-    """``{"requires"?}`` → python, executable, versions (None where not installed), devices with memory in GiB.
+    """``{"requires"?, "trainers"}`` → python, executable, versions (None where not installed), devices with GiB.
 
-    ``requires`` are requirement specifiers; ``unsupported`` says which are not met. ``seen`` and ``processes`` are
-    nvidia-smi's: cards with their driver, and who holds how much of their memory.
+    ``trainers`` are the trainers' distributions, ``requires`` requirement specifiers; ``unsupported`` says which are
+    not met. ``seen`` and ``processes`` are nvidia-smi's: cards with their driver, and who holds how much of their
+    memory.
     """
     return {
         "python": platform.python_version(),
         "executable": sys.executable,
-        "versions": {name: _version(name) for name in PACKAGES},
+        "versions": {name: _version(name) for name in (*request.get("trainers", ()), *PACKAGES)},
         "devices": _devices(),
         "cuda": _cuda(),
         "arch_list": _architectures(),

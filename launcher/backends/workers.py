@@ -13,13 +13,10 @@ from launcher.errors import BadInput, Problem, QlError, RunFailed, Unreadable
 from launcher.processes.child import child, child_environment, tail
 from launcher.processes.secrets import redacted_log
 from launcher.resources import PACKAGE
+from launcher.trainers import default_trainer, quiet_environment
 
 Progress = Callable[[dict[str, Any]], None]
 ONLINE = ("fetch", "push")
-INSTALL = (
-    "name the python of the environment that has the trainers with --trainer-python, or pip install '.[axolotl]' "
-    "in a checkout of ql"
-)
 _ERRORS: dict[int, type[QlError]] = {1: BadInput, 2: Unreadable, 3: RunFailed}
 
 
@@ -39,7 +36,7 @@ def call_worker(
         json.dump(request, handed)
         handed.flush()
         argv = [python, str(PACKAGE / "worker.py"), job, handed.name]
-        environment = child_environment(offline, with_secrets=job in ONLINE)
+        environment = child_environment(quiet_environment() | offline, with_secrets=job in ONLINE)
         with child(argv, environment=environment, stdout=subprocess.PIPE, stderr=log) as process:
             assert process.stdout is not None
             for line in process.stdout:
@@ -63,11 +60,18 @@ def _error(message: dict[str, Any], python: str, log_path: Path) -> QlError:
     problems = [Problem(**problem) for problem in message["problems"]]
     code = message["exit_code"]
     if problems and problems[0].message.startswith("ModuleNotFoundError"):
-        problems = [Problem(f"{python} lacks a library of the trainers: {problems[0].message}", hint=INSTALL)]
+        problems = [Problem(f"{python} lacks a library of the trainers: {problems[0].message}", hint=_install())]
     elif code == 3 and problems and problems[-1].hint is None:
         last = problems[-1]
         problems[-1] = Problem(last.message, last.file, last.line, last.column, _where(log_path))
     return _ERRORS.get(code, RunFailed)(problems)
+
+
+def _install() -> str:
+    return (
+        "name the python of the environment that has the trainers with --trainer-python, or pip install "
+        f"'.[{default_trainer().name}]' in a checkout of ql"
+    )
 
 
 def _where(log_path: Path) -> str:

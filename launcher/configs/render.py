@@ -14,6 +14,7 @@ import yaml
 from launcher.planning.plan import Plan
 from launcher.resources import resource
 from launcher.trainers import get_trainer
+from launcher.trainers.codec import Codec
 
 WIDTH = 110  # of a comment line
 # A string that every YAML reader takes for that string: anything else is quoted.
@@ -27,37 +28,24 @@ def render_config(plan: Plan, tokens: Mapping[str, str], *, schema: str | None =
     editor's modeline points to; by default the bare name of the schema that ql ships for this trainer.
     """
     trainer = get_trainer(plan.backend)
-    evaluates = plan.eval_fraction > 0 and plan.eval_rows != 0
+    why = _Reasons(plan.reasons)
+    layout = _Layout(plan, trainer.codec, why)
     context = {
         "plan": plan,
         "tokens": tokens,
         "schema": schema or trainer.schema,
         "title": _title(plan),
         "run_with": f"Run it in this folder: {trainer.command}",
-        "evaluates": evaluates,
-        "keeps_best": evaluates and plan.keep == "best",
-        "dataset": _AXOLOTL_CHAT if plan.conversational else _AXOLOTL_TEXT,
-        "why": _Reasons(plan.reasons),
+        "why": why,
+        "put": layout.put,
+        "section": layout.section,
+        "line": layout.line,
     }
     environment = _environment()
     files = {name: environment.get_template(source).render(context) for name, source in trainer.templates.items()}
     for name, source in trainer.copies.items():
         files[name] = resource("templates", source).read_text(encoding="utf-8")
     return files
-
-
-# How Axolotl reads a row: only assistant turns are trained, each with the token that ends it.
-_AXOLOTL_CHAT = """\
-    ds_type: json
-    type: chat_template
-    field_messages: messages
-    roles_to_train: [assistant]
-    train_on_eos: turn"""
-# Texts longer than sequence_len are split into several rows, for both trainers.
-_AXOLOTL_TEXT = """\
-    ds_type: json
-    type: completion
-    field: text"""
 
 
 def _title(plan: Plan) -> str:
@@ -79,6 +67,35 @@ class _Reasons:
         if self.reasons.get(setting):
             parts.append(self.reasons[setting])
         return textwrap.indent(comment(": ".join(parts)), " " * indent) + "\n" if parts else ""
+
+
+class _Layout:
+    """The keys of a plan for a template: where they stand is the template's, what they are is the codec's.
+
+    What comes back is whole lines without the last line break.
+    """
+
+    def __init__(self, plan: Plan, codec: Codec, why: _Reasons) -> None:
+        self.plan, self.codec, self.why = plan, codec, why
+        self.keys = codec.encode(plan)
+
+    def put(self, setting: str, indent: int = 0) -> str:
+        """``put("seed")``: the reason of a setting, then each of its keys on a line."""
+        entry = self.codec.by_setting[setting]
+        reason = self.why(setting, indent, getattr(self.plan, setting) if entry.named else None)
+        lines = "\n".join(self.line(key) for key in entry.keys_in(self.plan))
+        return reason + textwrap.indent(lines, " " * indent)
+
+    def section(self, name: str) -> str:
+        """`put` of every setting of a section that has a key in this config."""
+        return "\n".join(self.put(entry.setting) for entry in self.codec.section(name) if entry.keys_in(self.plan))
+
+    def line(self, key: str) -> str:
+        """``line("seed")``: the key with its value; of a key inside another, without the outer one."""
+        value, name = self.keys[key], key.rpartition(".")[2]
+        if not isinstance(value, Mapping):
+            return f"{name}: {quote(value)}"
+        return "\n".join([f"{name}:", *(f"  {inner}: {quote(part)}" for inner, part in value.items())])
 
 
 def comment(text: str) -> str:

@@ -3,7 +3,7 @@
 A checkpoint without this list was not written to its end; one whose files differ from it is corrupt. The launcher
 resumes from neither.
 
-Unsloth writes the adapter of a checkpoint in 16 bit, whatever it is trained in: a resume would go on from rounded
+A trainer may write the adapter of a checkpoint in 16 bit, whatever it is trained in: a resume would go on from rounded
 weights. Where that is so, the weights as they are lie beside it, and are put back.
 """
 

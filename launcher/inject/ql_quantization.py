@@ -9,7 +9,7 @@ import sys
 from typing import Any
 
 
-def describe_quantization(model: Any, args: Any, versions: dict[str, str]) -> dict[str, Any]:
+def describe_quantization(model: Any, args: Any, versions: dict[str, str], trainer: str) -> dict[str, Any]:
     """The record of a model about to be trained (version 1 of quantization.json).
 
     ``load_dtype`` is the dtype the base's tensors had when they were quantised (without quantisation: have now).
@@ -37,7 +37,7 @@ def describe_quantization(model: Any, args: Any, versions: dict[str, str]) -> di
     quant_type, double_quant, block_size, compute_dtype, load_dtype, storage_dtype = way
     return {
         "version": 1,
-        "backend": "unsloth" if "unsloth" in sys.modules else "axolotl",
+        "backend": trainer,
         "method": "qlora" if quantized else "lora",
         "quant_type": quant_type,
         "double_quant": double_quant,

@@ -40,7 +40,7 @@ from ql_trial import Trial
 from ql_watch import Watch
 
 GIB = 2**30
-PACKAGES = ("torch", "transformers", "peft", "bitsandbytes", "trl", "accelerate", "axolotl", "unsloth", "unsloth_zoo")
+PACKAGES = ("torch", "transformers", "peft", "bitsandbytes", "trl", "accelerate")
 # Name of a value in the trainer's log -> name in ours.
 LOGGED = {"loss": "loss", "learning_rate": "learning_rate", "grad_norm": "grad_norm"}
 
@@ -59,7 +59,13 @@ def guarded(method: Callable[..., None]) -> Callable[..., None]:
 
 
 class TelemetryCallback(TrainerCallback):  # type: ignore[misc]
-    """Writes events and the record of the quantisation; stops the run when asked to."""
+    """Writes events and the record of the quantisation; stops the run when asked to.
+
+    A trainer's own plugin or wrapper says in a subclass which ``trainer`` it is in, and which ``packages`` make it up.
+    """
+
+    trainer = ""
+    packages: tuple[str, ...] = ()
 
     def __init__(self) -> None:
         self.events = EventLog(os.environ.get("QL_EVENTS"))
@@ -96,7 +102,7 @@ class TelemetryCallback(TrainerCallback):  # type: ignore[misc]
             num_epochs=args.num_train_epochs,
             device="cuda" if torch.cuda.is_available() else "cpu",
             trainable_parameters=sum(p.numel() for p in model.parameters() if p.requires_grad),
-            versions=installed_versions(),
+            versions=installed_versions(self.packages),
         )
         self.train_began = time.monotonic()
         if torch.cuda.is_available():
@@ -116,7 +122,7 @@ class TelemetryCallback(TrainerCallback):  # type: ignore[misc]
         if state.global_step and os.environ.get("QL_LR_WAS"):
             relearn(args.learning_rate, float(os.environ["QL_LR_WAS"]), kwargs["optimizer"], kwargs["lr_scheduler"])
         self.beat()
-        record = describe_quantization(model, args, installed_versions())
+        record = describe_quantization(model, args, installed_versions(self.packages), self.trainer)
         path = Path(args.output_dir, "quantization.json")
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
@@ -267,8 +273,9 @@ def relearn(rate: float, before: float, optimizer: Any, scheduler: Any) -> None:
 class Peak:
     """The highest of torch's own peaks since training began, in bytes.
 
-    Axolotl resets those peaks at every log, before it calls on_log: what stands there then is no peak of the run. They
-    are read where nothing has been logged yet. The counters are the allocator's, on the host: reading costs no sync.
+    A trainer may reset those peaks at every log, before it calls on_log: what stands there then is no peak of the run.
+    They are read where nothing has been logged yet. The counters are the allocator's, on the host: reading costs no
+    sync.
     """
 
     def __init__(self) -> None:
@@ -298,10 +305,10 @@ def peak_memory(peak: Peak) -> dict[str, float]:
     return {"peak_memory_gib": round(kib * 1024 / GIB, 3)}
 
 
-def installed_versions() -> dict[str, str]:
-    """The installed ones of PACKAGES, by distribution metadata: nothing is imported for it."""
+def installed_versions(more: tuple[str, ...] = ()) -> dict[str, str]:
+    """The installed ones of PACKAGES and ``more``, by distribution metadata: nothing is imported for it."""
     found = {}
-    for name in PACKAGES:
+    for name in PACKAGES + more:
         try:
             found[name] = importlib.metadata.version(name)
         except importlib.metadata.PackageNotFoundError:

@@ -25,7 +25,7 @@ class Quantization:
     ``kind`` is nf4, fp4, int8, or None for a base in 16 or 32 bits; ``tensors`` are the names on disk of the weights
     that were quantised; ``load_dtype`` is what the base was loaded in, None for as stored; ``source`` says how it is
     known. ``stored_dtype`` is what a base that is stored in 4 bit was dequantised to, None for what its own state says:
-    Unsloth on a GPU puts its compute dtype in there, Axolotl leaves it.
+    one trainer on a GPU puts its compute dtype in there, another leaves it.
     """
 
     kind: str | None

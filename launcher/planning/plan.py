@@ -77,6 +77,16 @@ class Plan:
         epochs = 1.0 if self.max_steps else self.num_epochs
         return min(math.floor(1e6 / (self.evals_per_epoch * epochs)) / 1e6, 0.999999)
 
+    @property
+    def evaluates(self) -> bool:
+        """Whether rows are held out, so that there is something to evaluate on."""
+        return self.eval_fraction > 0 and self.eval_rows != 0
+
+    @property
+    def keeps_best(self) -> bool:
+        """Whether the checkpoint with the lowest evaluation loss is the result, not the last."""
+        return self.evaluates and self.keep == "best"
+
     def to_dict(self) -> dict[str, Any]:
         """The plan as JSON-ready data, in the order of the fields."""
         out = {f.name: getattr(self, f.name) for f in fields(self)}

@@ -49,10 +49,8 @@ def child_environment(extra: Mapping[str, str] | None = None, *, with_secrets: b
         **{name: str(Path.cwd() / expand(ours[name])) for name in FOLDERS if _is_path(ours.get(name))},
         "PYTHONSAFEPATH": "1",
         "PYTHONUNBUFFERED": "1",
-        "AXOLOTL_DO_NOT_TRACK": "1",
         "DO_NOT_TRACK": "1",
         "HF_HUB_DISABLE_TELEMETRY": "1",
-        "UNSLOTH_DISABLE_STATISTICS": "1",
         "TOKENIZERS_PARALLELISM": "false",
         "CUDA_VISIBLE_DEVICES": os.environ.get("CUDA_VISIBLE_DEVICES", "0").partition(",")[0],
         # OpenMP's threads spin while they wait: beside any other load, small products then take ten times as long.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import cache
 from importlib import import_module
 
@@ -33,4 +34,22 @@ def default_trainer() -> Trainer:
     return next(trainer for trainer in all_trainers() if trainer.is_default)
 
 
-__all__ = ["Trainer", "all_trainers", "default_trainer", "get_trainer", "trainer_names"]
+def quiet_environment() -> dict[str, str]:
+    """Variables that keep every trainer's library from calling home, for any process of a trainer's python."""
+    return {name: value for trainer in all_trainers() for name, value in trainer.environment.items()}
+
+
+def installed_trainers(versions: Mapping[str, str | None]) -> list[str]:
+    """Of all trainers, those whose distribution is in ``versions``, by name."""
+    return [trainer.name for trainer in all_trainers() if versions.get(trainer.distribution)]
+
+
+__all__ = [
+    "Trainer",
+    "all_trainers",
+    "default_trainer",
+    "get_trainer",
+    "installed_trainers",
+    "quiet_environment",
+    "trainer_names",
+]

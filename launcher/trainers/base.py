@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +15,8 @@ from launcher.catalog.types import Gpu, Stored
 from launcher.errors import Problem
 
 if TYPE_CHECKING:
+    from launcher.trainers.codec import Codec
+    from launcher.trainers.config_file import ConfigFile
     from launcher.trainers.launch import Launch
 
 FLASH_ATTENTION_2 = 8.0  # compute capability that FlashAttention 2 needs (its README: Ampere, Ada, Hopper)
@@ -38,11 +40,24 @@ class Trainer(ABC):
     copies: Mapping[str, str]
     command: str  # what runs an exported folder without ql
     needs_semaphores: bool = False  # whether its rows are prepared in processes of their own
+    environment: Mapping[str, str] = field(default_factory=dict)  # keeps its library from calling home
     is_default: bool = False  # whether it runs where nobody chose; true of one
 
     def _part(self, module: str, name: str) -> Any:
         """``name`` of a module of this trainer's room, which is imported now: most verbs need few of them."""
         return getattr(import_module(f"launcher.trainers.{self.name}.{module}"), name)
+
+    @property
+    def codec(self) -> Codec:
+        """How settings are written in its config, and read from it."""
+        part: Codec = self._part("codec", "CODEC")
+        return part
+
+    @property
+    def config_file(self) -> ConfigFile:
+        """What an edited config names beside its settings: rows, templates, folders."""
+        part: ConfigFile = self._part("config_file", "CONFIG_FILE")
+        return part
 
     @property
     def launch(self) -> Launch:

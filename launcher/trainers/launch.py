@@ -19,6 +19,8 @@ from launcher.processes.events import Events, training_facts
 from launcher.processes.faults import CAUSES
 from launcher.processes.secrets import redacted_log
 from launcher.resources import PACKAGE
+from launcher.trainers import quiet_environment
+from launcher.trainers.codec import Codec
 
 INJECT = PACKAGE / "inject"
 EFFECTIVE = "effective.yaml"
@@ -59,6 +61,7 @@ class Launch(ABC):
     """Starts one trainer. Nothing of it is imported here: it is a process."""
 
     name: str
+    codec: Codec
 
     @property
     def inject(self) -> list[Path]:
@@ -81,9 +84,9 @@ class Launch(ABC):
         the folder to go on from, relative to ``folder``.
         """
 
-    @abstractmethod
     def keys_of(self, settings: Mapping[str, Any]) -> dict[str, Any]:
-        """Settings of a plan as keys of this trainer's config."""
+        """Settings that have another value now, as keys of this trainer's config."""
+        return self.codec.amend(settings)
 
     def train(
         self,
@@ -105,7 +108,7 @@ class Launch(ABC):
         """
         start = start or Start()
         overlay = self._write_overlay(folder, python, memory_fraction, changes or {}, track, start)
-        environment = child_environment(overlay.environment, with_secrets=bool(track))
+        environment = child_environment(quiet_environment() | overlay.environment, with_secrets=bool(track))
         before = os.environ.get("PYTHONPATH")
         environment["PYTHONPATH"] = os.pathsep.join([*map(str, self.inject), *([before] if before else [])])
         trainer = folder / "trainer"
@@ -144,7 +147,7 @@ class Launch(ABC):
             QL_WATCH=",".join(sorted(start.watch)),
             HF_HUB_OFFLINE="1",  # the base is on this machine by now
             PYTORCH_ALLOC_CONF=allocator,
-            # The older name too: Axolotl sets it, without a cap, where it is missing, and the cap is then not held.
+            # The older name too: a trainer may set it, without a cap, where it is missing: the cap is then not held.
             PYTORCH_CUDA_ALLOC_CONF=allocator,
         )
         if start.trial:

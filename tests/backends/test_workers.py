@@ -22,7 +22,7 @@ def pretend_python(folder: Path, body: str) -> str:
 
 
 def test_the_probe_really_runs(tmp_path: Path) -> None:
-    facts = call_worker(sys.executable, "probe", {}, tmp_path / "probe.log")
+    facts = call_worker(sys.executable, "probe", {"trainers": ["axolotl", "unsloth"]}, tmp_path / "probe.log")
     assert facts["executable"] == sys.executable
     assert facts["versions"].keys() >= {"axolotl", "unsloth", "torch"}
     for device in facts["devices"]:

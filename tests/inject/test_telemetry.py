@@ -259,7 +259,9 @@ ARGUMENTS = SimpleNamespace(fp16=False, bf16=True)
 @pytest.mark.parametrize(("quant_type", "double"), [("nf4", True), ("fp4", False)])
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32])
 def test_the_record_is_read_off_the_modules(telemetry: ModuleType, quant_type: str, double: bool, dtype: Any) -> None:
-    record = telemetry.describe_quantization(quantised(quant_type, double, dtype), ARGUMENTS, {"bitsandbytes": "9"})
+    record = telemetry.describe_quantization(
+        quantised(quant_type, double, dtype), ARGUMENTS, {"bitsandbytes": "9"}, "one"
+    )
     assert (record["quant_type"], record["double_quant"]) == (quant_type, double)
     assert record["load_dtype"] == str(dtype).removeprefix("torch.")
     assert (record["compute_dtype"], record["storage_dtype"], record["block_size"]) == ("float32", "uint8", 64)
@@ -272,7 +274,7 @@ def test_the_record_is_read_off_the_modules(telemetry: ModuleType, quant_type: s
 def test_without_quantisation_the_record_says_lora(telemetry: ModuleType) -> None:
     peft = pytest.importorskip("peft")
     model = peft.get_peft_model(tiny_model().half(), peft.LoraConfig(r=2, target_modules=["q_proj"]))
-    record = telemetry.describe_quantization(model, ARGUMENTS, {})
+    record = telemetry.describe_quantization(model, ARGUMENTS, {}, "one")
     assert (record["method"], record["quant_type"], record["quantized_modules"]) == ("lora", None, [])
     assert (record["compute_dtype"], record["load_dtype"]) == ("bfloat16", "float16")
 
@@ -285,7 +287,7 @@ def test_an_8_bit_base_is_recorded_as_one(telemetry: ModuleType) -> None:
     linear = bitsandbytes.nn.Linear8bitLt(attention.q_proj.in_features, attention.q_proj.out_features, bias=False)
     attention.q_proj = linear
     model = peft.get_peft_model(model, peft.LoraConfig(r=2, target_modules=["o_proj"]))
-    record = telemetry.describe_quantization(model, ARGUMENTS, {})
+    record = telemetry.describe_quantization(model, ARGUMENTS, {}, "one")
     assert (record["method"], record["quant_type"], record["double_quant"]) == ("qlora", "int8", False)
     assert (record["load_dtype"], record["compute_dtype"]) == ("float16", "float16")
     assert record["quantized_modules"] == ["model.layers.0.self_attn.q_proj"]
@@ -298,7 +300,7 @@ def test_modules_quantised_in_two_ways_are_refused(telemetry: ModuleType) -> Non
     layer = model.get_submodule("base_model.model.model.layers.0.self_attn")
     layer.v_proj = other.get_submodule("base_model.model.model.layers.0.self_attn.v_proj")
     with pytest.raises(ValueError, match="2 different ways"):
-        telemetry.describe_quantization(model, ARGUMENTS, {})
+        telemetry.describe_quantization(model, ARGUMENTS, {}, "one")
 
 
 def test_an_evaluation_takes_no_gradient_away(telemetry: ModuleType) -> None:

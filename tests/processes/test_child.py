@@ -148,7 +148,7 @@ def test_nothing_is_sent_home_and_nothing_is_imported_from_the_working_directory
 ) -> None:
     monkeypatch.setenv("KEPT", "1")
     environment = child_environment({"EXTRA": "2"})
-    for key in ("AXOLOTL_DO_NOT_TRACK", "DO_NOT_TRACK", "HF_HUB_DISABLE_TELEMETRY", "UNSLOTH_DISABLE_STATISTICS"):
+    for key in ("DO_NOT_TRACK", "HF_HUB_DISABLE_TELEMETRY"):
         assert environment[key] == "1"
     assert (environment["PYTHONSAFEPATH"], environment["KEPT"], environment["EXTRA"]) == ("1", "1", "2")
 

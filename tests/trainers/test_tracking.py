@@ -12,7 +12,9 @@ from launcher.errors import RunFailed
 from launcher.json_schema import load_schema
 from launcher.runs.preflight import check_trackers
 from launcher.trainers import get_trainer
+from launcher.trainers.axolotl import launch as axolotl
 from launcher.trainers.tracking import TRACKERS, tracking
+from launcher.trainers.unsloth import launch as unsloth
 
 VARIABLES = ("WANDB_MODE", "WANDB_PROJECT", "WANDB_DIR", "MLFLOW_TRACKING_URI", "MLFLOW_EXPERIMENT_NAME",
              "TENSORBOARD_LOGGING_DIR", "TRACKIO_DIR")  # fmt: skip
@@ -40,8 +42,8 @@ def test_tracking_is_off_unless_asked_for(folder: Path) -> None:
 @pytest.mark.parametrize("name", TRACKERS)
 def test_each_tracker_writes_into_the_run_under_the_runs_name(folder: Path, name: str) -> None:
     found = tracking([name], folder)
-    assert found.axolotl[f"use_{name}"] is True
-    assert found.unsloth == {"report_to": [name], "run_name": "cpu-tiny-1", "project": "ql"}
+    assert axolotl.tracker_keys(found)[f"use_{name}"] is True
+    assert unsloth.tracker_keys(found) == {"report_to": [name], "run_name": "cpu-tiny-1", "project": "ql"}
     assert found.environment["QL_RUN_NAME"] == "cpu-tiny-1"
     assert [value for value in found.environment.values() if str(folder / "tracking") in value]
     assert found.environment.get("WANDB_MODE", "offline") == "offline"
@@ -49,9 +51,9 @@ def test_each_tracker_writes_into_the_run_under_the_runs_name(folder: Path, name
 
 def test_the_keys_are_keys_of_the_trainers(folder: Path) -> None:
     found = tracking(list(TRACKERS), folder)
-    assert set(found.axolotl) <= set(load_schema("axolotl-0.19")["properties"])
+    assert set(axolotl.tracker_keys(found)) <= set(load_schema("axolotl-0.19")["properties"])
     properties = load_schema("unsloth")["properties"]
-    assert set(found.unsloth) <= set(properties)
+    assert set(unsloth.tracker_keys(found)) <= set(properties)
     assert set(properties["report_to"]["items"]["enum"]) == set(TRACKERS)
     option = next(option for option in command.params if option.name == "track")
     assert set(option.type.choices) == set(TRACKERS)  # type: ignore[attr-defined]

@@ -10,7 +10,7 @@ from launcher.catalog import list_gpus, load_gpu
 from launcher.errors import Unreadable
 from launcher.planning.plan import SETTINGS
 from launcher.resources import resource
-from launcher.trainers import get_trainer, trainer_names
+from launcher.trainers import all_trainers, default_trainer, get_trainer, quiet_environment, trainer_names
 
 PAIRS = [(trainer, gpu) for trainer in trainer_names() for gpu in list_gpus()]
 
@@ -119,3 +119,12 @@ def test_axolotl_reads_no_data_where_its_path_is_a_pattern(folder: str, taken: s
 @pytest.mark.parametrize("folder", ["/a b/ü", "/a[/b]", "/50% #1/'q\"", "/~x/{a}", "/a$/b", "/a:b\\"])
 def test_axolotl_reads_data_in_other_odd_folders(folder: str) -> None:
     assert get_trainer("axolotl").folder_fault(folder) is None
+
+
+def test_no_trainer_sends_anything_home() -> None:
+    found = quiet_environment()
+    assert found["AXOLOTL_DO_NOT_TRACK"] == found["UNSLOTH_DISABLE_STATISTICS"] == "1"
+
+
+def test_one_trainer_runs_where_nobody_chose() -> None:
+    assert [trainer.name for trainer in all_trainers() if trainer.is_default] == [default_trainer().name]

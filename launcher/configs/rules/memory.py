@@ -56,11 +56,12 @@ def estimate_request(c: Config) -> MemoryRequest | None:
     if c.card is None or c.card.is_cpu or c.get("rl"):
         return None
     from launcher.catalog import load_gpu, load_model
-    from launcher.configs.readback import Rows, read_back
     from launcher.planning.corrections import corrections_for
     from launcher.planning.estimate import memory_request
     from launcher.planning.request import Request
     from launcher.sizing.memory import OPTIMIZER_BYTES
+    from launcher.trainers import get_trainer
+    from launcher.trainers.readback import Rows
     from launcher.yaml_source import Positions
 
     if c.kind == "axolotl" and (c.get("load_in_8bit") or not c.is_lora):
@@ -70,7 +71,7 @@ def estimate_request(c: Config) -> MemoryRequest | None:
     except QlError:
         return None
     gpu = load_gpu(c.card.name)
-    values = read_back(c, "", Positions(), gpu, model, Rows()).values
+    values = get_trainer(c.kind).codec.decode(c, "", Positions(), gpu, model, Rows()).values
     if values["optimizer"] not in OPTIMIZER_BYTES or None in (values["lora_r"], values["learning_rate"]):
         return None
     sizes = (values["sequence_len"], values["micro_batch_size"], values["eval_batch_size"], values["lora_r"])

@@ -4,26 +4,25 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from copy import deepcopy
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from launcher.configs.readback import Rows
 from launcher.data.formats import BadRow, format_of, normalise, row_line
 from launcher.data.read import read_lines
 from launcher.errors import Problem, RunFailed
 from launcher.files import expand, plain_name, sha256_file, write_atomic
 from launcher.rules.base import Config, KeyPath
-from launcher.trainers import all_trainers
+from launcher.trainers import all_trainers, get_trainer
+from launcher.trainers.readback import Rows
 from launcher.yaml_source import Positions
 
 SAMPLE_FILE = "data/sample.jsonl"
 SAMPLE_ROWS = 16  # as many as verify compares the merged model on
 SUFFIXES = (".jsonl", ".json")
-TRAINING = ("datasets", "train_file")  # the keys that name them; test_datasets and eval_file name the others
 
 
 @dataclass(frozen=True)
@@ -35,10 +34,7 @@ class DataFile:
     target: str
     rows: int
     named: str  # as the config has it
-
-    @property
-    def trains(self) -> bool:
-        return self.path[0] in TRAINING
+    trains: bool  # else it is evaluated with
 
 
 def find_data(
@@ -47,8 +43,8 @@ def find_data(
     """The data files of a config in ``folder``, and what is wrong with those that a run cannot take."""
     found: list[DataFile] = []
     problems: list[Problem] = []
-    for path, named in _named_files(config):
-        place = positions.value(path)
+    for path, name, trains in get_trainer(config.kind).config_file.files(config):
+        named, place = str(name), positions.value(path)
         source = (folder / expand(named)).resolve()
         if not source.is_file() or source.suffix not in SUFFIXES:
             what = f"{named} is not a JSONL file that lies here"
@@ -57,23 +53,8 @@ def find_data(
             continue
         target = _target(named, source, [other.target for other in found if other.source != source])
         rows = sum(line.row is not None for line in read_lines(source))
-        found.append(DataFile(path, source, target, rows, named))
+        found.append(DataFile(path, source, target, rows, named, trains))
     return tuple(found), problems
-
-
-def _named_files(config: Config) -> Iterator[tuple[KeyPath, str]]:
-    if config.kind == "unsloth":
-        yield from (((key,), config.get(key)) for key in ("train_file", "eval_file") if config.has(key))
-        return
-    for key in ("datasets", "test_datasets"):
-        for index, data_set in config.datasets(key):
-            files = data_set.get("data_files")
-            if isinstance(files, str):
-                yield (key, index, "data_files"), files
-            elif isinstance(files, list):
-                yield from (((key, index, "data_files", number), str(name)) for number, name in enumerate(files))
-            else:
-                yield (key, index, "path"), str(data_set.get("path"))
 
 
 def _target(named: str, source: Path, taken: Sequence[str]) -> str:
@@ -90,14 +71,17 @@ def _target(named: str, source: Path, taken: Sequence[str]) -> str:
     return str(target)
 
 
-def count_rows(files: Sequence[DataFile], val_set_size: float) -> Rows:
-    """The rows that are trained on and evaluated with; Axolotl holds ``val_set_size`` of the first back by itself."""
+def count_rows(files: Sequence[DataFile], held_out: float) -> Rows:
+    """The rows that are trained on and evaluated with.
+
+    The trainer holds ``held_out`` of the first back by itself: a share up to 1, else a number of rows.
+    """
     train = sum(item.rows for item in files if item.trains)
-    held_out = sum(item.rows for item in files if not item.trains)
-    if val_set_size:
-        held_out = min(train, round(train * val_set_size if val_set_size <= 1 else val_set_size))
-        train -= held_out
-    return Rows(train, held_out)
+    evaluation = sum(item.rows for item in files if not item.trains)
+    if held_out:
+        evaluation = min(train, round(train * held_out if held_out <= 1 else held_out))
+        train -= evaluation
+    return Rows(train, evaluation)
 
 
 def moved(config: dict[str, Any], files: Sequence[DataFile]) -> dict[str, Any]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,26 +17,11 @@ from launcher.files import expand
 from launcher.json_schema import check, load_schema
 from launcher.rules.base import Config
 from launcher.runs.prepared import TEMPLATE_FILE
+from launcher.trainers import get_trainer
+from launcher.trainers.config_file import ConfigFile
 from launcher.yaml_source import Positions, parse_yaml
 
 OUTPUT = "trainer"  # where the stages look for what was trained
-# What Axolotl trains and a launch does not: more than one GPU, other losses, bases that the merge cannot rebuild.
-_ONE_GPU = "ql launch trains on one GPU"
-_BASES = "ql launch trains on a base in 4 bit (adapter: qlora) or in 16 bit (adapter: lora)"
-_NOT_LAUNCHED: Mapping[str, str] = {
-    "rl": "ql launch trains on right answers, not on preferences",
-    "deepspeed": _ONE_GPU,
-    "fsdp": _ONE_GPU,
-    "fsdp_config": _ONE_GPU,
-    "use_ray": _ONE_GPU,
-    "load_in_8bit": _BASES,
-    "gptq": _BASES,
-    "relora": "ReLoRA merges while it trains: there would be no one adapter to ship",
-    "pretraining_dataset": "ql launch trains on the files in datasets",
-}
-# Keys of Axolotl that may name a folder beside the config; the trainer runs in another place.
-_FOLDERS = ("base_model", "base_model_config", "tokenizer_config", "processor_config", "lora_model_dir")
-_TEMPLATE_KEYS = {"axolotl": "chat_template_jinja", "unsloth": "chat_template"}
 
 
 @dataclass(frozen=True)
@@ -90,19 +74,19 @@ class Edited:
         return _absolute(self.config.base_model, self.folder)
 
     @property
+    def reader(self) -> ConfigFile:
+        """What knows this trainer's configs."""
+        return get_trainer(self.config.kind).config_file
+
+    @property
     def is_chat(self) -> bool:
         """Whether the rows are conversations that a chat template turns into text."""
-        if self.config.kind == "unsloth":
-            return self.config.has("chat_template")
-        sets = [item for _, item in self.config.datasets()]
-        return bool(sets) and all(item.get("type") == "chat_template" for item in sets)
+        return self.reader.is_chat(self.config)
 
     @property
     def is_text(self) -> bool:
         """Whether the rows are plain texts."""
-        if self.config.kind == "unsloth":
-            return not self.is_chat
-        return all(item.get("type") == "completion" for _, item in self.config.datasets())
+        return self.reader.is_text(self.config)
 
 
 def read_edited(path: Path) -> Edited:
@@ -129,14 +113,7 @@ def read_edited(path: Path) -> Edited:
 
 def refusals(edited: Edited) -> list[Problem]:
     """What the trainer would do and a launch does not, each with its line."""
-    config = edited.config
-    if config.kind == "unsloth":
-        return []
-    problems = [edited.problem(key, why) for key, why in _NOT_LAUNCHED.items() if config.get(key)]
-    if not config.is_lora and not problems:
-        said = f"adapter: {config.adapter}" if config.adapter else "no adapter"
-        problems.append(edited.problem("adapter", f"{said}: ql launch trains adapters", "adapter: qlora, or lora"))
-    return problems
+    return [edited.problem(path, p.message, p.hint) for path, p in edited.reader.refusals(edited.config)]
 
 
 def model_of(edited: Edited, preset: Preset | None) -> Model:
@@ -160,9 +137,9 @@ def template_of(edited: Edited, own: str) -> Template | None:
     config = edited.config
     if not edited.is_chat:
         return None
-    named = str(config.get(_TEMPLATE_KEYS[config.kind]) or "")
-    if config.kind == "axolotl" and config.get("chat_template") != "jinja":
-        return _named_template(str(config.get("chat_template") or OWN_TEMPLATE))
+    named = str(config.get(edited.reader.template_key) or "")
+    if (known := edited.reader.template_name(config)) is not None:
+        return _named_template(known)
     if "{" in named:
         return Template(named, _shipped(named), named)
     beside = edited.folder / named
@@ -173,7 +150,7 @@ def template_of(edited: Edited, own: str) -> Template | None:
 
 
 def _named_template(name: str) -> Template:
-    """One of Axolotl's own templates. Where ql has one of the same name, lengths are measured with it."""
+    """One of the trainer's own templates. Where ql has one of the same name, lengths are measured with it."""
     if name.startswith("tokenizer_default"):
         return Template(None, OWN_TEMPLATE, name)
     return Template(None, name if name in (*SHIPPED_TEMPLATES, OWN_TEMPLATE) else None, name)
@@ -188,11 +165,11 @@ def paths_inside(edited: Edited, template: Template | None) -> dict[str, Any]:
     config, changes = edited.raw, {}
     if config.get("output_dir") != OUTPUT:
         changes["output_dir"] = OUTPUT
-    for key in _FOLDERS if edited.config.kind == "axolotl" else ("base_model",):
+    for key in edited.reader.folders:
         value = config.get(key)
         if isinstance(value, str) and _absolute(value, edited.folder) != value:
             changes[key] = _absolute(value, edited.folder)
-    key = _TEMPLATE_KEYS[edited.config.kind]
+    key = edited.reader.template_key
     if template and template.text is not None and template.named != TEMPLATE_FILE and "{" not in template.named:
         changes[key] = TEMPLATE_FILE
     return changes

@@ -5,12 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 from launcher.catalog import load_model, resolve_base
-from launcher.configs.readback import ReadBack
 from launcher.data.prepare import EVAL_FILE, TRAIN_FILE
 from launcher.errors import Problem
 from launcher.planning.request import AUTO
+from launcher.rules.base import KeyPath
 from launcher.runs.asked import Asked
 from launcher.runs.edited.file import Edited, Template
+from launcher.trainers.readback import ReadBack
 
 _FLAGS = {"compute_dtype": "--compute-dtype", "max_steps": "--max-steps", "keep": "--keep", "method": "--method"}
 _HINT = "leave the flag out, or edit the file"
@@ -23,7 +24,7 @@ def contradictions(edited: Edited, found: ReadBack, template: Template | None, a
     wanted |= {key: value for key, value in (("backend", asked.backend), ("method", asked.method)) if value}
     raw = asked.data is not None
     for setting, value in wanted.items():
-        if raw and setting == "eval_fraction" and "test_datasets" in str(found.places.get(setting, "test_datasets")):
+        if raw and setting == "eval_fraction" and _is_file(edited, found.places.get(setting)):
             continue  # how the file of --data is split: the config only has the result
         if raw and setting == "chat_template" and template is not None and template.text is None:
             continue  # the config names the file that this run will have
@@ -35,6 +36,11 @@ def contradictions(edited: Edited, found: ReadBack, template: Template | None, a
     if raw:
         problems += _data_conflicts(edited)
     return problems
+
+
+def _is_file(edited: Edited, place: KeyPath | None) -> bool:
+    """Whether the held-out rows are a file of their own, not taken from the training rows by the trainer."""
+    return place is None or place[0] == edited.reader.eval_key
 
 
 def _conflict(edited: Edited, found: ReadBack, setting: str, value: Any) -> Problem:
@@ -59,16 +65,9 @@ def _same(here: Any, asked: Any) -> bool:
 
 def _data_conflicts(edited: Edited) -> list[Problem]:
     """``--data`` becomes data/train.jsonl and data/eval.jsonl: a config that reads other files contradicts it."""
-    named: list[tuple[tuple[Any, ...], Any, str]]
-    if edited.config.kind == "unsloth":
-        named = [(("train_file",), edited.config.get("train_file"), TRAIN_FILE)]
-        named += [(("eval_file",), edited.config.get("eval_file"), EVAL_FILE)] if edited.config.has("eval_file") else []
-    else:
-        named = []
-        for key, target in (("datasets", TRAIN_FILE), ("test_datasets", EVAL_FILE)):
-            named += [((key, index, "path"), item.get("path"), target) for index, item in edited.config.datasets(key)]
+    targets = {True: TRAIN_FILE, False: EVAL_FILE}
     return [
-        edited.problem(path, f"trains on {name} here, and --data becomes {target}", _HINT)
-        for path, name, target in named
-        if name != target
+        edited.problem(path, f"trains on {name} here, and --data becomes {targets[trains]}", _HINT)
+        for path, name, trains in edited.reader.main_files(edited.config)
+        if name != targets[trains]
     ]

@@ -13,7 +13,6 @@ from pathlib import Path
 
 from launcher.catalog import Gpu, Preset, find_gpu, load_gpu, load_preset, load_recipe
 from launcher.configs.findings import Finding
-from launcher.configs.readback import ReadBack, Rows, read_back
 from launcher.data.base import find_base
 from launcher.data.chat import load_chat_template
 from launcher.data.facts import DataFacts
@@ -35,6 +34,7 @@ from launcher.runs.preflight import examine
 from launcher.runs.prepared import TEMPLATE_FILE, read_gates, require_fit
 from launcher.sizing.memory import OPTIMIZER_BYTES
 from launcher.trainers import get_trainer
+from launcher.trainers.readback import ReadBack, Rows
 
 
 def prepare_edited(asked: Asked, trainer_python: str) -> PreparedEdited:
@@ -88,7 +88,7 @@ def prepare_edited(asked: Asked, trainer_python: str) -> PreparedEdited:
 def _request(edited: Edited, asked: Asked, trainer_python: str) -> Request:
     """Card and model of the config, with the preset that was named.
 
-    Raises Unreadable for unknown names, BadInput for what Axolotl trains and a launch does not.
+    Raises Unreadable for unknown names, BadInput for what the trainer does and a launch does not.
     """
     preset = load_preset(asked.preset) if asked.preset else None
     gpu = _card(preset, asked, trainer_python)
@@ -100,7 +100,8 @@ def _request(edited: Edited, asked: Asked, trainer_python: str) -> Request:
 
 
 def _read_back(edited: Edited, request: Request, rows: Rows) -> ReadBack:
-    return read_back(edited.config, edited.path.name, edited.positions, request.gpu, request.model, rows)
+    codec = get_trainer(edited.config.kind).codec
+    return codec.decode(edited.config, edited.path.name, edited.positions, request.gpu, request.model, rows)
 
 
 @dataclass(frozen=True)
@@ -130,8 +131,7 @@ def _read_data(
         files, problems = find_data(edited.config, folder, edited.name, edited.positions)
         if problems:
             raise BadInput(problems)
-        held_out = edited.config.get("val_set_size", 0.0) if edited.config.kind == "axolotl" else 0.0
-        return _Trained(files, count_rows(files, held_out), findings)
+        return _Trained(files, count_rows(files, edited.reader.held_out(edited.config)), findings)
 
 
 def _card(preset: Preset | None, asked: Asked, trainer_python: str) -> Gpu:
@@ -157,7 +157,7 @@ def _raw(
     """How the file of ``--data`` is split and cut: as the config says, or as the preset and the recipe do."""
     if asked.data is None:
         return None
-    evaluates = edited.config.has("eval_file" if edited.config.kind == "unsloth" else "test_datasets")
+    evaluates = edited.reader.evaluates(edited.config)
     layers = [asked.settings, load_preset(asked.preset).settings if asked.preset else {}]
     layers.append(load_recipe(found.values["method"]).settings)
     fraction = next(layer["eval_fraction"] for layer in layers if "eval_fraction" in layer)
@@ -190,7 +190,7 @@ def _plan(found: ReadBack, request: Request, rows: Rows, edited: Edited, templat
 def _inspect(
     raw: RawData | None, files: Sequence[DataFile], plan: Plan, template: Template | None, base: Path | None
 ) -> DataReport | None:
-    """What the sequence length does to the rows. None where ql cannot tell: several files, or formats of Axolotl's.
+    """What the sequence length does to the rows. None for several files and unknown formats.
 
     Raises BadInput when no row would be left to train on.
     """
@@ -223,11 +223,9 @@ def _golden(golden: Path | None, edited: Edited) -> tuple[GoldenRow, ...]:
     """The golden set's rows. Raises BadInput where the config's prompts are not ones that ql can ask."""
     if golden is None:
         return ()
-    if not edited.is_chat and not edited.is_text:
-        index, item = next((i, d) for i, d in edited.config.datasets() if d.get("type") != "chat_template")
-        message = f"type: {item.get('type')} builds prompts of its own, in which a golden set cannot be asked"
-        hint = "type: chat_template, or completion; or leave --golden out"
-        raise BadInput(edited.problem(("datasets", index, "type"), message, hint))
+    if refusal := edited.reader.asks_otherwise(edited.config):
+        path, problem = refusal
+        raise BadInput(edited.problem(path, problem.message, problem.hint))
     return tuple(read_golden(golden, conversational=edited.is_chat))
 
 

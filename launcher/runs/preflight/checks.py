@@ -18,11 +18,11 @@ from launcher.runs.preflight.base_model import base_problems, reach_problems
 from launcher.runs.preflight.gpu import check_card, no_device
 from launcher.runs.preflight.machine import place_problems
 from launcher.runs.prepared import Prepared
-from launcher.trainers import all_trainers, get_trainer
+from launcher.trainers import all_trainers, get_trainer, installed_trainers
 from launcher.trainers.tracking import TRACKERS
 
 GIB = 2**30
-# transformers 5.16 passes bucket_id, which came with 0.21; Axolotl 0.19 pins 0.19.
+# transformers 5.16 passes bucket_id, which came with 0.21; an older one that a trainer pins does not do.
 OLDEST_TRACKIO = (0, 21)
 NEEDED = ("torch", "transformers", "peft", "bitsandbytes", "safetensors", "accelerate")
 
@@ -34,9 +34,10 @@ def examine(python: str, backend: str | None = None) -> dict[str, Any]:
     """
     with tempfile.TemporaryDirectory(prefix="ql-probe-") as folder:
         requires = list(get_trainer(backend).requires) if backend else []
-        facts = call_worker(python, "probe", {"requires": requires}, Path(folder) / "probe.log")
+        request = {"requires": requires, "trainers": [trainer.distribution for trainer in all_trainers()]}
+        facts = call_worker(python, "probe", request, Path(folder) / "probe.log")
     versions = facts["versions"]
-    facts["trainers"] = [trainer.name for trainer in all_trainers() if versions.get(trainer.distribution)]
+    facts["trainers"] = installed_trainers(versions)
     facts["host_memory_gib"] = round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / GIB, 2)
     facts["disk_free_gib"] = round(shutil.disk_usage(Path.cwd()).free / GIB, 2)
     missing = [trainer for trainer in all_trainers() if not versions.get(trainer.distribution)]
@@ -78,9 +79,10 @@ def check_environment(
     Raises RunFailed with everything that is missing.
     """
     problems = []
-    install = get_trainer(plan.backend).install_hint
-    if not facts["versions"].get(plan.backend):
-        problems.append(Problem(f"{plan.backend} is not installed in {facts['executable']}", hint=install))
+    trainer = get_trainer(plan.backend)
+    install = trainer.install_hint
+    if not facts["versions"].get(trainer.distribution):
+        problems.append(Problem(f"{trainer.name} is not installed in {facts['executable']}", hint=install))
     problems += [Problem(text, hint=install) for text in facts.get("unsupported", ())]
     missing = [name for name in NEEDED if not facts["versions"].get(name)]
     if missing and not problems:

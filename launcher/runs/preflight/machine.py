@@ -15,7 +15,7 @@ from launcher.files import require_text
 from launcher.planning.estimate import memory_request
 from launcher.runs.prepared import Prepared
 from launcher.sizing import disk_space, merge_host_memory
-from launcher.trainers import get_trainer
+from launcher.trainers import all_trainers, get_trainer
 
 GIB = 2**30
 
@@ -47,7 +47,9 @@ def place_problems(prepared: Prepared, folder: Path, *, download: bool, merge: b
     trainer = get_trainer(prepared.plan.backend)
     fault = trainer.folder_fault(str(folder.absolute()))
     if fault:
-        hint = "--runs-dir or --out names another place; --backend unsloth can read it there"
+        able = [one.name for one in all_trainers() if not one.folder_fault(str(folder.absolute()))]
+        others = "".join(f"; --backend {name} can read it there" for name in able)
+        hint = f"--runs-dir or --out names another place{others}"
         problems.append(Problem(f"{fault}: {folder.absolute()}", hint=hint))
     if trainer.needs_semaphores:
         problems += semaphore_problems(trainer.title)
@@ -60,7 +62,9 @@ def semaphore_problems(title: str, make: Callable[[], object] = multiprocessing.
         make()
     except (OSError, ImportError) as error:
         said = f"{title} prepares rows in processes that need shared memory, and there is none here: {error}"
-        hint = "mount a tmpfs that can be written at /dev/shm (docker: --shm-size 1g); --backend unsloth needs none"
+        able = [one.name for one in all_trainers() if not one.needs_semaphores]
+        others = "".join(f"; --backend {name} needs none" for name in able)
+        hint = f"mount a tmpfs that can be written at /dev/shm (docker: --shm-size 1g){others}"
         return [Problem(said, hint=hint)]
     return []
 

@@ -101,6 +101,7 @@ TRAINER = Axolotl(
     templates={"config.yaml": "axolotl/config.yaml.j2"},
     copies={},
     command="axolotl train config.yaml --launcher python",
+    environment={"AXOLOTL_DO_NOT_TRACK": "1"},
     is_default=True,
     needs_semaphores=True,  # datasets 4 starts a pool for one process too
 )

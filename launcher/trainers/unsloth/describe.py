@@ -55,4 +55,5 @@ TRAINER = Unsloth(
     templates={"config.yaml": "unsloth/config.yaml.j2"},
     copies={"train.py": "unsloth/train.py"},
     command="python train.py config.yaml",
+    environment={"UNSLOTH_DISABLE_STATISTICS": "1"},
 )

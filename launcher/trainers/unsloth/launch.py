@@ -1,4 +1,4 @@
-"""Unsloth: the exported train.py, unmodified, under a wrapper that registers the telemetry."""
+"""Unsloth as a process: the exported train.py, unmodified, under a wrapper that registers the telemetry."""
 
 from __future__ import annotations
 
@@ -7,13 +7,15 @@ from pathlib import Path
 from typing import Any
 
 from launcher.trainers.launch import EFFECTIVE, Launch, Overlay, write_effective
-from launcher.trainers.tracking import tracking
+from launcher.trainers.tracking import PROJECT, Tracking, tracking
+from launcher.trainers.unsloth.codec import CODEC
 
 
 class UnslothLaunch(Launch):
     """Unsloth's generated code stays inside the run."""
 
     name = "unsloth"
+    codec = CODEC
 
     def overlay(
         self,
@@ -24,7 +26,7 @@ class UnslothLaunch(Launch):
         checkpoint: str | None = None,
     ) -> Overlay:
         tracked = tracking(track, folder)
-        added = {**changes, **tracked.unsloth}
+        added = {**changes, **tracker_keys(tracked)}
         environment = {"UNSLOTH_COMPILE_LOCATION": str(folder / "trainer" / "unsloth_code"), **tracked.environment}
         if added:
             write_effective(folder, added, "train.py")
@@ -34,8 +36,9 @@ class UnslothLaunch(Launch):
             command += ["--resume", checkpoint]
         return Overlay(added, environment, command)
 
-    def keys_of(self, settings: Mapping[str, Any]) -> dict[str, Any]:
-        return dict(settings)  # our own schema: its keys are the plan's
+
+def tracker_keys(tracked: Tracking) -> dict[str, Any]:
+    return {"report_to": list(tracked.names), "run_name": tracked.run, "project": PROJECT} if tracked.names else {}
 
 
 LAUNCH = UnslothLaunch()

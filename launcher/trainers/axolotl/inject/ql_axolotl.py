@@ -30,4 +30,7 @@ class TelemetryPlugin(BasePlugin):  # type: ignore[misc]
     def add_callbacks_pre_trainer(self, cfg: Any, model: Any) -> list[Any]:
         from ql_telemetry import TelemetryCallback
 
-        return [TelemetryCallback()]
+        class Telemetry(TelemetryCallback):  # type: ignore[misc]
+            trainer, packages = "axolotl", ("axolotl",)
+
+        return [Telemetry()]

@@ -12,7 +12,10 @@ def main(argv: list[str]) -> None:
 
     from ql_telemetry import TelemetryCallback
 
-    trainer.DEFAULT_CALLBACKS.append(TelemetryCallback)
+    class Telemetry(TelemetryCallback):  # type: ignore[misc]
+        trainer, packages = "unsloth", ("unsloth", "unsloth_zoo")
+
+    trainer.DEFAULT_CALLBACKS.append(Telemetry)
     sys.argv = argv
     runpy.run_path(argv[0], run_name="__main__")
 

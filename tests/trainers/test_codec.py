@@ -8,7 +8,6 @@ import pytest
 
 from launcher.catalog import list_presets, load_gpu, load_model
 from launcher.configs.facts import card_of
-from launcher.configs.readback import ReadBack, Rows, read_back
 from launcher.configs.render import render_config
 from launcher.configs.rules.memory import estimate_request
 from launcher.configs.validate import schema_name
@@ -19,6 +18,8 @@ from launcher.planning.estimate import memory_request
 from launcher.planning.plan import SETTINGS, Plan
 from launcher.planning.request import make_request
 from launcher.rules.base import Config
+from launcher.trainers import get_trainer
+from launcher.trainers.readback import ReadBack, Rows
 from launcher.yaml_source import parse_yaml
 
 TOKENS = {"eos": "<|im_end|>", "eot": "<|im_end|>", "pad": "<pad>"}
@@ -35,7 +36,7 @@ def read(text: str, kind: Any, gpu: str, model: str, rows: Rows = ROWS) -> ReadB
     checked = check(data, schema, mode="lax" if kind == "axolotl" else "strict")
     assert not checked.errors
     config = Config(checked.data, kind, (0, 19), schema)
-    return read_back(config, "config.yaml", positions, load_gpu(gpu), load_model(model), rows)
+    return get_trainer(kind).codec.decode(config, "config.yaml", positions, load_gpu(gpu), load_model(model), rows)
 
 
 def rendered(plan: Plan) -> str:
