@@ -4,7 +4,7 @@
 
 Newer records replace older ones of the same shape, a failure never a result. Running it again changes nothing. What is
 left to do by hand: look at the differences, `make references`, and where the speeds are new,
-`python benchmarks/presets/fit_speed.py`, which prints the constants for launcher/sizing/throughput.py.
+`python benchmarks/presets/fit_speed.py`, which prints the constants for launcher/trainers/<name>/speed.py.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Fit the speed model's constants to the runs measured on the H200, and write docs/speed.md with every error.
 
-    python benchmarks/presets/fit_speed.py          prints the constants to put into launcher/sizing/throughput.py
+    python benchmarks/presets/fit_speed.py          prints the constants to put into launcher/trainers/<name>/speed.py
     python benchmarks/presets/fit_speed.py --page   writes docs/speed.md from the constants as they are there
 
 Fitted to the step times in the records of benchmarks/sizing and benchmarks/presets, all of one H200; checked against
@@ -13,8 +13,8 @@ import json
 import math
 import statistics
 import sys
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass, fields, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -28,11 +28,12 @@ from records import load  # noqa: E402
 
 from launcher.catalog import Gpu, find_gpu, load_gpu, load_model  # noqa: E402
 from launcher.catalog.architecture import count_parameters  # noqa: E402
-from launcher.sizing import TRAINERS, MemoryRequest, throughput  # noqa: E402
-from launcher.sizing.throughput import SPEED, Speed, tokens_per_second  # noqa: E402
+from launcher.sizing import MemoryRequest, Speed, tokens_per_second  # noqa: E402
+from launcher.trainers import get_trainer, trainer_names  # noqa: E402
 
 SOURCES = ("benchmarks/sizing", "benchmarks/presets/results")
 HELD_OUT = ("qwen2.5-7b", "llama-2-13b")  # architectures that the fit does not see
+CONSTANTS = [field.name for field in fields(Speed) if isinstance(field.default, float)]
 # How far a constant may be from where it starts, and how strongly it is held there: in units of its logarithm.
 HOLD = 0.05
 # What a constant can be: no share of a datasheet's figure above what plain matrix products or copies reach.
@@ -53,17 +54,23 @@ WEIGHT_ABOVE = 0.3
 class Run:
     """One measured shape: what was asked, on which card, and its tokens per second."""
 
+    trainer: str
     request: MemoryRequest
     gpu: Gpu
     tokens_per_second: float
     held_out: bool
     alone: bool = False  # nothing else ran on the machine while it was timed
 
-    def error(self) -> float:
-        """Predicted over measured, less 1."""
-        predicted = tokens_per_second(self.request, self.gpu)
+    def error(self, speed: Speed | None = None) -> float:
+        """Predicted over measured, less 1; with the constants ``speed`` (None: the trainer's own)."""
+        predicted = tokens_per_second(with_speed(self.request, speed), self.gpu)
         assert predicted is not None
         return predicted / self.tokens_per_second - 1
+
+
+def with_speed(request: MemoryRequest, speed: Speed | None) -> MemoryRequest:
+    """The job at the constants ``speed``; None: its trainer's own."""
+    return request if speed is None else replace(request, trainer=replace(request.trainer, speed=speed))
 
 
 def measured_runs() -> list[Run]:
@@ -100,7 +107,7 @@ def _run(record: dict[str, Any]) -> Run | None:
     plan = record["plan"]
     request = MemoryRequest(
         model=model,
-        trainer=TRAINERS[record["trainer"]],
+        trainer=get_trainer(record["trainer"]).terms,
         method=plan["method"],
         sequence_len=shape["sequence_len"],
         micro_batch_size=shape["micro_batch_size"],
@@ -114,18 +121,18 @@ def _run(record: dict[str, Any]) -> Run | None:
     )
     if gpu is None:
         return None
-    return Run(request, gpu, speed, record["model"] in HELD_OUT, record.get("alone", False))
+    return Run(record["trainer"], request, gpu, speed, record["model"] in HELD_OUT, record.get("alone", False))
 
 
 def fit(runs: Sequence[Run], trainer: str) -> Speed:
     """The constants of one trainer: least squares of the logarithm of predicted over measured, outliers damped."""
     from scipy.optimize import least_squares
 
-    names = [field.name for field in fields(Speed)]
-    start = replace(SPEED[trainer], logit_bytes=SPEED[trainer].logit_bytes or 8.0, step=SPEED[trainer].step or 0.01)
+    now = get_trainer(trainer).speed
+    start = replace(now, logit_bytes=now.logit_bytes or 8.0, step=now.step or 0.01)
     fixed = {"plain_kernels"} if trainer == "unsloth" else set()  # its kernels have no switch
-    free = [name for name in names if getattr(start, name) > 0 and name not in fixed]
-    used = [run for run in runs if run.request.trainer.name == trainer and not run.held_out]
+    free = [name for name in CONSTANTS if getattr(start, name) > 0 and name not in fixed]
+    used = [run for run in runs if run.trainer == trainer and not run.held_out]
 
     def speed(logs: Sequence[float]) -> Speed:
         return replace(start, **{name: math.exp(log) for name, log in zip(free, logs, strict=True)})
@@ -133,10 +140,10 @@ def fit(runs: Sequence[Run], trainer: str) -> Speed:
     origin = [math.log(getattr(start, name)) for name in free]
 
     def residuals(logs: Sequence[float]) -> list[float]:
-        SPEED[trainer] = speed(logs)
+        tried = speed(logs)
         errors = [
             error * (WEIGHT_ABOVE if error > 0 and not run.alone else 1.0)
-            for run, error in ((run, math.log1p(run.error())) for run in used)
+            for run, error in ((run, math.log1p(run.error(tried))) for run in used)
         ]
         held = [HOLD * (log - begun) for log, begun in zip(logs, origin, strict=True)]
         return errors + held
@@ -145,8 +152,7 @@ def fit(runs: Sequence[Run], trainer: str) -> Speed:
     low, high = ([math.log(pair[side]) for pair in limits] for side in (0, 1))
     origin = [min(max(log, least + 1e-6), most - 1e-6) for log, least, most in zip(origin, low, high, strict=True)]
     found = least_squares(residuals, origin, bounds=(low, high), loss="soft_l1", f_scale=0.1)
-    SPEED[trainer] = speed(found.x)
-    return SPEED[trainer]
+    return speed(found.x)
 
 
 # --- the page ---
@@ -160,7 +166,7 @@ def published() -> list[dict[str, Any]]:
 def published_request(figure: dict[str, Any]) -> tuple[MemoryRequest, Gpu]:
     request = MemoryRequest(
         model=load_model(figure["model"]),
-        trainer=TRAINERS[figure.get("trainer", "axolotl")],
+        trainer=get_trainer(figure.get("trainer", "axolotl")).terms,
         method=figure["method"],
         sequence_len=figure["sequence_len"],
         micro_batch_size=figure["micro_batch_size"],
@@ -170,11 +176,13 @@ def published_request(figure: dict[str, Any]) -> tuple[MemoryRequest, Gpu]:
     return request, load_gpu(figure["gpu"])
 
 
-def published_rows() -> list[list[str]]:
+def published_rows(fitted: Mapping[str, Speed]) -> list[list[str]]:
+    """Each published figure beside the prediction: with the constants ``fitted`` by trainer, else the trainer's own."""
     rows = []
     for figure in published():
         request, gpu = published_request(figure)
-        predicted = tokens_per_second(request, gpu)
+        speed = fitted.get(figure.get("trainer", "axolotl"))
+        predicted = tokens_per_second(with_speed(request, speed), gpu)
         assert predicted is not None
         shape = f"{figure['method']}, {figure['micro_batch_size']} x {figure['sequence_len']}"
         if "tokens_per_second" in figure:
@@ -186,8 +194,8 @@ def published_rows() -> list[list[str]]:
     return rows
 
 
-def _summary(runs: Sequence[Run]) -> str:
-    errors = [run.error() for run in runs]
+def _summary(runs: Sequence[Run], speed: Speed | None = None) -> str:
+    errors = [run.error(speed) for run in runs]
     if not errors:
         return "none"
     mean = statistics.mean(abs(error) for error in errors)
@@ -204,22 +212,22 @@ def _model_name(request: MemoryRequest) -> str:
 def page() -> str:
     runs = measured_runs()
     by_trainer = []
-    for trainer in TRAINERS:
+    for trainer in trainer_names():
         for held in (False, True):
-            chosen = [run for run in runs if run.request.trainer.name == trainer and run.held_out == held]
+            chosen = [run for run in runs if run.trainer == trainer and run.held_out == held]
             by_trainer.append([trainer, "held out" if held else "fitted", _summary(chosen)])
             alone = [run for run in chosen if run.alone]
             if alone:
                 by_trainer.append([trainer, "of those, timed alone", _summary(alone)])
     details = []
-    for run in sorted(runs, key=lambda run: (run.request.trainer.name, run.request.model.name, run.request.tokens)):
+    for run in sorted(runs, key=lambda run: (run.trainer, run.request.model.name, run.request.tokens)):
         job = run.request
         mode = "offload" if job.activation_offload else "recompute" if job.gradient_checkpointing else "keep"
         shape = f"{job.micro_batch_size} x {job.sequence_len}"
         predicted = tokens_per_second(job, run.gpu)
         details.append(
             [
-                job.trainer.name,
+                run.trainer,
                 _model_name(job) + (" (held out)" if run.held_out else ""),
                 f"{job.method}, {shape}, {mode}, {'+'.join(job.kernels) or 'no kernels'}, {job.compute_dtype}",
                 f"{run.tokens_per_second:,.0f}",
@@ -239,7 +247,7 @@ trainer reaches are fitted to one H200; other cards get the same shares of their
 
 None of these was fitted. They come from other trainers, older libraries, and other kernels.
 
-{markdown(("card", "model", "shape", "source", "published", "predicted", "error"), published_rows())}
+{markdown(("card", "model", "shape", "source", "published", "predicted", "error"), published_rows({}))}
 
 litgpt gives the time of rows of up to 512 tokens, not their lengths: with full rows it is a bound.
 
@@ -263,18 +271,17 @@ def main() -> None:
     if "--page" in sys.argv:
         (ROOT / "docs" / "speed.md").write_text(page(), encoding="utf-8")
         return
-    runs = measured_runs()
-    for trainer in TRAINERS:
-        before = [run for run in runs if run.request.trainer.name == trainer]
+    runs, fitted = measured_runs(), {}
+    for trainer in trainer_names():
+        before = [run for run in runs if run.trainer == trainer]
         print(f"{trainer}: before {_summary(before)}")
-        found = fit(runs, trainer)
+        fitted[trainer] = found = fit(runs, trainer)
         for held in (False, True):
             chosen = [run for run in before if run.held_out == held]
-            print(f"  {'held out' if held else 'fitted'}: {_summary(chosen)}")
-        print(f'  "{trainer}": Speed({", ".join(f"{key}={value:.4g}" for key, value in asdict(found).items())}),')
-    for row in published_rows():
+            print(f"  {'held out' if held else 'fitted'}: {_summary(chosen, found)}")
+        print(f"  SPEED = Speed({', '.join(f'{name}={getattr(found, name):.4g}' for name in CONSTANTS)})")
+    for row in published_rows(fitted):
         print(row)
-    assert throughput.SPEED is SPEED
 
 
 if __name__ == "__main__":

@@ -166,7 +166,7 @@ def made_by() -> dict[str, str]:
 
     Raises SystemExit where a file of it is not committed.
     """
-    folders = ("launcher/sizing", "launcher/catalog", "launcher/planning")
+    folders = ("launcher/sizing", "launcher/trainers", "launcher/catalog", "launcher/planning")
 
     def git(*argv: str) -> str:
         return subprocess.run(["git", *argv], cwd=ROOT, check=True, capture_output=True, text=True).stdout.strip()
@@ -174,7 +174,7 @@ def made_by() -> dict[str, str]:
     if changed := git("status", "--porcelain", "--", *folders):
         sys.exit(f"commit the model first:\n{changed}")
     hashes = {folder: git("rev-parse", f"HEAD:{folder}") for folder in folders}
-    return {"commit": git("log", "-1", "--format=%H", "--", "launcher/sizing"), **hashes}
+    return {"commit": git("log", "-1", "--format=%H", "--", *folders[:2]), **hashes}
 
 
 def committed() -> dict[str, Any]:

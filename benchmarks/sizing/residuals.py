@@ -18,8 +18,9 @@ sys.path[:0] = [str(HERE.parent.parent), str(HERE.parent)]
 from random_checkpoint import find_model  # noqa: E402
 
 from launcher.catalog.architecture import count_parameters  # noqa: E402
-from launcher.sizing import TRAINERS, MemoryEstimate, MemoryRequest, estimate_memory  # noqa: E402
+from launcher.sizing import MemoryEstimate, MemoryRequest, estimate_memory  # noqa: E402
 from launcher.sizing.memory import paged_state  # noqa: E402
+from launcher.trainers import get_trainer  # noqa: E402
 
 # No constant of the training peaks was fitted to a run of these; the others were.
 HELD_OUT = {"axolotl": ("llama-2-13b", "qwen2.5-7b", "qwen2.5-32b"), "unsloth": ("llama-2-7b", "qwen2.5-7b")}
@@ -100,7 +101,7 @@ def request_of(raw: dict[str, Any]) -> MemoryRequest:
         model = replace(model, parameters=count_parameters(model))
     return MemoryRequest(
         model=model,
-        trainer=TRAINERS[raw["trainer"]],
+        trainer=get_trainer(raw["trainer"]).terms,
         method=raw["method"],
         sequence_len=shape["sequence_len"],
         micro_batch_size=shape["micro_batch_size"],

@@ -9,7 +9,6 @@ from typing import Any
 from launcher.planning.plan import Plan
 from launcher.planning.request import Request
 from launcher.sizing import (
-    TRAINERS,
     MemoryEstimate,
     MemoryRequest,
     RowLengths,
@@ -20,13 +19,14 @@ from launcher.sizing import (
 from launcher.sizing.lengths import PACKED_FILL
 from launcher.sizing.request import Correction
 from launcher.sizing.throughput import batch_tokens
+from launcher.trainers import get_trainer
 
 
 def memory_request(values: Mapping[str, Any], request: Request) -> MemoryRequest:
     """The sizing question for a plan's ``values``; batch and checkpointing may still be missing: the solver tries."""
     return MemoryRequest(
         model=request.model,
-        trainer=TRAINERS[values["backend"]],
+        trainer=get_trainer(values["backend"]).terms,
         method=values["method"],
         sequence_len=values["sequence_len"],
         micro_batch_size=values.get("micro_batch_size") or 1,

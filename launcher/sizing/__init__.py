@@ -7,21 +7,23 @@ from launcher.sizing.cost import Cost, Workload, estimate_cost
 from launcher.sizing.host import DiskEstimate, disk_space, merge_host_memory
 from launcher.sizing.lengths import RowLengths, row_lengths
 from launcher.sizing.memory import estimate_memory
-from launcher.sizing.request import MARGIN, TRAINERS, Correction, MemoryEstimate, MemoryRequest, TrainerMemory, budget
-from launcher.sizing.throughput import flops_per_token, tokens_per_second, useful_tokens_per_second
+from launcher.sizing.request import MARGIN, Correction, MemoryEstimate, MemoryRequest, budget
+from launcher.sizing.terms import MemoryTerms, TrainerTerms
+from launcher.sizing.throughput import Speed, flops_per_token, tokens_per_second, useful_tokens_per_second
 
 __all__ = [
     "MARGIN",
-    "TRAINERS",
     "BatchSolution",
     "Correction",
     "Cost",
     "DiskEstimate",
     "MemoryEstimate",
     "MemoryRequest",
+    "MemoryTerms",
     "RowLengths",
     "Shape",
-    "TrainerMemory",
+    "Speed",
+    "TrainerTerms",
     "Trial",
     "Workload",
     "budget",

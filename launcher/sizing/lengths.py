@@ -15,7 +15,7 @@ PACKED_FILL = 0.97
 # Where only a mean is known, rows are taken to be log-normal with this width: the 95th percentile is twice the mean,
 # about what instruction data shows.
 ASSUMED_SIGMA = 0.5
-PAD_MULTIPLE = 8  # both trainers round a batch's length up to this
+PAD_MULTIPLE = 8  # trainers round a batch's length up to this
 
 
 # What becomes of a row longer than the sequence length: its end is cut off; it is left out; or, for plain texts,

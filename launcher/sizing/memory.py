@@ -1,8 +1,8 @@
 """Peak memory of a QLoRA or LoRA job, term by term, without torch.
 
 What stays: each term is a function here, with its formula, unit and source. What comes and goes with a step:
-`launcher.sizing.activations`. The residuals against real runs are in benchmarks/sizing/README.md, and
-tests/sizing/test_residuals.py holds them.
+`launcher.sizing.activations`. What a trainer does its own way: `launcher.sizing.terms`. The residuals against real runs
+are in benchmarks/sizing/README.md, and tests/sizing/test_residuals.py holds them.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from launcher.catalog.architecture import (
     vector_parameters,
 )
 from launcher.sizing import activations
-from launcher.sizing.activations import flavour, largest_weight, offloads
+from launcher.sizing.activations import offloads
 from launcher.sizing.request import GIB, MemoryEstimate, MemoryRequest, budget
 
 # CUDA context and loaded kernels of one process: the driver showed 0.74 GiB above reserved memory on an H200 (driver
@@ -25,7 +25,7 @@ CUDA_CONTEXT_GIB = 0.75
 OFFLOAD_CONTEXT_GIB = 0.07
 # Workspaces of cuBLAS and cuBLASLt on the device, 32 MiB each on Hopper; part of what the allocator holds.
 WORKSPACE_GIB = 0.0645
-# Resident memory of a trainer process that has imported everything and holds a tiny model: Axolotl 0.19 on a CPU.
+# Resident memory of a trainer process that has imported everything and holds a tiny model, measured on a CPU.
 PROCESS_GIB = 0.8
 # A 4-bit weight: 4 bit, an 8-bit scale for each block of 64, a 32-bit one for each 256 of those (Dettmers et al. 2023);
 # without double quantisation one 32-bit scale for each block.
@@ -90,69 +90,39 @@ def paged_state(request: MemoryRequest) -> float:
 
 
 def workspace(request: MemoryRequest) -> float:
-    """GiB of buffers that stay from the first step on: `WORKSPACE_GIB`, and Unsloth's own.
+    """GiB of buffers that stay from the first step on, as the trainer has them; none on a CPU."""
+    return 0.0 if request.on_cpu else request.trainer.memory.workspace(request)
 
-    Unsloth keeps the widest weight's 16-bit copy (qlora) and tables of sines and cosines for every position that the
-    model can read: positions * head_dim * 4 bytes.
+
+def weight_holes(request: MemoryRequest) -> float:
+    """GiB reserved but not allocated between weights, at the training peak.
+
+    1.2 % of the linear layers, 6 % of an embedding, 0.12 GiB where the base is quantised while it loads.
     """
-    if request.on_cpu:
-        return 0.0
-    found = WORKSPACE_GIB
-    if flavour(request) == "unsloth":
-        model = request.model
-        found += model.max_position_embeddings * model.head_dim * 4 / GIB
-        found += largest_weight(request) * 2 / GIB if request.method == "qlora" else 0.0
-    return found
-
-
-def fragmentation(request: MemoryRequest, working_gib: float, saved_gib: float) -> float:
-    """GiB reserved but not allocated at the training peak, with expandable segments, as both trainers set them.
-
-    Holes between weights: 1.2 % of the linear layers, 6 % of an embedding, 0.12 GiB where the base is quantised while
-    it loads. Axolotl: a fifth of an unfused loss, 0.1 GiB and 2 % of what is saved without checkpointing (6 % between
-    weights that were quantised while loading), 40 % of eager attention's scores, a fifth of a layer's work where
-    offloading streams beside it. Unsloth: 8 % of a layer's work.
-    """
-    if request.on_cpu:
-        return 0.0
     embedding = request.model.vocab_size * request.model.hidden_size * 2 / GIB
     found = 0.04 + 0.012 * quantized_weights(request) * (request.method == "qlora") + 0.06 * embedding
     if request.method == "qlora" and not request.prequantized:
         found += 0.12
-    if flavour(request) == "unsloth":
-        return found + 0.08 * working_gib + (0.0 if request.gradient_checkpointing else 0.02 * saved_gib)
-    if flavour(request) == "stock":
-        found += 0.2 * activations.loss(request, None)
-    if not request.gradient_checkpointing:
-        found += 0.1 + (0.02 if request.prequantized or request.method == "lora" else 0.06) * saved_gib
-    if offloads(request) and request.gradient_checkpointing:
-        found += 0.2 * activations.layer(request)
-    return found + 0.4 * activations.scores(request)
+    return found
+
+
+def fragmentation(request: MemoryRequest, working_gib: float, saved_gib: float) -> float:
+    """GiB reserved but not allocated at the training peak, as the trainer leaves them; none on a CPU."""
+    return 0.0 if request.on_cpu else request.trainer.memory.fragmentation(request, working_gib, saved_gib)
 
 
 def evaluation_fragmentation(request: MemoryRequest, working_gib: float) -> float:
-    """GiB reserved but not allocated while evaluating: Axolotl 0.3 and 6 % of the logits; Unsloth 0.1 and 2 %."""
+    """The same while evaluating: the trainer's, and 0.12 GiB where the base was quantised while it loaded."""
     if request.on_cpu:
         return 0.0
     base = 0.12 if request.method == "qlora" and not request.prequantized else 0.0
-    return base + (0.1 + 0.02 * working_gib if flavour(request) == "unsloth" else 0.3 + 0.06 * working_gib)
+    return base + request.trainer.memory.evaluation_fragmentation(request, working_gib)
 
 
 def loading(request: MemoryRequest) -> float:
-    """GiB reserved while the base is loaded.
-
-    Axolotl upcasts embeddings and head to fp32 one after the other and casts them back before training
-    (loaders/model.py): at the worst both in fp32 and one still in 16 bit, 5 times an embedding in 16 bit, and one more
-    that the allocator holds; where they are one and the same tensor, it in fp32 and in 16 bit, 3 times (Llama-3.2 3B).
-    Unsloth leaves them as they are. Quantising while loading leaves about 0.2 GiB of holes.
-    """
-    model = request.model
+    """GiB reserved while the base is loaded, as the trainer does it; quantising on the way leaves 0.2 GiB of holes."""
     holes = 0.2 if request.method == "qlora" and not request.prequantized else 0.03
-    weights = quantized_weights(request) + expert_parameters(model) * 2 / GIB
-    if flavour(request) == "unsloth" or request.on_cpu:
-        return quantized_weights(request) + plain_weights(request) + adapter_weights(request) / 2 + holes
-    embedding = model.vocab_size * model.hidden_size * 2 / GIB
-    return weights + embedding * (3 if model.tie_word_embeddings else 6) + holes
+    return request.trainer.memory.loading(request) + holes
 
 
 def estimate_memory(request: MemoryRequest) -> MemoryEstimate:
@@ -168,9 +138,9 @@ def estimate_memory(request: MemoryRequest) -> MemoryEstimate:
     free = None if request.usable_gib is None else request.usable_gib - context - static
 
     scale = request.correction.activations
+    terms = request.trainer.memory
     saved, loss, layer = (
-        part * scale
-        for part in (activations.saved(request), activations.loss(request, free), activations.layer(request))
+        part * scale for part in (activations.saved(request), terms.loss(request, free), activations.layer(request))
     )
     working = max(loss, layer)
     holes = fragmentation(request, working, saved)
@@ -188,7 +158,7 @@ def estimate_memory(request: MemoryRequest) -> MemoryEstimate:
         "fragmentation": holes,
         "process" if request.on_cpu else "cuda_context": context,
     }
-    evaluating = activations.evaluation(request) * scale
+    evaluating = terms.evaluation(request) * scale
     # gradients are gone by then
     resting = static - adapter_weights(request) / 2 + activations.offload_buffers(request)
     return MemoryEstimate(

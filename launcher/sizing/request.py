@@ -3,32 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from launcher.catalog.types import Model
 
+if TYPE_CHECKING:
+    from launcher.sizing.terms import TrainerTerms
+
 GIB = 2**30
 MARGIN = 0.04  # of usable memory left free: the model's worst error on the device peaks that it was calibrated on
-
-
-@dataclass(frozen=True)
-class TrainerMemory:
-    """What of a run's memory is the trainer's own doing. The numbers: `TRAINERS`, `launcher.sizing.activations`."""
-
-    name: str
-    loss_bytes_per_logit: float  # live at the loss's peak, for each (token, vocabulary entry), where it is not fused
-    eval_bytes_per_logit: float  # the same while evaluating, where no gradient is made
-    offloads_checkpoints: bool  # keeps checkpointed activations in host memory, asked or not
-
-
-# From the traces of what was alive at the peak (benchmarks/sizing): Axolotl's loss holds three fp32 tensors as large as
-# the logits; its evaluation the logits in 16 bit and two fp32 copies, with Liger too, whose loss is fused "if
-# self.training" only. Unsloth's fused loss never was the peak. Neither offloads unless it is asked to: ql's train.py
-# asks Unsloth for plain checkpointing.
-TRAINERS: dict[str, TrainerMemory] = {
-    "axolotl": TrainerMemory("axolotl", 12.0, 10.0, offloads_checkpoints=False),
-    "unsloth": TrainerMemory("unsloth", 0.0, 0.0, offloads_checkpoints=False),
-}
 
 
 @dataclass(frozen=True)
@@ -45,10 +28,10 @@ class Correction:
 
 @dataclass(frozen=True)
 class MemoryRequest:
-    """One training job. Lengths in tokens, batches in rows."""
+    """One training job, and what its trainer says of itself. Lengths in tokens, batches in rows."""
 
     model: Model
-    trainer: TrainerMemory
+    trainer: TrainerTerms
     method: Literal["qlora", "lora"]
     sequence_len: int
     micro_batch_size: int

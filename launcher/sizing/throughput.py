@@ -1,7 +1,7 @@
 """Training speed from arithmetic, bandwidth and the host's pace.
 
-The constants are fitted by benchmarks/presets/fit_speed.py; docs/speed.md has the error against each measured and
-published figure, and tests/sizing/test_throughput.py holds it.
+A trainer's constants are fitted by benchmarks/presets/fit_speed.py; docs/speed.md has the error against each measured
+and published figure, and tests/sizing/test_throughput.py holds it.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from launcher.catalog.architecture import expert_parameters, linear_parameters
-from launcher.catalog.types import Gpu
+from launcher.catalog.types import Gpu, Model
 from launcher.sizing.lengths import PACKED_FILL, RowLengths
 from launcher.sizing.request import MemoryRequest
 
@@ -21,36 +21,33 @@ LAYER_BYTES_PER_INTERMEDIATE = 8
 # TFLOP/s on an H200. Older cards come near theirs.
 HOPPER, HOPPER_RATE = 9.0, 0.8
 NF4_BYTES = 4.127 / 8  # read for each weight that is dequantised, beside the 2 bytes that are written
-PADDED_FAMILIES = frozenset({"gemma2", "gpt_oss"})  # of Unsloth 2026.10.9 (trainer.py, PADDING_FREE_BLOCKLIST)
 # Cards on which the prediction was held against a measured or published run; elsewhere it is arithmetic alone.
 CHECKED_CARDS = frozenset({"h100", "h200", "4090", "3090", "a100-40gb", "a10g"})
 
 
 @dataclass(frozen=True)
 class Speed:
-    """How well one trainer uses a card. The fit and its residuals: benchmarks/presets/fit_speed.py."""
+    """How well one trainer uses a card, and whether it computes padding.
 
-    matmul: float  # share of the dense 16-bit rate that matrix products reach
-    traffic: float  # times that a layer's activations are read and written over one pass
-    dequant: float  # share of the bandwidth that dequantisation reaches
-    logit_bytes: float  # read and written for each logit, where the loss is not fused
-    launch: float  # host seconds per decoder layer and pass, qlora: the floor under a micro-batch's time
-    launch_lora: float  # the same, times this, for lora, which starts fewer kernels
-    step: float  # host seconds per micro-batch whatever the model: collating, logging, the optimizer's share
-    offload: float  # times longer with activations kept in host memory
-    plain_kernels: float  # times longer without Axolotl's LoRA kernels; Unsloth's are always on
+    The defaults are the default trainer's fit to the H200, rounded: a start for a trainer that was not measured. Each
+    trainer's own constants, in `speed.py` of its folder, are fitted by benchmarks/presets/fit_speed.py.
+    """
 
+    matmul: float = 0.74  # share of the dense 16-bit rate that matrix products reach
+    traffic: float = 4.0  # times that a layer's activations are read and written over one pass
+    dequant: float = 0.9  # share of the bandwidth that dequantisation reaches
+    logit_bytes: float = 5.3  # read and written for each logit, where the loss is not fused
+    launch: float = 0.005  # host seconds per decoder layer and pass, qlora: the floor under a micro-batch's time
+    launch_lora: float = 0.93  # the same, times this, for lora, which starts fewer kernels
+    step: float = 0.009  # host seconds per micro-batch whatever the model: collating, logging, the optimizer's share
+    offload: float = 1.1  # times longer with activations kept in host memory
+    plain_kernels: float = 1.18  # times longer without LoRA kernels that can be switched on; 1 where there is no switch
+    padding_free: bool = False  # rows are laid end to end rather than padded to the longest of their micro-batch
+    padded_families: frozenset[str] = frozenset()  # model types that are padded all the same
 
-SPEED: dict[str, Speed] = {
-    "axolotl": Speed(
-        matmul=0.737, traffic=4.0, dequant=0.898, logit_bytes=5.3, launch=0.00503, launch_lora=0.935,
-        step=0.0092, offload=1.10, plain_kernels=1.18,
-    ),
-    "unsloth": Speed(
-        matmul=0.839, traffic=4.0, dequant=0.752, logit_bytes=5.8, launch=0.00398, launch_lora=0.77,
-        step=0.0028, offload=1.0, plain_kernels=1.0,
-    ),
-}  # fmt: skip
+    def pads(self, model: Model) -> bool:
+        """Whether rows of ``model`` that are not packed are padded."""
+        return not self.padding_free or model.model_type in self.padded_families
 
 
 def flops_per_token(request: MemoryRequest, attended: float | None = None) -> float:
@@ -81,7 +78,7 @@ def micro_batch_seconds(
     """
     if gpu.tflops_16bit is None or gpu.bandwidth_gbs is None:
         return None
-    speed = SPEED[request.trainer.name]
+    speed = request.trainer.speed
     model, passes = request.model, _passes(request)
     count = request.tokens if tokens is None else tokens
     bandwidth = gpu.bandwidth_gbs * 1e9
@@ -119,8 +116,8 @@ def useful_tokens_per_second(request: MemoryRequest, gpu: Gpu, lengths: RowLengt
 def batch_tokens(request: MemoryRequest, lengths: RowLengths | None) -> tuple[float, float, float]:
     """One micro-batch: tokens computed, tokens of rows among them, and the length that attention reaches over.
 
-    Unpacked rows are padded to the longest of their micro-batch; Unsloth lays them end to end instead ("padding-free"),
-    except for `PADDED_FAMILIES`. Packed sequences are full but for the last gap.
+    Unpacked rows are padded to the longest of their micro-batch, unless the trainer lays them end to end
+    (`Speed.pads`). Packed sequences are full but for the last gap.
     """
     rows, limit = request.micro_batch_size, request.sequence_len
     if lengths is None:
@@ -128,7 +125,7 @@ def batch_tokens(request: MemoryRequest, lengths: RowLengths | None) -> tuple[fl
     if request.packing:
         return float(request.tokens), request.tokens * PACKED_FILL, lengths.attended(limit)
     mean = lengths.mean(limit)
-    if request.trainer.name == "unsloth" and request.model.model_type not in PADDED_FAMILIES:
+    if not request.trainer.speed.pads(request.model):
         return rows * mean, rows * mean, lengths.attended(limit)
     padded = lengths.padded(rows, limit)
     return rows * padded, rows * mean, padded

@@ -15,6 +15,7 @@ from launcher.catalog.types import Gpu, Stored
 from launcher.errors import Problem
 
 if TYPE_CHECKING:
+    from launcher.sizing import MemoryTerms, Speed, TrainerTerms
     from launcher.trainers.codec import Codec
     from launcher.trainers.config_file import ConfigFile
     from launcher.trainers.launch import Launch
@@ -64,6 +65,25 @@ class Trainer(ABC):
         """How its process is started."""
         part: Launch = self._part("launch", "LAUNCH")
         return part
+
+    @property
+    def memory(self) -> MemoryTerms:
+        """How it uses memory."""
+        part: MemoryTerms = self._part("memory", "MEMORY")
+        return part
+
+    @property
+    def speed(self) -> Speed:
+        """How well it uses a card."""
+        part: Speed = self._part("speed", "SPEED")
+        return part
+
+    @property
+    def terms(self) -> TrainerTerms:
+        """What the arithmetic of memory and speed is handed of it."""
+        from launcher.sizing import TrainerTerms
+
+        return TrainerTerms(self.memory, self.speed)
 
     @property
     def install_hint(self) -> str:

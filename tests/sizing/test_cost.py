@@ -5,9 +5,10 @@ from dataclasses import replace
 import pytest
 
 from launcher.catalog import load_model
-from launcher.sizing import TRAINERS, Cost, MemoryRequest, RowLengths, Workload, estimate_cost
+from launcher.sizing import Cost, MemoryRequest, RowLengths, Workload, estimate_cost
+from launcher.trainers import get_trainer
 
-JOB = MemoryRequest(load_model("mistral-7b"), TRAINERS["axolotl"], "qlora", 2048, 1)
+JOB = MemoryRequest(load_model("mistral-7b"), get_trainer("axolotl").terms, "qlora", 2048, 1)
 WORK = Workload(
     train_rows=9_500,
     eval_rows=500,

@@ -7,9 +7,10 @@ from dataclasses import replace
 import pytest
 
 from launcher.catalog import load_model
-from launcher.sizing import TRAINERS, MemoryRequest, disk_space, merge_host_memory
+from launcher.sizing import MemoryRequest, disk_space, merge_host_memory
+from launcher.trainers import get_trainer
 
-JOB = MemoryRequest(load_model("llama-2-7b"), TRAINERS["axolotl"], "qlora", 2048, 2)
+JOB = MemoryRequest(load_model("llama-2-7b"), get_trainer("axolotl").terms, "qlora", 2048, 2)
 GIB = 2**30
 
 

@@ -5,14 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 import pytest
+from sized import job
 
-from launcher.catalog import load_model
-from launcher.sizing import TRAINERS, Correction, MemoryEstimate, MemoryRequest, estimate_memory
-from launcher.sizing.activations import layer as layer_work
-from launcher.sizing.activations import qk_norms, saved
+from launcher.sizing import Correction, MemoryRequest, MemoryTerms, Speed, TrainerTerms, estimate_memory
 from launcher.sizing.memory import BITS_DOUBLE_QUANT, paged_state
+from launcher.trainers import get_trainer
 
-H200_GIB = 139.7
+PLAIN = TrainerTerms(MemoryTerms(), Speed())
 
 
 @dataclass(frozen=True)
@@ -26,13 +25,6 @@ class Run:
     tolerance: float  # of the measured value, on both sides
 
 
-def job(model: str, trainer: str, sequence_len: int = 2048, micro_batch: int = 2, **changes: object) -> MemoryRequest:
-    request = MemoryRequest(
-        load_model(model), TRAINERS[trainer], "qlora", sequence_len, micro_batch, usable_gib=H200_GIB
-    )
-    return replace(request, **changes)
-
-
 LORA = job("llama-2-7b", "axolotl", micro_batch=1, method="lora", gradient_checkpointing=False)
 # Runs of before the probe (benchmarks/sizing), by other scripts: one micro-batch a step, so without gradients at the
 # peak, which the model always reckons with: up to 3 % of a small job.
@@ -43,8 +35,7 @@ RUNS = [
     Run("unsloth 7B allocated", job("llama-2-7b", "unsloth", activation_offload=True), "allocated_gib", 4.84, 0.05),
     Run("axolotl Llama-3.1-8B", job("llama-3.1-8b", "axolotl"), "reserved_gib", 13.8, 0.03),
     Run("unsloth Llama-3.1-8B", job("llama-3.1-8b", "unsloth", activation_offload=True), "allocated_gib", 6.8, 0.04),
-    # plain transformers and peft, whose loss and checkpoints are Axolotl's
-    Run("QLoRA 70B", job("llama-2-70b", "axolotl", micro_batch=1), "peak_gib", 40.7, 0.04),
+    Run("plain transformers and peft 70B", job("llama-2-70b", PLAIN, micro_batch=1), "peak_gib", 40.7, 0.04),
 ]
 
 
@@ -82,7 +73,7 @@ def test_every_setting_changes_the_estimate() -> None:
         replace(base, kernels=("liger",)),
         replace(base, lora_r=8),
         replace(base, lora_target_modules=("q_proj", "v_proj")),
-        replace(base, trainer=TRAINERS["unsloth"]),
+        replace(base, trainer=get_trainer("unsloth").terms),
     ]
     larger = [
         replace(base, gradient_checkpointing=False),
@@ -114,64 +105,6 @@ def test_only_the_state_of_large_adapter_tensors_is_paged() -> None:
     assert paged_state(wide) == pytest.approx(estimate_memory(wide).breakdown_gib["optimizer_state"])
 
 
-def evaluation(trainer: str, kernels: tuple[str, ...], rows: int, model: str = "llama-3.1-8b") -> MemoryEstimate:
-    return estimate_memory(job(model, trainer, kernels=kernels, eval_batch_size=rows))
-
-
-def test_evaluation_keeps_whole_logits_with_liger_under_axolotl() -> None:
-    fused = evaluation("axolotl", ("lora", "liger"), 16)
-    assert fused.evaluation_gib > fused.peak_gib
-    assert fused.evaluation_gib == pytest.approx(evaluation("axolotl", (), 16).evaluation_gib)
-
-
-def test_evaluation_keeps_keys_and_values_under_unsloth() -> None:
-    """Llama 2 7B has four times the key width of Llama 3.1 8B: 1.5 MiB for each token that is evaluated."""
-    rows = 2
-    llama2 = evaluation("unsloth", (), rows, "llama-2-7b").evaluation_allocated_gib
-    more = evaluation("unsloth", (), 2 * rows, "llama-2-7b").evaluation_allocated_gib
-    assert more - llama2 == pytest.approx(rows * 2048 * 1.5 / 1024)
-    assert evaluation("unsloth", (), 16).evaluation_gib < evaluation("axolotl", (), 16).evaluation_gib
-
-
-def test_axolotls_largest_moment_may_be_loading() -> None:
-    """It upcasts embeddings and head: with 128k tokens that is more than a small batch takes later."""
-    small = estimate_memory(job("llama-3.1-8b", "axolotl", 512, 1, kernels=("lora", "liger")))
-    assert small.load_gib > small.peak_gib
-    assert small.needed_gib == small.load_gib
-    assert estimate_memory(job("llama-3.1-8b", "unsloth", 512, 1)).load_gib < small.load_gib
-
-
-def test_one_tensor_for_embeddings_and_head_is_upcast_once() -> None:
-    """As Axolotl loads them: 6 times an embedding in 16 bit where there are two of them, 3 times where there is one."""
-    request = job("llama-3.1-8b", "axolotl")
-    tied = replace(request, model=replace(request.model, tie_word_embeddings=True))
-    embedding = request.model.vocab_size * request.model.hidden_size * 2 / 2**30
-    assert estimate_memory(request).load_gib - estimate_memory(tied).load_gib == pytest.approx(3 * embedding)
-
-
-@pytest.mark.parametrize(
-    ("trainer", "kernels", "copies"), [("axolotl", ("lora", "liger"), 1), ("axolotl", (), 3), ("unsloth", (), 1)]
-)
-def test_norms_of_queries_and_keys_keep_what_comes_in(trainer: str, kernels: tuple[str, ...], copies: int) -> None:
-    """Qwen3's: in every layer without checkpointing, in the one that goes back with it; other families have none."""
-    plain = job("qwen2.5-7b", trainer, gradient_checkpointing=False, kernels=kernels)
-    model = plain.model
-    normed = replace(plain, model=replace(model, model_type="qwen3"))
-    width = (model.num_attention_heads + model.num_key_value_heads) * model.head_dim
-    layer = plain.tokens * width * copies * 2 / 2**30
-    assert qk_norms(plain) == 0
-    assert qk_norms(normed) == pytest.approx(layer)
-    assert saved(normed) - saved(plain) == pytest.approx(model.num_layers * layer)
-    recomputed = [replace(request, gradient_checkpointing=True) for request in (plain, normed)]
-    assert layer_work(recomputed[1]) - layer_work(recomputed[0]) == pytest.approx(layer)
-    assert saved(recomputed[1]) == saved(recomputed[0])
-
-
-def test_a_padded_batch_takes_more_than_a_packed_one() -> None:
-    padded = job("mistral-7b", "axolotl", micro_batch=4, kernels=("lora", "liger"))
-    assert peak(replace(padded, packing=True)) < peak(padded)
-
-
 def test_dropout_keeps_more() -> None:
     plain = job("mistral-7b", "axolotl", gradient_checkpointing=False)
     assert peak(replace(plain, lora_dropout=0.1)) > peak(plain)
@@ -184,12 +117,6 @@ def test_a_machines_correction_is_used() -> None:
     working = sum(before.breakdown_gib[part] for part in ("saved_activations", "logits_loss"))
     assert after.allocated_gib - before.allocated_gib == pytest.approx(0.1 * working)
     assert after.breakdown_gib["cuda_context"] == 0.5
-
-
-def test_unsloth_splits_its_loss_by_free_memory() -> None:
-    roomy = job("llama-3.1-8b", "unsloth", micro_batch=8)
-    tight = replace(roomy, usable_gib=10.0)
-    assert estimate_memory(tight).allocated_gib <= estimate_memory(roomy).allocated_gib
 
 
 def test_on_a_cpu_a_correction_is_of_the_process() -> None:
