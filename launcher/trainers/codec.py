@@ -83,6 +83,10 @@ class Codec:
     def by_setting(self) -> Mapping[str, Entry]:
         return {entry.setting: entry for entry in self.entries}
 
+    def writes(self, setting: str) -> bool:
+        """Whether the config can say it at all: a trainer that has no switch for a setting has no key either."""
+        return self.by_setting[setting].key is not None
+
     def section(self, name: str) -> Iterable[Entry]:
         """The entries of one section of the config, in their order."""
         return (entry for entry in self.entries if entry.section == name)

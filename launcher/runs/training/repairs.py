@@ -5,7 +5,7 @@ Pure decisions: `launcher.runs.training.train` records and carries them out.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -84,17 +84,19 @@ def choose(
     stored_dtype: str | None = None,
     recorded: Sequence[Mapping[str, Any]] = (),
     restarts: Sequence[str] = (),
+    can_set: Callable[[str], bool] = lambda setting: True,
 ) -> Repair | None:
     """The next measure against ``failure``; None when there is none left, or it is switched off.
 
     ``plan`` has the settings as they are, ``recorded`` the repairs of the run so far, ``restarts`` the kinds of failure
     that this process has already answered with a restart. ``stored_dtype`` is that of a base in 4 bit on disk.
+    ``can_set`` tells which settings the trainer's config can say.
     """
     if not policy.allows(failure.kind):
         return None
     match failure.kind:
         case "oom_train":
-            return _less_memory(plan, policy)
+            return _less_memory(plan, policy, can_set)
         case "oom_eval":
             return _smaller_evaluation(plan)
         case "fp16_overflow" | "nonfinite_loss":
@@ -104,7 +106,7 @@ def choose(
     return None
 
 
-def _less_memory(plan: Mapping[str, Any], policy: Policy) -> Repair | None:
+def _less_memory(plan: Mapping[str, Any], policy: Policy, can_set: Callable[[str], bool]) -> Repair | None:
     """The measures in their order; each leaves what is learned from as it is, until the last, which needs consent."""
     micro = plan["micro_batch_size"]
     if micro > 1:
@@ -119,7 +121,7 @@ def _less_memory(plan: Mapping[str, Any], policy: Policy) -> Repair | None:
         )
     if not plan["gradient_checkpointing"]:
         return _change(plan, "gradient checkpointing on: slower, far fewer activations", gradient_checkpointing=True)
-    if not plan["activation_offload"] and not plan.get("on_cpu"):
+    if not plan["activation_offload"] and not plan.get("on_cpu") and can_set("activation_offload"):
         return _change(plan, "checkpointed activations moved to host memory: slower", activation_offload=True)
     if plan["eval_batch_size"] > 1:
         return _change(plan, f"evaluation batch {plan['eval_batch_size']} to 1", eval_batch_size=1)

@@ -34,7 +34,7 @@ def train_to_the_end(run: Run, observer: Observer, what_fits: Callable[[], str |
     Each attempt goes on from the newest complete checkpoint. Raises TrainerFailed when nothing is left to be done, with
     ``what_fits()`` for a training that does not fit its card.
     """
-    backend = get_trainer(run.plan["backend"]).launch
+    trainer = get_trainer(run.plan["backend"])
     policy = Policy.of(run.data)
     upto: int | None = None
     restarts: list[str] = []
@@ -43,7 +43,7 @@ def train_to_the_end(run: Run, observer: Observer, what_fits: Callable[[], str |
         if checkpoint is not None and (state := checkpoint.state())["global_step"] >= state["max_steps"]:
             return _finish(run, checkpoint, state)
         try:
-            return backend.train(
+            return trainer.launch.train(
                 run.path,
                 python=run.trainer_python,
                 memory_fraction=run.data["memory_fraction"],
@@ -61,6 +61,7 @@ def train_to_the_end(run: Run, observer: Observer, what_fits: Callable[[], str |
                 stored_dtype=stored.dtype if (stored := stored_base(run.plan["base_model"])) else None,
                 recorded=run.data.get("repairs", []),
                 restarts=restarts,
+                can_set=trainer.codec.writes,
             )
             if repair is None:
                 raise _explained(failure, run, what_fits) from failure

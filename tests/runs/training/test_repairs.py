@@ -130,3 +130,10 @@ def test_likely_causes_name_what_to_look_at() -> None:
     assert "learning rate" in str(likely_cause("divergence", PLAN, None))
     assert all(likely_cause(kind, PLAN, 8.0) for kind in CAUSES)
     assert likely_cause("exit", PLAN, 8.0) is None
+
+
+def test_a_measure_that_the_trainer_cannot_say_is_passed_over() -> None:
+    plan = PLAN | {"micro_batch_size": 1, "gradient_checkpointing": True, "eval_batch_size": 4}
+    repair = measure("oom_train", plan, can_set=lambda setting: setting != "activation_offload")
+    assert repair is not None
+    assert repair.after == {"eval_batch_size": 1}

@@ -18,6 +18,7 @@ from launcher.runs.observer import Silent
 from launcher.runs.run import Run, create_run, new_manifest, open_run
 from launcher.runs.training import train as training
 from launcher.runs.training.train import train_to_the_end
+from launcher.trainers.unsloth.codec import CODEC
 
 PLAN = {
     "preset": "x", "backend": "axolotl", "method": "qlora", "base_model": "b", "micro_batch_size": 4, "keep": "best",
@@ -69,7 +70,7 @@ def train(run: Run, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str],
 
     def go(body: str) -> tuple[Script, dict[str, Any]]:
         script = Resumable(HEAD + body)
-        monkeypatch.setattr(training, "get_trainer", lambda name: SimpleNamespace(launch=script))
+        monkeypatch.setattr(training, "get_trainer", lambda name: SimpleNamespace(launch=script, codec=CODEC))
         try:
             return script, train_to_the_end(run, Silent(), lambda: "something smaller would fit")
         finally:

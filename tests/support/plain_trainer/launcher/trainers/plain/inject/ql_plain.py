@@ -11,7 +11,10 @@ def main(argv: list[str]) -> None:
 
     from ql_telemetry import TelemetryCallback
 
-    trainer.DEFAULT_CALLBACKS.append(TelemetryCallback)
+    class Telemetry(TelemetryCallback):
+        trainer = "plain"
+
+    trainer.DEFAULT_CALLBACKS.append(Telemetry)
     sys.argv = argv
     runpy.run_path(argv[0], run_name="__main__")
 

@@ -1,0 +1,5 @@
+"""Not measured: the shared starting point."""
+
+from launcher.sizing import Speed
+
+SPEED = Speed()
