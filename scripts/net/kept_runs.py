@@ -1,0 +1,68 @@
+"""Small runs of the tiny model that stay in the repository: packed without what no later step reads, and unpacked."""
+
+from __future__ import annotations
+
+import io
+import shutil
+import sys
+import tarfile
+import tempfile
+from pathlib import Path
+
+from net.places import replace_places
+
+ROOT = Path(__file__).resolve().parents[2]
+FOLDER = ROOT / "tests" / "net" / "runs"
+# name: whether its weights are kept (a finished run is read, reported and compared, and has nothing left to do)
+RUNS = {
+    "finished": False,
+    "stopped-training-axolotl": True,
+    "stopped-training-unsloth": True,
+    "stopped-merging": True,
+}
+# Where a kept run says that it was made: on anybody's machine.
+HOME = "/home/ada"
+LEFT_OUT = {"report.html", "lock", "beat", "unsloth_code", "progress.json", "tracking"}
+WEIGHTS = (".safetensors", ".pt", ".pth", ".bin")
+
+
+def pack(run: Path, name: str) -> Path:
+    """Write ``run`` to FOLDER/name.tar.xz, the same bytes for the same run."""
+    target = FOLDER / f"{name}.tar.xz"
+    with tempfile.TemporaryDirectory() as scratch:
+        copy = Path(scratch) / name
+        shutil.copytree(run, copy, ignore=lambda folder, names: {one for one in names if _is_left_out(one)})
+        if not RUNS[name]:
+            shutil.rmtree(copy / "trainer")
+            for path in [path for path in copy.rglob("*") if path.suffix in WEIGHTS]:
+                path.unlink()
+        replace_places(copy, {here: there for there, here in places(run).items()})
+        with tarfile.open(target, "w:xz", preset=9) as archive:
+            for path in sorted(path for path in copy.rglob("*") if path.is_file()):
+                content = path.read_bytes()
+                entry = tarfile.TarInfo(f"{name}/{path.relative_to(copy).as_posix()}")
+                entry.size = len(content)
+                archive.addfile(entry, io.BytesIO(content))
+    return target
+
+
+def _is_left_out(name: str) -> bool:
+    return name in LEFT_OUT or name.endswith(".log")
+
+
+def unpack(name: str, folder: Path, root: Path = ROOT) -> Path:
+    """The run ``name`` in ``folder``, as if it had been made there by the checkout at ``root``."""
+    with tarfile.open(FOLDER / f"{name}.tar.xz") as archive:
+        archive.extractall(folder, filter="data")
+    run = folder / name
+    replace_places(run, places(run, root))
+    return run
+
+
+def places(run: Path, root: Path = ROOT) -> dict[str, str]:
+    """Path on the recording machine: path here."""
+    return {
+        f"{HOME}/ql/.venv/bin/python": sys.executable,
+        f"{HOME}/ql": str(root),
+        f"{HOME}/runs/{run.name}": str(run),
+    }
