@@ -7,23 +7,23 @@ import shutil
 import sys
 import tarfile
 import tempfile
+from fnmatch import fnmatchcase
 from pathlib import Path
 
 from net.places import replace_places
 
 ROOT = Path(__file__).resolve().parents[2]
 FOLDER = ROOT / "tests" / "net" / "runs"
-# name: whether its weights are kept (a finished run is read, reported and compared, and has nothing left to do)
-RUNS = {
-    "finished": False,
-    "stopped-training-axolotl": True,
-    "stopped-training-unsloth": True,
-    "stopped-merging": True,
+# name: what of it a resume does not read, as patterns of paths
+RUNS: dict[str, tuple[str, ...]] = {
+    "finished": ("trainer/*", "*.safetensors"),
+    "stopped-training-axolotl": (),
+    "stopped-training-unsloth": (),
+    "stopped-merging": ("trainer/checkpoint-*",),
 }
 # Where a kept run says that it was made: on anybody's machine.
 HOME = "/home/ada"
 LEFT_OUT = {"report.html", "lock", "beat", "unsloth_code", "progress.json", "tracking"}
-WEIGHTS = (".safetensors", ".pt", ".pth", ".bin")
 
 
 def pack(run: Path, name: str) -> Path:
@@ -32,9 +32,8 @@ def pack(run: Path, name: str) -> Path:
     with tempfile.TemporaryDirectory() as scratch:
         copy = Path(scratch) / name
         shutil.copytree(run, copy, ignore=lambda folder, names: {one for one in names if _is_left_out(one)})
-        if not RUNS[name]:
-            shutil.rmtree(copy / "trainer")
-            for path in [path for path in copy.rglob("*") if path.suffix in WEIGHTS]:
+        for path in [path for path in copy.rglob("*") if path.is_file()]:
+            if any(fnmatchcase(path.relative_to(copy).as_posix(), pattern) for pattern in RUNS[name]):
                 path.unlink()
         replace_places(copy, {here: there for there, here in places(run).items()})
         with tarfile.open(target, "w:xz", preset=9) as archive:

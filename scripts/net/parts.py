@@ -8,7 +8,9 @@ from pathlib import Path
 from net.store import Cases
 from net.work import make_work
 
-PARTS = {"plans": "net.plans"}
+PARTS = {
+    name: f"net.{name}" for name in ("plans", "settings", "edited", "estimates", "findings")
+}
 
 
 def make(part: str, folder: Path) -> Cases:
