@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 import shutil
+from pathlib import Path
 
 from net.plans import TRAINERS
 from net.store import Cases
 from net.work import ROOT, Work, unfold
 
+PRESETS = ("cpu-tiny", "a10g-7b")
 # name: (start of the line to replace, the new line); without a start it is added at the end.
 BOTH: dict[str, tuple[str, str]] = {
     "as it was": ("", ""),
     "micro batch": ("micro_batch_size:", "micro_batch_size: 2"),
     "accumulation": ("gradient_accumulation_steps:", "gradient_accumulation_steps: 3"),
     "epochs": ("num_epochs:", "num_epochs: 2.5"),
-    "rate": ("learning_rate:", "learning_rate: 1e-3  # mine"),
+    "rate": ("learning_rate:", "learning_rate: 0.001  # mine"),
+    "rate as text": ("learning_rate:", "learning_rate: 1e-3"),
     "rank": ("lora_r:", "lora_r: 4"),
     "dropout": ("lora_dropout:", "lora_dropout: 0.1"),
     "targets": ("lora_target_modules:", "lora_target_modules: [q_proj, v_proj]"),
@@ -68,12 +72,13 @@ UNSLOTH: dict[str, tuple[str, str]] = {
     "interval": ("eval_interval:", "eval_interval: 0.5"),
     "lists": ("train_file:", "train_file: [data/train.jsonl, data/eval.jsonl]"),
 }
+OTHER_MODEL = ("--model", "llama-2-7b")
 FLAGS: dict[str, tuple[str, ...]] = {
     "with data": ("--data", "few.jsonl"),
     "with golden": ("--golden", "golden.jsonl", "--gate", "exact_match>=base"),
     "for a card": ("--gpu", "a10g"),
     "that agree": ("--set", "learning_rate=0.002", "--method", "qlora"),
-    "that contradict": ("--set", "learning_rate=1e-5", "--set", "lora_r=8", "--method", "lora", "--model", "llama-2-7b"),
+    "that contradict": ("--set", "learning_rate=1e-5", "--set", "lora_r=8", "--method", "lora", *OTHER_MODEL),
     "of steps": ("--max-steps", "5"),
     "of price": ("--price", "1"),
 }
@@ -84,6 +89,10 @@ load_in_4bit: true
 lora_r: 4
 lora_alpha: 8
 lora_target_linear: true
+lora_mlp_kernel: false
+lora_qkv_kernel: false
+lora_o_kernel: false
+lora_embedding_kernel: false
 datasets:
 {datasets}
 {validation}
@@ -115,20 +124,22 @@ LISTS: dict[str, tuple[str, str]] = {
 
 def cases(work: Work) -> Cases:
     found: Cases = {}
-    for trainer in TRAINERS:
-        exported = work.clear(f"exported-{trainer}")
-        work.ql("export", "--preset", "cpu-tiny", "--backend", trainer, "--data", "few.jsonl", "-o", exported.name)
-        edits = BOTH | (AXOLOTL if trainer == "axolotl" else UNSLOTH)
-        for name, (start, line) in edits.items():
-            _edit(work, exported.name, start, line)
-            found[f"{trainer} {name}"] = _dry_run(work, "mine/config.yaml", "--preset", "cpu-tiny")
+    for trainer, preset in itertools.product(TRAINERS, PRESETS):
+        exported = work.clear(f"exported-{trainer}-{preset}").name
+        work.ql("export", "--preset", preset, "--backend", trainer, "--data", "few.jsonl", "-o", exported)
+        name_of = f"{preset} {trainer}"
+        for name, (start, line) in (BOTH | (AXOLOTL if trainer == "axolotl" else UNSLOTH)).items():
+            _edit(work, exported, start, line)
+            found[f"{name_of} {name}"] = _dry_run(work, "mine/config.yaml", "--preset", preset)
+        _edit(work, exported, "", "")
         for name, more in FLAGS.items():
-            _edit(work, exported.name, "", "")
-            card = () if "--gpu" in more else ("--preset", "cpu-tiny")
-            found[f"{trainer} options {name}"] = _dry_run(work, "mine/config.yaml", *card, *more)
-        found[f"{trainer} in words"] = work.ql(
-            "launch", "--dry-run", "--config", "mine/config.yaml", "--preset", "cpu-tiny"
+            card = () if "--gpu" in more else ("--preset", preset)
+            found[f"{name_of} options {name}"] = _dry_run(work, "mine/config.yaml", *card, *more)
+        found[f"{name_of} in words"] = work.ql(
+            "launch", "--dry-run", "--config", "mine/config.yaml", "--preset", preset
         )
+        work.write("mine/config.yaml", _without_values(work.folder / "mine" / "config.yaml"))
+        found[f"{name_of} bare"] = _dry_run(work, "mine/config.yaml", "--preset", preset)
     _rows(work)
     for name, (datasets, validation) in LISTS.items():
         base = ROOT / "presets" / "models" / "cpu-tiny"
@@ -138,6 +149,13 @@ def cases(work: Work) -> Cases:
             work, "foreign.yaml", "--preset", "cpu-tiny", "--golden", "golden.jsonl", "--allow-overlap"
         )
     return found
+
+
+def _without_values(path: Path) -> str:
+    """The config without its comments and a few of the keys that a trainer has a value for."""
+    lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
+    gone = ("#", "seed:", "weight_decay:", "max_grad_norm:", "logging_steps:", "warmup_ratio:", "lr_scheduler:")
+    return "".join(line for line in lines if not line.lstrip().startswith(gone))
 
 
 def _edit(work: Work, exported: str, start: str, line: str) -> None:

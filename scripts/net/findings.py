@@ -1,4 +1,4 @@
-"""`ql validate`: the findings over the corpus, the rules' own configs and the project's files, and every code's page."""
+"""`ql validate`: the findings over the corpus, the rules' own configs and our own files, and every code's page."""
 
 from __future__ import annotations
 
@@ -113,8 +113,9 @@ def _formats(work: Work) -> Cases:
     text = _dump(rules["BASE"] | bad)
     options: dict[str, tuple[str, ...]] = {
         "strict": ("--strict",), "quiet": ("--quiet",), "select": ("--select", "QL1"), "ignore": ("--ignore", "QL1"),
-        "both": ("--select", "QL1", "--ignore", "QL111"), "text": ("--format", "text"), "github": ("--format", "github"),
-        "sarif": ("--format", "sarif"), "kind": ("--kind", "unsloth"), "skip": ("--skip-unknown",),
+        "both": ("--select", "QL1", "--ignore", "QL111"), "text": ("--format", "text"),
+        "github": ("--format", "github"), "sarif": ("--format", "sarif"), "kind": ("--kind", "unsloth"),
+        "skip": ("--skip-unknown",),
     }  # fmt: skip
     work.write("config/config.yaml", text)
     found = {f"options {name}": work.ql("validate", "config/config.yaml", *words) for name, words in options.items()}

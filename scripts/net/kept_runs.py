@@ -35,7 +35,8 @@ def pack(run: Path, name: str) -> Path:
         for path in [path for path in copy.rglob("*") if path.is_file()]:
             if any(fnmatchcase(path.relative_to(copy).as_posix(), pattern) for pattern in RUNS[name]):
                 path.unlink()
-        replace_places(copy, {here: there for there, here in places(run).items()})
+        python = {sys.executable: f"{HOME}/ql/.venv/bin/python"}
+        replace_places(copy, python | {str(ROOT): f"{HOME}/ql", str(run): f"{HOME}/runs/{name}"})
         with tarfile.open(target, "w:xz", preset=9) as archive:
             for path in sorted(path for path in copy.rglob("*") if path.is_file()):
                 content = path.read_bytes()
@@ -54,14 +55,5 @@ def unpack(name: str, folder: Path, root: Path = ROOT) -> Path:
     with tarfile.open(FOLDER / f"{name}.tar.xz") as archive:
         archive.extractall(folder, filter="data")
     run = folder / name
-    replace_places(run, places(run, root))
+    replace_places(run, {f"{HOME}/ql": str(root), f"{HOME}/runs/{name}": str(run)})
     return run
-
-
-def places(run: Path, root: Path = ROOT) -> dict[str, str]:
-    """Path on the recording machine: path here."""
-    return {
-        f"{HOME}/ql/.venv/bin/python": sys.executable,
-        f"{HOME}/ql": str(root),
-        f"{HOME}/runs/{run.name}": str(run),
-    }

@@ -20,7 +20,8 @@ SETTINGS: tuple[str, ...] = (
     "optimizer=adamw_bnb_8bit", "eval_fraction=0", "eval_fraction=0.2", "evals_per_epoch=2", "keep=last",
     "logging_steps=10", "attn_implementation=eager", "attn_implementation=flash_attention_2",
     "gradient_checkpointing=false", "activation_offload=true", "kernels=[]", "kernels=[liger]", "kernels=[lora]",
-    "chat_template=llama3", "chat_template=inst", "chat_template=gemma", "chat_template=tokenizer", "seed=7", "compute_dtype=float16",
+    "chat_template=llama3", "chat_template=inst", "chat_template=gemma", "chat_template=tokenizer", "seed=7",
+    "compute_dtype=float16",
 )  # fmt: skip
 TOGETHER: tuple[tuple[str, ...], ...] = (
     ("sequence_len=1024", "micro_batch_size=2", "effective_batch_size=16", "num_epochs=2"),

@@ -76,8 +76,11 @@ def read_intended(path: Path = INTENDED) -> list[Intended]:
     return found
 
 
-def compare(part: str, recorded: Cases, made: Cases, intended: Iterable[Intended]) -> list[str]:
-    """What differs beyond what is intended, in words and lines; empty where nothing does."""
+def compare(part: str, recorded: Cases, made: Cases, intended: Iterable[Intended], *, whole: bool = True) -> list[str]:
+    """What differs beyond what is intended, in words and lines; empty where nothing does.
+
+    Unless these are not the ``whole`` part, an entry that was not needed is said as well.
+    """
     mine = [entry for entry in intended if entry.part == part]
     differing: dict[str, list[str]] = {}
     for case in sorted({*recorded, *made}):
@@ -98,7 +101,7 @@ def compare(part: str, recorded: Cases, made: Cases, intended: Iterable[Intended
         problems.append(f"and {len(rest)} more: " + ", ".join(rest[:200]))
     if differing:
         problems.insert(0, f"{part}: {len(differing)} of {len(recorded)} cases are not as recorded")
-    stale = [entry for entry in mine if not entry.met]
+    stale = [entry for entry in mine if whole and not entry.met]
     problems += [f"intended.yaml: nothing differs so any more: {_words(entry)}" for entry in stale]
     return problems
 

@@ -1,4 +1,4 @@
-"""A working folder with small inputs, and `ql` called in it, in this process: what it says and writes as plain texts."""
+"""A working folder with small inputs, and `ql` called in it, in this process: what it says and writes, as texts."""
 
 from __future__ import annotations
 
@@ -13,6 +13,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from launcher import __version__
 
 ROOT = Path(__file__).resolve().parents[2]
 FEW = 48  # rows of the example: enough for every decision, few enough for a thousand runs
@@ -42,7 +44,7 @@ class Work:
         """The text without what differs from machine to machine."""
         for path, name in ((self.folder, "<work>"), (ROOT, "<root>")):
             text = text.replace(str(path), name)
-        return text
+        return text.replace(f'"{__version__}"', '"<version>"').replace(f"version {__version__}", "version <version>")
 
     def write(self, name: str, text: str) -> Path:
         path = self.folder / name
