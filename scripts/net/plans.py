@@ -7,6 +7,7 @@ from net.work import ROOT, Sections, Work, under, unfold
 
 TRAINERS = ("axolotl", "unsloth")
 METHODS = ("qlora", "lora")
+EVERY = 4  # of the presets, for what takes longer and depends little on the preset
 NO_PRESETS = ("fp16_overflow",)  # a table beside the presets
 
 
@@ -21,16 +22,16 @@ def cases(work: Work) -> Cases:
             for method in METHODS:
                 words = ("--preset", preset, "--backend", trainer, "--method", method)
                 found[f"{preset} {trainer} {method}"] = one(work, words, "few.jsonl")
-        found[f"{preset} with all tickets"] = under("launch", launch(work, ("--preset", preset), "tickets.jsonl"))
         found[f"{preset} in words"] = under("presets", work.ql("presets", preset)) | under(
             "launch", work.ql("launch", "--dry-run", "--preset", preset, "--data", "few.jsonl")
-        )
-        found[f"{preset} both methods"] = under(
-            "launch", launch(work, ("--preset", preset, "--method", "both"), "few.jsonl")
         )
         found[f"{preset} chosen"] = under(
             "launch", launch(work, ("--preset", preset, "--method", "auto", "--backend", "auto"), "few.jsonl")
         )
+    for preset in ["cpu-tiny", *presets()[::EVERY]]:
+        words = ("--preset", preset)
+        found[f"{preset} with all tickets"] = under("launch", launch(work, words, "tickets.jsonl"))
+        found[f"{preset} both methods"] = under("launch", launch(work, (*words, "--method", "both"), "few.jsonl"))
     return found
 
 

@@ -33,7 +33,7 @@ def cases(work: Work) -> Cases:
         found[f"{name} adapter served"] = work.ql("serve", name, "--adapter", "--json")
         for what in ((), ("--adapter",)):
             words = ("push", name, "--repo", "me/tickets", "--dry-run", *what)
-            found[f"{name} pushed {' '.join(what)}"] = work.ql(*words)
+            found[f"{name} pushed {' '.join(what)}"] = _changing(r"[\d.]+ MB", work.ql(*words))
         found[f"{name} as files"] = {"names": "".join(f"{path}\n" for path in _names(folder / name))}
     for pair in itertools.permutations(names, 2):
         found[f"{pair[0]} against {pair[1]}"] = compared(work, *pair)
@@ -61,11 +61,15 @@ def _file(work: Work, path: Path) -> Sections:
 
 
 def _changed(work: Work, run: Path) -> Sections:
-    """A resume of a run whose config was edited meanwhile. The file holds paths, so its hash is no fact."""
+    """A resume of a run whose config was edited meanwhile."""
     path = run / "config.yaml"
     path.write_text(path.read_text(encoding="utf-8") + "# edited\n", encoding="utf-8")
-    said = work.ql("resume", run.name)
-    return {name: re.sub(r"sha256 [0-9a-f]{12}", "sha256 <hash>", text) for name, text in said.items()}
+    return _changing(r"(?<=sha256 )[0-9a-f]{12}", work.ql("resume", run.name))
+
+
+def _changing(pattern: str, said: Sections) -> Sections:
+    """Without the sizes or hashes of files that name this machine's folders."""
+    return {name: re.sub(pattern, "…", text) for name, text in said.items()}
 
 
 def _names(run: Path) -> list[str]:

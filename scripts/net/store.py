@@ -19,6 +19,7 @@ from net.work import ROOT, Sections
 FOLDER = ROOT / "tests" / "net" / "recorded"
 INTENDED = ROOT / "tests" / "net" / "intended.yaml"
 SHOWN_CASES = 8  # of those that differ, with their differences; the others by name
+NAMED = 40
 SHOWN_LINES = 40  # of each difference
 KEYS = {"part", "case", "section", "old", "new", "reason"}
 
@@ -98,7 +99,7 @@ def compare(part: str, recorded: Cases, made: Cases, intended: Iterable[Intended
     problems = [_shown(case, lines) for case, lines in list(differing.items())[:SHOWN_CASES]]
     rest = list(differing)[SHOWN_CASES:]
     if rest:
-        problems.append(f"and {len(rest)} more: " + ", ".join(rest[:200]))
+        problems.append(f"and {len(rest)} more: " + ", ".join(rest[:NAMED]))
     if differing:
         problems.insert(0, f"{part}: {len(differing)} of {len(recorded)} cases are not as recorded")
     stale = [entry for entry in mine if whole and not entry.met]
