@@ -6,6 +6,7 @@ import difflib
 import hashlib
 import json
 import lzma
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
@@ -117,7 +118,7 @@ def _section(
         if entry.old is not None and entry.old in old:
             entry.met = True
             old = old.replace(entry.old, entry.new)
-    if old == new:
+    if canonical(old) == canonical(new):
         return []
     free = [entry for entry in entries if entry.old is None]
     for entry in free:
@@ -126,6 +127,27 @@ def _section(
         return []
     diff = difflib.unified_diff(old.splitlines(), new.splitlines(), f"{section}, recorded", section, lineterm="", n=1)
     return list(diff) or [f"{section}: only the ends of lines differ"]
+
+
+def canonical(text: str) -> str:
+    """``text`` without what may differ: the order in which the reasons of a plan are given in JSON, and how far apart
+    the columns of a table stand, which is the length of this checkout's path where a line names it.
+    """
+    try:
+        return json.dumps(_sorted_reasons(json.loads(text)))
+    except ValueError:
+        return re.sub(r" {2,}", "  ", text) if "<root>" in text else text
+
+
+def _sorted_reasons(data: Any) -> Any:
+    if isinstance(data, list):
+        return [_sorted_reasons(item) for item in data]
+    if not isinstance(data, dict):
+        return data
+    return {
+        key: dict(sorted(value.items())) if key == "reasons" and isinstance(value, dict) else _sorted_reasons(value)
+        for key, value in data.items()
+    }
 
 
 def _shown(case: str, lines: list[str]) -> str:
