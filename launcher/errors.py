@@ -63,22 +63,14 @@ class RunFailed(QlError):
     exit_code = 3
 
 
-# What a word of other trainers and tools is here: spelling alone would lead from "lr" to "lr_scheduler".
-ELSEWHERE: dict[str, str] = {
-    "alpha": "lora_alpha",
-    "batch_size": "effective_batch_size",
-    "bf16": "compute_dtype",
+# What a word of other trainers and tools is here: spelling alone would lead from "lr" to "lr_scheduler". Of these the
+# value keeps its meaning.
+SAME_SETTING: dict[str, str] = {
     "cutoff_len": "sequence_len",
-    "dropout": "lora_dropout",
-    "dtype": "compute_dtype",
     "epochs": "num_epochs",
-    "fp16": "compute_dtype",
-    "gradient_accumulation": "gradient_accumulation_steps",
     "lora_rank": "lora_r",
     "lr": "learning_rate",
     "lr_scheduler_type": "lr_scheduler",
-    "max_len": "sequence_len",
-    "max_length": "sequence_len",
     "max_seq_len": "sequence_len",
     "max_seq_length": "sequence_len",
     "max_sequence_length": "sequence_len",
@@ -86,13 +78,24 @@ ELSEWHERE: dict[str, str] = {
     "optim": "optimizer",
     "per_device_eval_batch_size": "eval_batch_size",
     "per_device_train_batch_size": "micro_batch_size",
-    "r": "lora_r",
     "rank": "lora_r",
+    "sequence_length": "sequence_len",
+    "target_modules": "lora_target_modules",
+}
+ELSEWHERE: dict[str, str] = SAME_SETTING | {
+    "alpha": "lora_alpha",
+    "batch_size": "effective_batch_size",
+    "bf16": "compute_dtype",
+    "dropout": "lora_dropout",
+    "dtype": "compute_dtype",
+    "fp16": "compute_dtype",
+    "gradient_accumulation": "gradient_accumulation_steps",
+    "max_len": "sequence_len",
+    "max_length": "sequence_len",
+    "r": "lora_r",
     "sample_packing": "packing",
     "seq_len": "sequence_len",
     "seq_length": "sequence_len",
-    "sequence_length": "sequence_len",
-    "target_modules": "lora_target_modules",
     "use_gradient_checkpointing": "gradient_checkpointing",
     "val_set_size": "eval_fraction",
     "warmup_steps": "warmup_ratio",

@@ -17,8 +17,9 @@ from datetime import date
 from functools import cache
 from typing import Any, Literal
 
-from launcher.resources import resource
+from launcher.resources import resource, trainer_names
 
+TRAINERS = "x-trainers"  # a keyword of ql's own, see `load_schema`
 Path = tuple[Hashable, ...]
 Json = dict[str, Any]
 Mode = Literal["strict", "lax"]
@@ -83,8 +84,17 @@ class Checked:
 @cache
 def load_schema(name: str) -> Json:
     """A shipped schema by its file's name without ``.json``."""
-    schema: Json = json.loads(resource("schemas", f"{name}.json").read_bytes())
+    text = resource("schemas", f"{name}.json").read_bytes()
+    schema: Json = json.loads(text, object_hook=_with_trainers if TRAINERS.encode() in text else None)
     return schema
+
+
+def _with_trainers(part: Json) -> Json:
+    """``x-trainers`` stands for the list of the trainers, which no schema has, and further words."""
+    if TRAINERS not in part:
+        return part
+    rest = {key: value for key, value in part.items() if key not in (TRAINERS, "type")}
+    return {"enum": [*trainer_names(), *part[TRAINERS]], **rest}
 
 
 def check(data: Any, schema: str | Json, *, mode: Mode = "strict") -> Checked:

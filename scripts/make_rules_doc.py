@@ -21,8 +21,8 @@ from click.testing import CliRunner
 
 from launcher.cli.main import main as ql
 from launcher.configs.catalogue import codes, explain
-from launcher.configs.kinds import AXOLOTL_VERSIONS, version_name
-from launcher.configs.rules import RULES
+from launcher.configs.rules import all_rules
+from launcher.trainers.axolotl.releases import RELEASES
 
 ROOT = Path(__file__).resolve().parent.parent
 DOCS = ROOT / "docs"
@@ -45,7 +45,7 @@ RUN = re.compile(r"(<!-- run: (.+?) -->\n```\w*\n).*?(```\n)", re.DOTALL)
 
 def rules_page() -> str:
     """docs/rules.md."""
-    versions = ", ".join(version_name(version) for version in AXOLOTL_VERSIONS)
+    versions = ", ".join(release.name for release in RELEASES)
     lines = [
         "# The rules of `ql validate`",
         "",
@@ -77,8 +77,8 @@ def _cell(text: str) -> str:
 def _validators() -> Iterator[str]:
     """The table of Axolotl's own validators, each with our code or why there is none."""
     covered: dict[str, list[str]] = {}
-    for rule in RULES.values():
-        for name in rule.axolotl:
+    for rule in all_rules().values():
+        for name in rule.upstream:
             covered.setdefault(name, []).append(rule.code)
     notes: dict[str, str] = yaml.safe_load(NOTES.read_text(encoding="utf-8"))
     yield "## Axolotl's own validators"

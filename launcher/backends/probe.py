@@ -80,7 +80,7 @@ def _unsupported(requires: list[str]) -> list[str]:
     found = []
     for text in requires:
         requirement = Requirement(text)
-        version = _version(requirement.name)
+        version = platform.python_version() if requirement.name == "python" else _version(requirement.name)
         if version is not None and not requirement.specifier.contains(version, prereleases=True):
             found.append(f"{requirement.name} {version} is not a version that ql supports: {text}")
     return found

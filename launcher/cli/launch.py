@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 @click.option(
     "--config",
     type=click.Path(path_type=Path),
-    help="An Axolotl or Unsloth config that you edited: checked, and trained as it is, on its own data or on --data.",
+    help="A trainer's config that you edited: checked, and trained as it is, on its own data or on --data.",
 )
 @click.option("--golden", type=click.Path(path_type=Path), help="Golden set, JSONL: prompts with right answers.")
 @click.option("--gate", "gates", multiple=True, metavar="EXPR", help='Such as "exact_match>=0.8"; repeatable.')

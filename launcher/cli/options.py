@@ -14,6 +14,7 @@ import click
 from launcher.cli import complete
 from launcher.files import program
 from launcher.planning.names import Names
+from launcher.trainers import default_trainer, trainer_names
 
 if TYPE_CHECKING:
     from launcher.planning.request import Request
@@ -130,8 +131,8 @@ def plan_options(
         ),
         click.option(
             "--backend",
-            type=click.Choice(["axolotl", "unsloth", "auto"]),
-            help="Trainer; the default is Axolotl. auto: the faster one that fits.",
+            type=click.Choice([*trainer_names(), "auto"]),
+            help=f"Trainer; the default is {default_trainer().title}. auto: the faster one that fits.",
         ),
         click.option(
             "--compute-dtype",

@@ -3,17 +3,28 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import click
 
 from launcher.cli.options import VERDICT, examples
 from launcher.errors import Unreadable
+from launcher.rules.base import OWN_KINDS
+from launcher.trainers import all_trainers, trainer_names
 
 FORMATS = ("text", "json", "github", "sarif")
 SUFFIXES = (".yaml", ".yml")
 STDIN = "-"
+
+
+def version_options(command: Callable[..., None]) -> Callable[..., None]:
+    """``--NAME-version X.Y`` for each trainer of which ql knows several releases."""
+    for trainer in reversed(all_trainers()):
+        if len(trainer.releases) > 1:
+            text = f"Check against this {trainer.title}; default: the file's header, else the newest."
+            command = click.option(f"--{trainer.name}-version", metavar="X.Y", help=text)(command)
+    return command
 
 
 @click.command(
@@ -28,12 +39,10 @@ STDIN = "-"
 @click.option("--json", "as_json", is_flag=True, help="The same as --format json.")
 @click.option(
     "--kind",
-    type=click.Choice(("axolotl", "unsloth", "preset", "gpu", "model", "recipe", "golden", "run", "job")),
+    type=click.Choice((*trainer_names(), *OWN_KINDS)),
     help="What the files are; told from their content where it is not given.",
 )
-@click.option(
-    "--axolotl-version", metavar="X.Y", help="Check against this Axolotl; default: the file's header, else the newest."
-)
+@version_options
 @click.option("--gpu", metavar="CARD", help="Check for this card of `ql presets`: its dtypes, its kernels, its memory.")
 @click.option("--with-data", is_flag=True, help="Read the data files as well.")
 @click.option(
@@ -55,7 +64,6 @@ def command(
     output: str,
     as_json: bool,
     kind: str | None,
-    axolotl_version: str | None,
     gpu: str | None,
     with_data: bool,
     golden: Path | None,
@@ -66,6 +74,7 @@ def command(
     explain: str | None,
     skip_unknown: bool,
     quiet: bool,
+    **versions: str | None,
 ) -> None:
     """Check training configs, presets and golden sets: files, folders, globs, or - for standard input.
 
@@ -87,7 +96,7 @@ def command(
     checked = check_files(
         [(name, text, exact and not skip_unknown) for name, text, exact in sources(files)],
         kind=kind,
-        axolotl_version=axolotl_version,
+        versions={name.removesuffix("_version"): text for name, text in versions.items() if text},
         gpu=gpu,
         with_data=with_data,
         golden=golden,

@@ -6,35 +6,38 @@ import inspect
 from dataclasses import dataclass
 
 from launcher.configs.mismatch import DOCUMENTED
-from launcher.configs.rules import RULES
+from launcher.configs.rules import all_rules
 from launcher.configs.validate import FILE_CODES
 from launcher.errors import Unreadable
-from launcher.rules.base import Severity
+from launcher.rules.base import FOREVER, Severity
+from launcher.trainers import get_trainer, trainer_names
+from launcher.trainers.releases import version_name
 
 
 @dataclass(frozen=True)
 class Entry:
-    """The page of one code. ``axolotl`` names the validators of Axolotl that it stands for."""
+    """The page of one code. ``upstream`` names the validators of ``trainer`` that it stands for."""
 
     code: str
     severity: Severity
     title: str
     why: str
     versions: str = ""
-    axolotl: tuple[str, ...] = ()
+    upstream: tuple[str, ...] = ()
+    trainer: str = ""  # its title
 
     def text(self) -> str:
         """The page as a person reads it in a terminal."""
         parts = [f"{self.code} ({self.severity})  {self.title}", self.why]
-        parts += [f"Holds for Axolotl {self.versions}."] if self.versions else []
-        parts += ["Axolotl's own check: " + ", ".join(self.axolotl)] if self.axolotl else []
+        parts += [f"Holds for {self.trainer} {self.versions}."] if self.versions else []
+        parts += [f"{self.trainer}'s own check: " + ", ".join(self.upstream)] if self.upstream else []
         parts.append(f"Switch it off for one line with a comment: # ql: ignore {self.code}")
         return "\n\n".join(part for part in parts if part) + "\n"
 
 
 def codes() -> list[str]:
     """All codes, in order."""
-    return sorted([*FILE_CODES, *DOCUMENTED, *RULES])
+    return sorted([*FILE_CODES, *DOCUMENTED, *all_rules()])
 
 
 def like(code: str) -> str:
@@ -61,9 +64,11 @@ def explain(code: str) -> Entry:
     if code in DOCUMENTED:
         title, _, rest = (inspect.getdoc(DOCUMENTED[code]) or "").partition("\n\n")
         return Entry(code, "error", title, " ".join(rest.split()))
-    if code in RULES:
-        rule = RULES[code]
-        since = f"from {rule.since[0]}.{rule.since[1]}" if rule.since > (0, 17) else ""
-        until = f"up to {rule.until[0]}.{rule.until[1]}" if rule.until < (99, 0) else ""
-        return Entry(code, rule.severity, rule.title, rule.why, f"{since}{until}", rule.axolotl)
+    rule = all_rules().get(code)
+    if rule is not None:
+        trainer = get_trainer(rule.kinds[0]) if rule.kinds[0] in trainer_names() else None
+        since = f"from {version_name(rule.since)}" if trainer and rule.since > trainer.releases[0].version else ""
+        until = f"up to {version_name(rule.until)}" if rule.until < FOREVER else ""
+        title = trainer.title if trainer else ""
+        return Entry(code, rule.severity, rule.title, rule.why, f"{since}{until}", rule.upstream, title)
     raise Unreadable(f"no such code: {code}", hint=like(code))

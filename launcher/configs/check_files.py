@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import get_args
 
 from launcher.configs.facts import card_of
 from launcher.configs.findings import Finding
-from launcher.configs.kinds import parse_version
-from launcher.configs.validate import UNREADABLE, Options, check_source, known_versions, unreadable_file
+from launcher.configs.kinds import all_kinds
+from launcher.configs.validate import UNREADABLE, Options, check_source, parse_versions, unreadable_file
 from launcher.errors import Problem, Unreadable
 from launcher.files import read_bounded_bytes
 from launcher.rules.base import Kind
@@ -80,7 +79,7 @@ def check_files(
     sources: Sequence[Source],
     *,
     kind: str | None = None,
-    axolotl_version: str | None = None,
+    versions: Mapping[str, str] | None = None,
     gpu: str | None = None,
     with_data: bool = False,
     golden: Path | None = None,
@@ -89,19 +88,17 @@ def check_files(
 ) -> Checked:
     """Check every source. A file of a folder or glob that does not say what it is is skipped; a named one is a config.
 
-    Raises Unreadable for a card or an Axolotl version that is not known.
+    Raises Unreadable for a card or a version of a trainer, by its name in ``versions``, that is not known.
     """
     selection = selection or Selection()
     selection.check()
-    version = parse_version(axolotl_version) if axolotl_version else None
-    if axolotl_version and not version:
-        raise Unreadable(f"no schema for Axolotl {axolotl_version}", hint="known: " + known_versions())
+    parsed = parse_versions(versions or {})
     card = card_of(gpu) if gpu else None
-    known: Kind | None = kind if kind in get_args(Kind) else None  # type: ignore[assignment]
+    known: Kind | None = kind if kind in all_kinds() else None
     checked = Checked()
     for name, given, exact in sources:
         place = Path(name).absolute().parent if given is None else None
-        options = Options(known, version, card, with_data, golden, "axolotl" if exact else None, place=place)
+        options = Options(known, parsed, card, with_data, golden, skip_unknown=not exact, place=place)
         try:
             raw = read_bounded_bytes(Path(name), LARGEST) if given is None else given
         except OSError as error:

@@ -6,18 +6,18 @@ import re
 from pathlib import Path
 from typing import Any
 
-from launcher.rules.base import Kind, Version
+from launcher.resources import trainer_names
+from launcher.rules.base import OWN_KINDS, Kind, Version
+from launcher.trainers import all_trainers, get_trainer
+from launcher.trainers.releases import read_version
 
-NEWEST: Version = (0, 19)
-AXOLOTL_VERSIONS: tuple[Version, ...] = ((0, 17), (0, 18), NEWEST)
-KINDS: tuple[Kind, ...] = ("axolotl", "unsloth", "preset", "gpu", "model", "recipe", "golden", "run", "job")
 HEADER_LINES = 30
 
 _MODELINE = re.compile(r"^\s*#\s*yaml-language-server:\s*\$schema=\S*?([\w.-]+)\.json\s*$")
-_PRAGMA = re.compile(r"^\s*#\s*ql:\s*(axolotl)\s+(\d+)\.(\d+)")
+_PRAGMA = re.compile(r"^\s*#\s*ql:\s*([\w-]+)\s+(\d+)\.(\d+)")
 _JOB = re.compile(r"^\s*#\s*ql:\s*job\b")  # what `ql init` begins a file with
 _FOLDERS: dict[str, Kind] = {"gpus": "gpu", "models": "model", "recipes": "recipe"}
-# Keys that together name a kind; the first that fits wins.
+# Keys that together name one of ql's own kinds; the first that fits wins, then the trainers' own marks.
 _MARKS: tuple[tuple[Kind, frozenset[str]], ...] = (
     ("gpu", frozenset({"compute_capability", "vram_gib"})),
     ("model", frozenset({"hidden_size", "num_layers"})),
@@ -25,39 +25,45 @@ _MARKS: tuple[tuple[Kind, frozenset[str]], ...] = (
     ("run", frozenset({"stages", "state"})),
     ("job", frozenset({"preset"})),
     ("job", frozenset({"gpu", "data"})),
-    ("unsloth", frozenset({"base_model", "train_file"})),
     ("recipe", frozenset({"settings", "title"})),
-    ("axolotl", frozenset({"base_model"})),
-    ("axolotl", frozenset({"datasets"})),
-    ("axolotl", frozenset({"adapter"})),
 )
 
 
-def version_name(version: Version) -> str:
-    """As in the name of its schema: 0.19."""
-    return f"{version[0]}.{version[1]}"
+def all_kinds() -> tuple[Kind, ...]:
+    """Every kind: the configs of the trainers, and ql's own files."""
+    return (*trainer_names(), *OWN_KINDS)
 
 
-def parse_version(text: str) -> Version | None:
-    """``"0.19.0"`` as (0, 19); None when it is no version that ql has a schema for."""
-    found = re.fullmatch(r"v?(\d+)\.(\d+)(\.\w+)*", text)
-    version = (int(found[1]), int(found[2])) if found else None
-    return version if version in AXOLOTL_VERSIONS else None
+def is_training(kind: Kind | None) -> bool:
+    """Whether it is the kind of a trainer's config."""
+    return kind in trainer_names()
+
+
+def newest(kind: Kind) -> Version:
+    """The newest release of the trainer of that config; of ql's own files the version does not count."""
+    return get_trainer(kind).newest.version if is_training(kind) else (0, 0)
+
+
+def parse_version(text: str, kind: Kind) -> Version | None:
+    """``"0.19.0"`` as (0, 19); None when it is no release of that trainer that ql has a schema for."""
+    version = read_version(text)
+    return version if version in [release.version for release in get_trainer(kind).releases] else None
 
 
 def header_of(text: str) -> tuple[Kind | None, Version | None]:
-    """What the comments at the top say: a modeline's schema, or ``# ql: axolotl 0.18``."""
+    """What the comments at the top say: a modeline's schema, or ``# ql: NAME 0.18`` with a trainer's name."""
     kind: Kind | None = None
     version: Version | None = None
     for line in text.split("\n", HEADER_LINES)[:HEADER_LINES]:
         if found := _MODELINE.match(line):
             name, _, number = found[1].partition("-")
-            if name in KINDS:
-                kind, version = name, parse_version(number) or version
-        elif found := _PRAGMA.match(line):
-            kind, version = "axolotl", (int(found[2]), int(found[3]))
+            if name in all_kinds():
+                kind = name
+                version = (parse_version(number, name) if is_training(name) else None) or version
         elif _JOB.match(line):
             kind = "job"
+        elif (found := _PRAGMA.match(line)) and is_training(found[1]):
+            kind, version = found[1], (int(found[2]), int(found[3]))
     return kind, version
 
 
@@ -71,4 +77,11 @@ def kind_of(data: Any, file: str) -> Kind | None:
     if path.parent.parent.name == "presets" and path.parent.name in _FOLDERS:
         return _FOLDERS[path.parent.name]
     keys = {key for key in data if isinstance(key, str)}
-    return next((kind for kind, marks in _MARKS if marks <= keys), None)
+    own = next((kind for kind, marks in _MARKS if marks <= keys), None)
+    return own or _trainer_of(keys)
+
+
+def _trainer_of(keys: set[str]) -> Kind | None:
+    """The trainer whose marks fit, the one with most keys in them first: ``base_model`` alone says least."""
+    marks = [(marks, trainer.name) for trainer in all_trainers() for marks in trainer.marks if marks <= keys]
+    return max(marks, key=lambda found: len(found[0]))[1] if marks else None

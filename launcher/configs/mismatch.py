@@ -6,51 +6,27 @@ The functions are documentation as well: their docstrings are the pages of their
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
+from functools import cache
 from typing import Any, Literal
 
-from launcher.configs.rules.deprecated import REMOVED
-from launcher.errors import nearest
+from launcher.errors import SAME_SETTING, nearest
 from launcher.json_schema import Json, Mismatch, check, type_name
-from launcher.rules.base import ATTENTION_FLAGS, Hit
+from launcher.rules.base import Hit, Kind
+from launcher.trainers import get_trainer, trainer_names
 
-# Names of the same thing in other trainers. The value keeps its meaning, so renaming is safe.
-SAME_ELSEWHERE = {
-    "lora_rank": "lora_r",
-    "rank": "lora_r",
-    "target_modules": "lora_target_modules",
-    "modules_to_save": "lora_modules_to_save",
-    "use_dora": "peft_use_dora",
-    "use_rslora": "peft_use_rslora",
-    "max_seq_length": "sequence_len",
-    "max_seq_len": "sequence_len",
-    "max_sequence_length": "sequence_len",
-    "sequence_length": "sequence_len",
-    "cutoff_len": "sequence_len",
-    "per_device_train_batch_size": "micro_batch_size",
-    "per_device_eval_batch_size": "eval_batch_size",
-    "num_train_epochs": "num_epochs",
-    "epochs": "num_epochs",
-    "lr": "learning_rate",
-    "lr_scheduler_type": "lr_scheduler",
-    "optim": "optimizer",
-    "packing": "sample_packing",
-    "model_name_or_path": "base_model",
-    "context_parapllel_size": "context_parallel_size",
-    "train_on_split": "split",
-}
 SHORT_ATTENTION = {"flash": "flash_attention_2", "flex": "flex_attention", "sdp": "sdpa"}
 
 
-def unknown_key(m: Mismatch, properties: Json, siblings: Collection[Any] = ()) -> Hit:
+def unknown_key(m: Mismatch, kind: Kind, properties: Json, siblings: Collection[Any] = ()) -> Hit:
     """A key that its reader does not know.
 
-    Axolotl drops unknown keys in silence, at every depth: a misspelled key is a setting that is not there. Where a
+    A trainer may drop unknown keys in silence, at every depth: a misspelled key is a setting that is not there. Where a
     plugin from elsewhere is listed the key may be the plugin's, and the finding is a warning; so it is for a key
     without a value.
     """
     name = str(m.path[-1])
-    same = SAME_ELSEWHERE.get(name)
+    same = words_of(kind).get(name)
     fits = same in m.known and same in properties and not check(m.value, properties[same], mode="lax").errors
     if same in m.known:
         repair: tuple[Literal["key"], str] | None = ("key", same) if same and fits and same not in siblings else None
@@ -62,7 +38,7 @@ def unknown_key(m: Mismatch, properties: Json, siblings: Collection[Any] = ()) -
 def wrong_type(m: Mismatch) -> Hit:
     """A value of the wrong type.
 
-    Axolotl refuses it, unless it can be converted: "16" is a number to it, 16 is no text.
+    Its reader refuses it, unless it can be converted: "16" is a number to it, 16 is no text.
     """
     hint = f"expected {_expected(m)}"
     if isinstance(m.value, str) and re.fullmatch(r"[-+]?\d+e[-+]?\d+", m.value, re.IGNORECASE):
@@ -73,7 +49,7 @@ def wrong_type(m: Mismatch) -> Hit:
 def not_allowed(m: Mismatch) -> Hit:
     """A value outside of the key's list.
 
-    Axolotl refuses most of them; a wrong `optimizer` or `lr_scheduler` it takes, and stops when training starts.
+    The trainer refuses most of them; a wrong `optimizer` or `lr_scheduler` it may take, and stop when training starts.
     """
     values = [value for value in _values(m) if isinstance(value, str)]
     if m.path[-1:] == ("attn_implementation",) and isinstance(m.value, str) and m.value in SHORT_ATTENTION:
@@ -151,22 +127,36 @@ DOCUMENTED: dict[str, Callable[..., Hit]] = {
 }
 
 
-def explained_elsewhere(m: Mismatch) -> bool:
-    """Whether a rule of its own speaks of this unknown key: bitsandbytes' settings, what Axolotl has removed."""
+def explained_elsewhere(m: Mismatch, explains: Callable[[str], bool]) -> bool:
+    """Whether a rule of the trainer's own speaks of this unknown key of the top level."""
     name = m.path[-1] if m.path else None
     top = m.keyword == "additionalProperties" and len(m.path) == 1 and isinstance(name, str)
-    return top and (str(name).startswith("bnb_4bit_") or name in REMOVED or name in ATTENTION_FLAGS)
+    return top and explains(str(name))
 
 
-def to_hit(m: Mismatch, properties: Json, siblings: Collection[Any] = ()) -> tuple[str, Hit]:
-    """The code and the hit of one mismatch. ``properties`` are the schema's of the level it stands on, ``siblings``
-    the keys that are there: no key is renamed to one of them.
+@cache
+def words_of(kind: Kind) -> Mapping[str, str]:
+    """What words of other tools are called in such a file: a setting, or the key that the trainer has for it.
+
+    The value keeps its meaning, so renaming is safe.
+    """
+    if kind not in trainer_names():
+        return SAME_SETTING
+    trainer = get_trainer(kind)
+    plain = {entry.setting: entry.key for entry in trainer.codec.entries if entry.key and entry.is_plain}
+    known = {word: plain[setting] for word, setting in SAME_SETTING.items() if setting in plain}
+    return {**known, "model_name_or_path": "base_model", **trainer.config_file.words}
+
+
+def to_hit(m: Mismatch, kind: Kind, properties: Json, siblings: Collection[Any] = ()) -> tuple[str, Hit]:
+    """The code and the hit of one mismatch in a file of ``kind``. ``properties`` are the schema's of the level it
+    stands on, ``siblings`` the keys that are there: no key is renamed to one of them.
     """
     code = CODES.get(m.keyword, "")
     if m.keyword == "anyOf":
         code = "QL103" if any("enum" in b or "const" in b for b in m.expected) and _is_scalar(m.value) else "QL102"
     if code == "QL101":
-        return code, unknown_key(m, properties, siblings)
+        return code, unknown_key(m, kind, properties, siblings)
     return code, DOCUMENTED[code](m)
 
 

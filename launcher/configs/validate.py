@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +12,14 @@ from launcher.configs import kinds
 from launcher.configs.facts import architecture_of, card_of
 from launcher.configs.findings import Edit, Finding, path_text
 from launcher.configs.mismatch import DOCUMENTED, explained_elsewhere, to_hit
-from launcher.configs.rules import RULES
+from launcher.configs.rules import load_rules
 from launcher.data.formats import RepeatedKey, strict_json
 from launcher.data.golden import TARGET_KEYS, repeated_prompts
 from launcher.errors import Problem, Unreadable
-from launcher.json_schema import Json, Mismatch, check, load_schema
+from launcher.json_schema import Json, Mismatch, Mode, check, load_schema
 from launcher.rules.base import Card, Config, Hit, Kind, Severity, Version
+from launcher.trainers import default_trainer, get_trainer
+from launcher.trainers.releases import version_name
 from launcher.yaml_source import Positions, parse_yaml
 
 # Findings about the file as such: it is not checked further, and the exit code is 2.
@@ -32,7 +34,7 @@ FILE_CODES: dict[str, tuple[Severity, str, str]] = {
     "QL006": ("error", "Several YAML documents in one file.", "The trainer reads one and stops at the second."),
     "QL007": ("error", "The file holds no mapping.", "A config is keys and values."),
     "QL008": ("note", "A `# ql: ignore` that ignores nothing.", "What it was for is gone, or its code is misspelled."),
-    "QL009": ("error", "This Axolotl version has no schema here.", "ql cannot say what that version accepts."),
+    "QL009": ("error", "This version of the trainer has no schema here.", "ql cannot say what that version accepts."),
     "QL010": ("warning", "A golden prompt that stands twice.", REPEATED),
 }
 _IGNORE = re.compile(r"#\s*ql:\s*ignore\b([^#]*)")
@@ -53,11 +55,11 @@ class Options:
     """What a check may look at beside the text."""
 
     kind: Kind | None = None
-    axolotl_version: Version | None = None
+    versions: Mapping[Kind, Version] = field(default_factory=dict)  # of the trainers' configs
     card: Card | None = None
     with_data: bool = False
     golden: Path | None = None
-    default_kind: Kind | None = "axolotl"  # for a file that does not say what it is; None skips it
+    skip_unknown: bool = False  # a file that does not say what it is; else it is a config of the default trainer
     data_folder: Path | None = None  # where relative paths of data start, if not in the file's own folder
     place: Path | None = None  # the folder of a file that lies on the disk and is to be trained from there
 
@@ -67,27 +69,36 @@ def check_text(
     *,
     file: str,
     kind: Kind | None = None,
-    axolotl_version: str | None = None,
+    versions: Mapping[str, str] | None = None,
     gpu: str | None = None,
     with_data: bool = False,
     golden: Path | None = None,
 ) -> list[Finding]:
     """All findings in ``text``, sorted by their place; ``file`` is its name, and relative paths in it start there.
 
-    ``kind`` and ``axolotl_version`` are read from the text when they are not given. ``gpu`` is a card of the catalog
+    ``kind`` and the version in ``versions``, by the trainer's name, are read from the text when they are not given.
+    ``gpu`` is a card of the catalog
     (Unreadable when there is none of that name). ``with_data`` reads the data files as well, and with
     ``golden`` looks for the rows of that golden set in them.
     """
-    version = kinds.parse_version(axolotl_version) if axolotl_version else None
-    if axolotl_version and not version:
-        raise Unreadable(f"no schema for Axolotl {axolotl_version}", hint="known: " + known_versions())
-    options = Options(kind, version, card_of(gpu) if gpu else None, with_data, golden)
+    options = Options(kind, parse_versions(versions or {}), card_of(gpu) if gpu else None, with_data, golden)
     return check_source(text, file, options) or []
 
 
-def known_versions() -> str:
-    """The versions of Axolotl that there is a schema of, for a message."""
-    return ", ".join(kinds.version_name(version) for version in kinds.AXOLOTL_VERSIONS)
+def parse_versions(versions: Mapping[str, str]) -> dict[Kind, Version]:
+    """Each trainer's version as it is compared. Raises Unreadable for one that there is no schema of."""
+    parsed: dict[Kind, Version] = {}
+    for name, text in versions.items():
+        version = kinds.parse_version(text, name)
+        if version is None:
+            raise Unreadable(f"no schema for {get_trainer(name).title} {text}", hint="known: " + known_versions(name))
+        parsed[name] = version
+    return parsed
+
+
+def known_versions(kind: Kind) -> str:
+    """The releases of a trainer that there is a schema of, for a message."""
+    return ", ".join(release.name for release in get_trainer(kind).releases)
 
 
 def check_source(source: str | bytes, file: str, options: Options) -> list[Finding] | None:
@@ -100,15 +111,17 @@ def check_source(source: str | bytes, file: str, options: Options) -> list[Findi
         return [_unreadable(problem, file) for problem in error.problems]
     text = source.decode("utf-8-sig") if isinstance(source, bytes) else source
     header_kind, header_version = kinds.header_of(text)
-    kind = options.kind or header_kind or kinds.kind_of(data, file) or options.default_kind
+    kind = options.kind or header_kind or kinds.kind_of(data, file)
+    if kind is None and not options.skip_unknown:
+        kind = default_trainer().name
     if kind is None:
         return None
     if not isinstance(data, dict):
         return [_file_finding("QL007", file, "the file holds no mapping" if data is not None else "the file is empty")]
-    version = options.axolotl_version or header_version or kinds.NEWEST
-    if kind == "axolotl" and version not in kinds.AXOLOTL_VERSIONS:
-        message = f"no schema for Axolotl {kinds.version_name(version)}"
-        return [_file_finding("QL009", file, message, "known: " + known_versions())]
+    version = options.versions.get(kind) or header_version or kinds.newest(kind)
+    if kinds.is_training(kind) and version not in [release.version for release in get_trainer(kind).releases]:
+        message = f"no schema for {get_trainer(kind).title} {version_name(version)}"
+        return [_file_finding("QL009", file, message, "known: " + known_versions(kind))]
     report = _Report(file, text.split("\n"), positions)
     _check_mapping(data, kind, version, options, report, Path(file).parent)
     return sorted(report.finish(), key=_place_of)
@@ -118,38 +131,51 @@ def _place_of(finding: Finding) -> tuple[int, int, str]:
     return finding.line, finding.column, finding.code
 
 
-def schema_name(kind: Kind, version: Version = kinds.NEWEST) -> str:
-    """The schema of such a file, as `load_schema` takes it: axolotl-0.19, unsloth, …"""
-    return f"axolotl-{kinds.version_name(version)}" if kind == "axolotl" else kind
+def schema_name(kind: Kind, version: Version | None = None) -> str:
+    """The schema of such a file, as `load_schema` takes it; of a trainer's config by default the newest release's."""
+    if not kinds.is_training(kind):
+        return kind
+    trainer = get_trainer(kind)
+    return (trainer.release(version) if version else trainer.newest).schema
+
+
+def schema_mode(kind: Kind) -> Mode:
+    """How strictly values are taken: as the reader of such a file takes them."""
+    return get_trainer(kind).schema_mode if kinds.is_training(kind) else "strict"
+
+
+def read_config(data: dict[str, Any], kind: Kind, version: Version | None = None) -> Config:
+    """A trainer's config as its rules read it, without anything beside it."""
+    schema = load_schema(schema_name(kind, version))
+    values = check(data, schema, mode=schema_mode(kind)).data
+    return get_trainer(kind).config_file.config(values, kind, version or kinds.newest(kind), schema)
 
 
 def _check_mapping(
     data: dict[Any, Any], kind: Kind, version: Version, options: Options, report: _Report, folder: Path
 ) -> None:
     schema = load_schema(schema_name(kind, version))
-    checked = check(data, schema, mode="lax" if kind == "axolotl" else "strict")
-    foreign = kind == "axolotl" and _lists_foreign_plugin(checked.data)
+    checked = check(data, schema, mode=schema_mode(kind))
+    reader = get_trainer(kind).config_file if kinds.is_training(kind) else None
+    lax = schema_mode(kind) == "lax"
+    foreign = reader is not None and reader.has_foreign_keys(checked.data)
     hidden = set()
     for mismatch in checked.errors:
-        if (
-            kind == "axolotl"
-            and mismatch.keyword == "additionalProperties"
-            and mismatch.path in report.positions.shared
-        ):
-            continue  # a key that holds an anchor is meant to be read by nobody, and Axolotl drops it
+        if lax and mismatch.keyword == "additionalProperties" and mismatch.path in report.positions.shared:
+            continue  # a key that holds an anchor is meant to be read by nobody, and the trainer drops it
         if mismatch.keyword not in ("additionalProperties", "required") and mismatch.path:
             hidden.add(mismatch.path[0])
-        if not explained_elsewhere(mismatch):
-            code, hit = to_hit(mismatch, _properties_at(schema, mismatch), _siblings(data, mismatch))
-            if kind == "axolotl" and code == "QL101" and len(mismatch.path) == 1:
-                hit = _known_elsewhere(hit, str(mismatch.path[0]), version)
-            empty = kind == "axolotl" and mismatch.value is None  # `debug:` of old examples sets nothing to begin with
+        if not (reader is not None and explained_elsewhere(mismatch, reader.explains)):
+            code, hit = to_hit(mismatch, kind, _properties_at(schema, mismatch), _siblings(data, mismatch))
+            if reader is not None and code == "QL101" and len(mismatch.path) == 1:
+                hit = _known_elsewhere(hit, str(mismatch.path[0]), kind, version)
+            empty = lax and mismatch.value is None  # `debug:` of old examples sets nothing to begin with
             mild = code == "QL101" and (empty or (foreign and len(mismatch.path) == 1))
             severity: Severity = "warning" if mild else "error"
             report.add(code, severity, hit, _why(code))
     base = checked.data.get("base_model")
     architecture = architecture_of(base if isinstance(base, str) else "", folder)
-    config = Config(
+    config = (reader.config if reader is not None else Config)(
         checked.data,
         kind,
         version,
@@ -161,25 +187,20 @@ def _check_mapping(
         options.golden,
         options.place,
     )
-    for rule in RULES.values():
+    for rule in load_rules(kind):
         if rule.applies_to(config):
             for hit in rule.run(config):
                 report.add(rule.code, rule.severity, hit, rule)
 
 
-def _known_elsewhere(hit: Hit, name: str, version: Version) -> Hit:
-    """The hit, with the Axolotl versions that know the key, if there are others."""
-    others = [v for v in kinds.AXOLOTL_VERSIONS if v != version]
-    knowing = [kinds.version_name(v) for v in others if name in load_schema(schema_name("axolotl", v))["properties"]]
+def _known_elsewhere(hit: Hit, name: str, kind: Kind, version: Version) -> Hit:
+    """The hit, with the releases that know the key, if there are others."""
+    trainer = get_trainer(kind)
+    others = [release for release in trainer.releases if release.version != version]
+    knowing = [release.name for release in others if name in load_schema(release.schema)["properties"]]
     if not knowing:
         return hit
-    return replace(hit, hint=f"Axolotl {kinds.version_name(version)} does not know it; {', '.join(knowing)} does")
-
-
-def _lists_foreign_plugin(data: dict[str, Any]) -> bool:
-    """Whether a plugin is listed whose keys nobody here knows."""
-    plugins = data.get("plugins")
-    return isinstance(plugins, list) and any(not str(item).startswith("axolotl.integrations.") for item in plugins)
+    return replace(hit, hint=f"{trainer.title} {version_name(version)} does not know it; {', '.join(knowing)} does")
 
 
 def _properties_at(schema: Json, mismatch: Mismatch) -> Json:
@@ -250,7 +271,7 @@ def _check_lines(source: str | bytes, file: str) -> Iterator[Finding]:
         if not errors:
             good.append((number, data))
         for mismatch in errors:
-            code, hit = to_hit(mismatch, {})
+            code, hit = to_hit(mismatch, "golden", {})
             yield Finding(
                 code, "error", file, number, 1, len(row) + 1, path_text(hit.path), hit.message, hit.hint, _why(code)
             )

@@ -14,7 +14,7 @@ from launcher.planning.plan import Plan
 from launcher.planning.request import Request
 from launcher.planning.settings import Layers
 from launcher.planning.shape import decide_shape
-from launcher.trainers import Trainer, get_trainer
+from launcher.trainers import Trainer, default_trainer, get_trainer
 
 
 def make_plan(request: Request) -> Plan:
@@ -39,7 +39,9 @@ def _of_method(request: Request, method: str, reason: str) -> Plan:
 def _plan(request: Request, method: str, method_reason: str) -> Plan:
     layers = Layers(request, method, method_reason)
     problems: list[Problem] = []
-    backend = layers.decide("backend", "axolotl", "the default trainer; --backend auto takes the faster one that fits")
+    backend = layers.decide(
+        "backend", default_trainer().name, "the default trainer; --backend auto takes the faster one that fits"
+    )
     trainer = get_trainer(backend)
     _decide_dtype(request, layers, problems)
     _decide_quantisation(request, layers, problems)

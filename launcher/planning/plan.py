@@ -8,7 +8,6 @@ from typing import Any, Literal
 
 from launcher.data.facts import DataFacts as DataFacts
 
-Backend = Literal["axolotl", "unsloth"]
 Method = Literal["qlora", "lora"]
 Dtype = Literal["float16", "bfloat16", "float32"]
 
@@ -27,7 +26,7 @@ class Plan:
     base_model: str
     model_type: str
     # settings: each may be set by a recipe, a preset, or --set
-    backend: Backend
+    backend: str  # the trainer's name
     method: Method
     compute_dtype: Dtype
     quant_type: Literal["nf4", "fp4"] | None

@@ -6,34 +6,11 @@ import inspect
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
-
-# Axolotl's old attention flags and what each stands for, the one that wins first.
-ATTENTION_FLAGS = {
-    "xformers_attention": "xformers",
-    "sage_attention": "sage",
-    "flex_attention": "flex_attention",
-    "flash_attention": "flash_attention_2",
-    "sdp_attention": "sdpa",
-    "eager_attention": "eager",
-}
-VARLEN_ATTENTION = frozenset(
-    {
-        "flash_attention_2",
-        "flash_attention_3",
-        "flash_attention_4",
-        "flash_attention_torch",
-        "flex_attention",
-        "xformers",
-        "sage",
-        "kernels-community/flash-attn2",
-        "kernels-community/flash-attn3",
-        "kernels-community/sage-attention",
-    }
-)
+from typing import Any, Literal, TypeVar
 
 Severity = Literal["error", "warning", "note"]
-Kind = Literal["axolotl", "unsloth", "preset", "gpu", "model", "recipe", "golden", "run", "job"]
+Kind = str  # the name of a trainer, or one of `OWN_KINDS`
+OWN_KINDS: tuple[Kind, ...] = ("preset", "gpu", "model", "recipe", "golden", "run", "job")
 KeyPath = tuple[Any, ...]
 Version = tuple[int, int]
 
@@ -89,8 +66,8 @@ class Config:
     """A config as its trainer reads it: converted values, and where a rule may ask for facts beside it."""
 
     data: dict[str, Any]
-    kind: Kind = "axolotl"
-    version: Version = (0, 19)
+    kind: Kind = ""
+    version: Version = (0, 0)
     schema: dict[str, Any] = field(default_factory=dict)
     hidden: frozenset[Any] = frozenset()
     architecture: Architecture = field(default_factory=Architecture)
@@ -115,31 +92,19 @@ class Config:
         value = self.get(key)
         return value if isinstance(value, dict) else {}
 
-    def datasets(self, key: str = "datasets") -> Iterator[tuple[int, dict[str, Any]]]:
-        """The data sets that are mappings, with their index."""
-        value = self.get(key)
-        for index, item in enumerate(value if isinstance(value, list) else ()):
-            if isinstance(item, dict):
-                yield index, item
-
     def any_of(self, *keys: str) -> list[str]:
         """Those of ``keys`` that have a true value."""
         return [key for key in keys if self.get(key)]
 
     @property
-    def adapter(self) -> str | None:
-        """Name of the adapter, or None for full fine-tuning."""
-        value: str | None = self.get("adapter") or None
-        return value
+    def trains_adapter(self) -> bool:
+        """Whether a LoRA adapter is trained, and not the model itself."""
+        return True
 
     @property
-    def is_lora(self) -> bool:
-        return self.adapter in ("lora", "qlora")
-
-    @property
-    def has_eval_set(self) -> bool:
-        """Whether Axolotl holds out rows or reads an evaluation set (``val_set_size`` defaults to 0)."""
-        return bool(self.get("val_set_size") or self.get("test_datasets"))
+    def is_estimated(self) -> bool:
+        """Whether it is a job that sizing knows."""
+        return self.trains_adapter
 
     @property
     def base_model(self) -> str:
@@ -150,22 +115,6 @@ class Config:
     def fp16_overflow(self) -> str:
         """Why the base model overflows fp16; empty when it does not, or when its family is not known."""
         return self.architecture.fp16_overflow
-
-    @property
-    def attention(self) -> str | None:
-        """The attention that Axolotl ends up with: ``attn_implementation``, or what an old flag stands for."""
-        chosen = self.get("attn_implementation")
-        if not chosen and self.get("gemma4_hybrid_attn_impl"):
-            return "flash_attention_2"
-        return chosen or next((name for flag, name in ATTENTION_FLAGS.items() if self.data.get(flag)), None)
-
-    @property
-    def attention_packs(self) -> bool:
-        """Whether that attention keeps packed rows apart by their positions (ATTN_IMPLS_SUPPORTING_PACKING)."""
-        name = self.attention or ""
-        if self.version >= (0, 19):  # a revision or a kernel may follow the name
-            name = name.split(":", 1)[0].split("@", 1)[0].strip()
-        return name in VARLEN_ATTENTION
 
     def at(self, path: str | KeyPath, message: str, hint: str = "") -> Hit:
         """A finding at the value of ``path``."""
@@ -182,23 +131,28 @@ class Config:
         )
 
 
-Check = Callable[[Config], Iterator[Hit]]
+C = TypeVar("C", bound=Config)
+Check = Callable[[Any], Iterator[Hit]]  # takes a Config of its kind
+ALWAYS: Version = (0, 0)  # the first and the last version of a rule that holds for every release
+FOREVER: Version = (9999, 0)
+TRAINING = "training"  # the kind of a rule for the config of any trainer
 
 
 @dataclass(frozen=True)
 class Rule:
-    """A rule with its code and severity. ``axolotl`` names the validators of Axolotl that it stands for.
+    """A rule with its code and severity. ``upstream`` names the trainer's own validators that it stands for.
 
-    ``since`` and ``until`` bound the Axolotl versions that it holds for, both included.
+    ``kinds`` are those of the files that it is for. ``since`` and ``until`` bound the releases of the trainer that it
+    holds for, both included.
     """
 
     code: str
     severity: Severity
     check: Check
-    kinds: tuple[Kind, ...] = ("axolotl",)
-    axolotl: tuple[str, ...] = ()
-    since: Version = (0, 0)
-    until: Version = (99, 0)
+    kinds: tuple[Kind, ...]
+    upstream: tuple[str, ...] = ()
+    since: Version = ALWAYS
+    until: Version = FOREVER
 
     @property
     def title(self) -> str:
@@ -216,7 +170,9 @@ class Rule:
         return inspect.getdoc(self.check) or ""
 
     def applies_to(self, config: Config) -> bool:
-        return config.kind in self.kinds and (config.kind != "axolotl" or self.since <= config.version <= self.until)
+        if config.kind in OWN_KINDS:
+            return config.kind in self.kinds
+        return (config.kind in self.kinds or TRAINING in self.kinds) and self.since <= config.version <= self.until
 
     def run(self, config: Config) -> Iterator[Hit]:
         """The hits of the rule; none when it asks for a value whose type is wrong."""
@@ -226,18 +182,25 @@ class Rule:
             return
 
 
-RULES: dict[str, Rule] = {}
+RULES: dict[str, Rule] = {}  # those that were loaded: `launcher.configs.rules` loads what a kind of file needs
 
 
-def rule(code: str, severity: Severity, **options: Any) -> Callable[[Check], Check]:
+def rule(
+    code: str,
+    severity: Severity,
+    *,
+    kinds: tuple[Kind, ...],
+    upstream: str | tuple[str, ...] = (),
+    since: Version = ALWAYS,
+    until: Version = FOREVER,
+) -> Callable[[Callable[[C], Iterator[Hit]]], Callable[[C], Iterator[Hit]]]:
     """Register a rule under a code that no other rule has."""
     if code in RULES:
         raise ValueError(f"{code} is taken by {RULES[code].check.__name__}")
-    validators = options.pop("axolotl", ())
-    names = (validators,) if isinstance(validators, str) else tuple(validators)
+    names = (upstream,) if isinstance(upstream, str) else upstream
 
-    def register(check: Check) -> Check:
-        RULES[code] = Rule(code, severity, check, axolotl=names, **options)
+    def register(check: Callable[[C], Iterator[Hit]]) -> Callable[[C], Iterator[Hit]]:
+        RULES[code] = Rule(code, severity, check, kinds, names, since, until)
         return check
 
     return register

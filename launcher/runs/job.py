@@ -11,6 +11,7 @@ from launcher.configs.kinds import kind_of
 from launcher.errors import Problem, Unreadable
 from launcher.files import program
 from launcher.planning.names import Names
+from launcher.trainers import get_trainer, trainer_names
 from launcher.yaml_source import Positions, load_yaml
 
 PATHS = ("data", "golden")
@@ -43,8 +44,8 @@ def read_job(path: Path) -> Job:
     if not isinstance(data, dict):
         raise Unreadable(Problem("a job is keys and values", str(path)), hint="`ql init` writes one")
     kind = kind_of(data, str(path))
-    if kind in ("axolotl", "unsloth") and "data" not in data:
-        what = f"is a config of {kind.capitalize()}; it is no job file"
+    if kind in trainer_names() and "data" not in data:
+        what = f"is a config of {get_trainer(kind).title}; it is no job file"
         raise Unreadable(Problem(what, str(path), hint=f"--config {path} trains it as it is"))
     problems = check(data, "job.json", file=str(path), positions=positions)
     problems += [] if problems else _contradictions(data, path, positions)

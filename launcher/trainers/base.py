@@ -9,10 +9,14 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from importlib import import_module
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 from launcher.catalog.types import Gpu, Stored
 from launcher.errors import Problem
+from launcher.json_schema import Mode
+from launcher.rules.base import Version
+from launcher.trainers.releases import Release
 
 if TYPE_CHECKING:
     from launcher.sizing import MemoryTerms, Speed, TrainerTerms
@@ -34,13 +38,14 @@ class Trainer(ABC):
 
     name: str
     title: str
-    requires: tuple[str, ...]  # requirement specifiers
     distribution: str  # the installed distribution that proves its presence
-    schema: str  # of its config, under schemas/
+    releases: tuple[Release, ...]  # the oldest first
     templates: Mapping[str, str]
     copies: Mapping[str, str]
     command: str  # what runs an exported folder without ql
     needs_semaphores: bool = False  # whether its rows are prepared in processes of their own
+    marks: tuple[frozenset[str], ...] = ()  # keys that together tell its config from other files
+    schema_mode: Mode = "strict"  # lax: its reader converts values, such as "16" to 16
     environment: Mapping[str, str] = field(default_factory=dict)  # keeps its library from calling home
     is_default: bool = False  # whether it runs where nobody chose; true of one
 
@@ -49,15 +54,39 @@ class Trainer(ABC):
         return getattr(import_module(f"launcher.trainers.{self.name}.{module}"), name)
 
     @property
+    def newest(self) -> Release:
+        """The newest release that ql launches."""
+        return next(release for release in reversed(self.releases) if release.launched)
+
+    def release(self, version: Version) -> Release:
+        """The release of that version. Raises StopIteration for one that ql does not know."""
+        return next(release for release in self.releases if release.version == version)
+
+    @property
+    def schema(self) -> str:
+        """The file of the newest release's schema, under schemas/."""
+        return f"{self.newest.schema}.json"
+
+    @property
+    def requires(self) -> tuple[str, ...]:
+        """Requirement specifiers of the newest release, and what it asks of Python."""
+        return (*self.newest.requires, *([f"python{self.newest.python}"] if self.newest.python else []))
+
+    def load_rules(self) -> None:
+        """Register the rules of its config; a trainer need not have any."""
+        if find_spec(f"launcher.trainers.{self.name}.rules"):
+            import_module(f"launcher.trainers.{self.name}.rules")
+
+    @property
     def codec(self) -> Codec:
         """How settings are written in its config, and read from it."""
         part: Codec = self._part("codec", "CODEC")
         return part
 
     @property
-    def config_file(self) -> ConfigFile:
+    def config_file(self) -> ConfigFile[Any]:
         """What an edited config names beside its settings: rows, templates, folders."""
-        part: ConfigFile = self._part("config_file", "CONFIG_FILE")
+        part: ConfigFile[Any] = self._part("config_file", "CONFIG_FILE")
         return part
 
     @property

@@ -57,6 +57,11 @@ class Entry:
     decode: Callable[[Reading], None] | None = None
     named: bool = False
 
+    @property
+    def is_plain(self) -> bool:
+        """Whether the value of its key is the setting's own, so that a word for the one means the other."""
+        return self.encode is None and self.encode_plan is None
+
     def keys_of(self, value: Any) -> Keys:
         """The keys of a value, whatever the rest of the plan is."""
         if self.encode is not None:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
-from typing import ClassVar, NamedTuple
+from collections.abc import Iterator, Mapping
+from typing import Any, ClassVar, Generic, NamedTuple, TypeVar
 
 from launcher.errors import Problem
 from launcher.rules.base import Config, KeyPath
@@ -21,7 +21,24 @@ class Named(NamedTuple):
     trains: bool
 
 
-class ConfigFile(ABC):
+class RowFile(NamedTuple):
+    """A file of rows that may lie here: the columns that its rows must have, and what asks for them.
+
+    ``local``: it is a file by its name; else it may be a data set of the hub.
+    """
+
+    path: KeyPath
+    name: str
+    trains: bool
+    columns: tuple[str, ...] = ()
+    declared: str = ""
+    local: bool = True
+
+
+C = TypeVar("C", bound=Config)
+
+
+class ConfigFile(ABC, Generic[C]):
     """Reads one trainer's configs. A plain trainer needs to say three things: where the rows, the evaluation rows and
     the chat template are named; the rest is then as here.
     """
@@ -31,40 +48,69 @@ class ConfigFile(ABC):
     template_key: ClassVar[str]  # has the chat template, or its file's name
     folders: ClassVar[tuple[str, ...]] = ("base_model",)  # keys that may name a folder beside the config
 
+    template_hint: ClassVar[str] = "the name of a .jinja file, or null for texts"
+    config: ClassVar[type[Config]] = Config  # what its rules are handed
+    # Words of other tools for keys of this config that are no settings of a plan; the value keeps its meaning.
+    words: ClassVar[Mapping[str, str]] = {}
+
+    def explains(self, key: str) -> bool:
+        """Whether a rule of its own speaks of this key, which the schema does not know."""
+        return False
+
+    def has_foreign_keys(self, data: Mapping[Any, Any]) -> bool:
+        """Whether keys that nobody here knows may be a plugin's."""
+        return False
+
     @abstractmethod
-    def is_chat(self, c: Config) -> bool:
+    def is_chat(self, c: C) -> bool:
         """Whether the rows are conversations that a chat template turns into text."""
 
-    def is_text(self, c: Config) -> bool:
+    def is_text(self, c: C) -> bool:
         """Whether the rows are plain texts."""
         return not self.is_chat(c)
 
-    def template_name(self, c: Config) -> str | None:
+    def template_name(self, c: C) -> str | None:
         """The name of a template that the trainer brings or finds itself; None where the config has one."""
         return None
 
-    def asks_otherwise(self, c: Config) -> Refusal | None:
+    def asks_otherwise(self, c: C) -> Refusal | None:
         """Why a golden set cannot be asked in the prompts of this config; None where it can."""
         return None
 
-    def refusals(self, c: Config) -> Iterator[Refusal]:
+    def refusals(self, c: C) -> Iterator[Refusal]:
         """What the trainer would do and a launch does not."""
         yield from ()
 
-    def evaluates(self, c: Config) -> bool:
+    def evaluates(self, c: C) -> bool:
         """Whether a file of evaluation rows is named."""
         return c.has(self.eval_key)
 
-    def held_out(self, c: Config) -> float:
+    def held_out(self, c: C) -> float:
         """Rows that the trainer holds back of the training rows by itself: a share up to 1, else a number."""
         return 0.0
 
-    def files(self, c: Config) -> Iterator[Named]:
+    def files(self, c: C) -> Iterator[Named]:
         """Every file of rows that the config names."""
         for key in (self.train_key, self.eval_key):
             if c.has(key):
                 yield Named((key,), c.get(key), key == self.train_key)
 
-    def main_files(self, c: Config) -> Iterator[Named]:
+    def main_files(self, c: C) -> Iterator[Named]:
         """Those that ``--data`` becomes: what is named where `ql export` names its own files."""
         return self.files(c)
+
+    def rows(self, c: C) -> Iterator[RowFile]:
+        """Every file of rows that may lie here, with what its rows must have."""
+        for path, name, trains in self.files(c):
+            if isinstance(name, str):
+                chat = self.is_chat(c)
+                yield RowFile(path, name, trains, ("messages",) if chat else ("text",), self.declares(chat))
+
+    def declares(self, chat: bool) -> str:
+        """What asks for the columns of a row."""
+        return "the chat template" if chat else "texts"
+
+    def templates(self, c: C) -> Iterator[tuple[KeyPath, str]]:
+        """Every file that a chat template is read from."""
+        if c.get(self.template_key):
+            yield (self.template_key,), c.get(self.template_key)

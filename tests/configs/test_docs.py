@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 import yaml
 
-from launcher.configs.kinds import AXOLOTL_VERSIONS, version_name
 from launcher.json_schema import load_schema
 from launcher.resources import resource
+from launcher.trainers.axolotl.releases import RELEASES
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -25,7 +25,7 @@ def used_keys() -> set[str]:
     """Axolotl's keys that our template writes or a rule reads."""
     template = resource("templates", "axolotl/config.yaml.j2").read_text(encoding="utf-8")
     keys = set(re.findall(r"^([a-z_]\w+):", template, re.MULTILINE))
-    for path in (ROOT / "launcher" / "configs" / "rules").glob("*.py"):
+    for path in (ROOT / "launcher" / "trainers" / "axolotl" / "rules").glob("*.py"):
         keys |= set(re.findall(r'c\.(?:get|has|mapping|key|at)\("(\w+)"', path.read_text(encoding="utf-8")))
     return keys & set(load_schema("axolotl-0.19")["properties"])
 
@@ -39,7 +39,7 @@ def test_every_key_that_is_used_is_described() -> None:
 def test_every_description_is_of_a_key() -> None:
     """A description that no supported version has a key for is a leftover."""
     table = yaml.safe_load((ROOT / "scripts" / "axolotl_descriptions.yaml").read_text(encoding="utf-8"))
-    schemas = [load_schema(f"axolotl-{version_name(version)}") for version in AXOLOTL_VERSIONS]
+    schemas = [load_schema(release.schema) for release in RELEASES]
     for model, texts in table.items():
         for schema in schemas:
             known = schema["properties"] if model == "config" else schema["$defs"][model]["properties"]
@@ -62,8 +62,8 @@ def test_hooks_call_the_program_as_it_is(name: str) -> None:
 def test_no_prose_of_axolotl_is_in_the_schemas() -> None:
     table = yaml.safe_load((ROOT / "scripts" / "axolotl_descriptions.yaml").read_text(encoding="utf-8"))
     ours = {text for texts in table.values() for text in texts.values()}
-    for version in AXOLOTL_VERSIONS:
-        text = resource("schemas", f"axolotl-{version_name(version)}.json").read_text(encoding="utf-8")
+    for release in RELEASES:
+        text = resource("schemas", f"{release.schema}.json").read_text(encoding="utf-8")
         import json
 
         assert {json.loads(f'"{found}"') for found in re.findall(r'"description": "((?:[^"\\]|\\.)*)"', text)} <= ours

@@ -161,16 +161,16 @@ def test_a_comment_ignores_one_line(comment: str, left: list[str]) -> None:
 def test_the_version_comes_from_the_header_or_the_caller() -> None:
     newer = GOOD + "fp8: true\nfp8_config: {}\ntorch_compile: true\n"
     assert "QL101" not in codes(newer)
-    assert "QL101" in codes(newer, axolotl_version="0.18")
+    assert "QL101" in codes(newer, versions={"axolotl": "0.18"})
     assert "QL101" in codes("# yaml-language-server: $schema=https://example.org/axolotl-0.18.json\n" + newer)
     assert "QL101" in codes("# ql: axolotl 0.17\n" + newer)
     assert codes("# ql: axolotl 0.3\n" + GOOD) == ["QL009"]
     with pytest.raises(Unreadable, match=r"0\.2"):
-        found(GOOD, axolotl_version="0.2")
+        found(GOOD, versions={"axolotl": "0.2"})
 
 
 def test_a_newer_key_is_named_as_such() -> None:
-    [finding] = [f for f in found(GOOD + "ple_cpu_offload: false\n", axolotl_version="0.18") if f.code == "QL101"]
+    [finding] = [f for f in found(GOOD + "ple_cpu_offload: false\n", versions={"axolotl": "0.18"}) if f.code == "QL101"]
     assert "0.19" in finding.hint
 
 

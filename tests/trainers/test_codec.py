@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from launcher.catalog import list_presets, load_gpu, load_model
 from launcher.configs.facts import card_of
 from launcher.configs.render import render_config
 from launcher.configs.rules.memory import estimate_request
-from launcher.configs.validate import schema_name
+from launcher.configs.validate import read_config, schema_mode, schema_name
+from launcher.data.chat import load_chat_template
 from launcher.data.facts import DataFacts
 from launcher.json_schema import check, load_schema
 from launcher.planning.decide import make_plan
 from launcher.planning.estimate import memory_request
-from launcher.planning.plan import SETTINGS, Plan
+from launcher.planning.plan import FACTS, IDENTITY, SETTINGS, Plan
 from launcher.planning.request import make_request
-from launcher.rules.base import Config
-from launcher.trainers import get_trainer
+from launcher.runs.edited.file import read_edited, template_of
+from launcher.trainers import get_trainer, trainer_names
 from launcher.trainers.readback import ReadBack, Rows
 from launcher.yaml_source import parse_yaml
 
@@ -26,16 +30,15 @@ TOKENS = {"eos": "<|im_end|>", "eot": "<|im_end|>", "pad": "<pad>"}
 DATA = DataFacts(rows=1000, eval_rows=50, conversational=True, tokens_total=200_000, tokens_mean=200.0,
                  tokens_p95=400, tokens_max=900, exact=True)  # fmt: skip
 ROWS = Rows(train=950, evaluation=50)
-# The config names a file and not the template; the seed, the split and the rest it has word for word.
+# The config names the template's file, and `template_of` recognises what is in it; the rest it has word for word.
 NOT_IN_THE_CONFIG = {"chat_template"}
 
 
 def read(text: str, kind: Any, gpu: str, model: str, rows: Rows = ROWS) -> ReadBack:
     data, positions = parse_yaml(text, file="config.yaml")
     schema = load_schema(schema_name(kind))
-    checked = check(data, schema, mode="lax" if kind == "axolotl" else "strict")
-    assert not checked.errors
-    config = Config(checked.data, kind, (0, 19), schema)
+    assert not check(data, schema, mode=schema_mode(kind)).errors
+    config = read_config(data, kind)
     return get_trainer(kind).codec.decode(config, "config.yaml", positions, load_gpu(gpu), load_model(model), rows)
 
 
@@ -43,20 +46,35 @@ def rendered(plan: Plan) -> str:
     return render_config(plan, TOKENS)["config.yaml"]
 
 
-@pytest.mark.parametrize("backend", ["axolotl", "unsloth"])
+@pytest.mark.parametrize("backend", trainer_names())
 @pytest.mark.parametrize("name", list_presets())
-def test_a_plan_comes_back_from_its_config(name: str, backend: str) -> None:
+def test_decoding_what_was_encoded_is_the_plan(name: str, backend: str, tmp_path: Path) -> None:
     plan = make_plan(make_request(preset=name, backend=backend, data=DATA))
-    found = read(rendered(plan), backend, plan.gpu, plan.model)
-    assert set(found.values) == set(SETTINGS)
-    wanted = {key: value for key, value in plan.to_dict().items() if key in SETTINGS}
-    given = {key: list(value) if isinstance(value, tuple) else value for key, value in found.values.items()}
-    assert {k: given[k] for k in given if k not in NOT_IN_THE_CONFIG} == {
-        k: wanted[k] for k in wanted if k not in NOT_IN_THE_CONFIG
-    }
+    (tmp_path / "config.yaml").write_text(rendered(plan), encoding="utf-8")
+    (tmp_path / "chat_template.jinja").write_text(load_chat_template(plan.chat_template).text, encoding="utf-8")
+    edited = read_edited(tmp_path / "config.yaml")
+    template = template_of(edited, "another")
+    assert template is not None
+    decoded = read(edited.text, backend, plan.gpu, plan.model).values
+    assert (
+        Plan(
+            **{key: getattr(plan, key) for key in IDENTITY},
+            **decoded | {"chat_template": template.name},
+            **{key: getattr(plan, key) for key in FACTS},
+        )
+        == plan
+    )
+    codec = get_trainer(backend).codec
+    assert set(codec.by_setting) | {"backend", "effective_batch_size"} == set(SETTINGS)
+    written = yaml.safe_load(edited.text)
+    for key, value in codec.encode(plan).items():
+        level = written
+        for part in key.split("."):
+            level = level[part]
+        assert level == (list(value) if isinstance(value, tuple) else value), key
 
 
-@pytest.mark.parametrize("backend", ["axolotl", "unsloth"])
+@pytest.mark.parametrize("backend", trainer_names())
 @pytest.mark.parametrize(
     "settings",
     [
@@ -68,8 +86,6 @@ def test_a_plan_comes_back_from_its_config(name: str, backend: str) -> None:
     ],
 )
 def test_what_a_person_set_comes_back(settings: dict[str, Any], backend: str) -> None:
-    from dataclasses import replace
-
     data = replace(DATA, eval_rows=0) if settings.get("eval_fraction") == 0 else DATA
     plan = make_plan(make_request(preset="h100-7b", backend=backend, settings=settings, data=data))
     rows = Rows(train=1000, evaluation=0) if data.eval_rows == 0 else ROWS
@@ -81,15 +97,13 @@ def test_what_a_person_set_comes_back(settings: dict[str, Any], backend: str) ->
             assert found.line(key), (key, value)
 
 
-@pytest.mark.parametrize("backend", ["axolotl", "unsloth"])
+@pytest.mark.parametrize("backend", trainer_names())
 @pytest.mark.parametrize("name", [name for name in list_presets() if name != "cpu-tiny"])
 def test_the_validator_estimates_what_ql_estimate_does(name: str, backend: str) -> None:
     request = make_request(preset=name, backend=backend, data=DATA)
     plan = make_plan(request)
     data, _ = parse_yaml(rendered(plan), file="config.yaml")
-    schema = load_schema(schema_name(plan.backend))
-    checked = check(data, schema, mode="lax" if backend == "axolotl" else "strict")
-    config = Config(checked.data, plan.backend, (0, 19), schema, card=card_of(plan.gpu))
+    config = replace(read_config(data, backend), card=card_of(plan.gpu))
     assert estimate_request(config) == memory_request(plan.to_dict(), request)
 
 

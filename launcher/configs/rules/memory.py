@@ -6,13 +6,14 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from launcher.errors import QlError
-from launcher.rules.base import Config, Hit, rule
+from launcher.rules.base import TRAINING, Config, Hit, rule
+from launcher.trainers import get_trainer
 
 if TYPE_CHECKING:
     from launcher.sizing import MemoryEstimate, MemoryRequest
 
 
-@rule("QL851", "error", kinds=("axolotl", "unsloth"))
+@rule("QL851", "error", kinds=(TRAINING,))
 def does_not_fit(c: Config) -> Iterator[Hit]:
     """A run that does not fit the card (with `--gpu`).
 
@@ -42,7 +43,8 @@ def _estimate(c: Config, request: MemoryRequest) -> MemoryEstimate:
     from launcher.planning.estimate import without_evaluation
     from launcher.sizing import estimate_memory
 
-    evaluates = c.has_eval_set if c.kind == "axolotl" else c.has("eval_file")
+    reader = get_trainer(c.kind).config_file
+    evaluates = reader.evaluates(c) or reader.held_out(c) > 0
     memory = estimate_memory(request)
     return memory if evaluates else without_evaluation(memory)
 
@@ -50,22 +52,18 @@ def _estimate(c: Config, request: MemoryRequest) -> MemoryEstimate:
 def estimate_request(c: Config) -> MemoryRequest | None:
     """The job as `ql estimate` would ask for it, read back from the config.
 
-    None where it cannot be known: sizes below 1, an unknown model or optimizer, full fine-tuning, 8 bit, preference
-    training.
+    None where it cannot be known: sizes below 1, an unknown model or optimizer, a job that sizing does not know.
     """
-    if c.card is None or c.card.is_cpu or c.get("rl"):
+    if c.card is None or c.card.is_cpu or not c.is_estimated:
         return None
     from launcher.catalog import load_gpu, load_model
     from launcher.planning.corrections import corrections_for
     from launcher.planning.estimate import memory_request
     from launcher.planning.request import Request
     from launcher.sizing.memory import OPTIMIZER_BYTES
-    from launcher.trainers import get_trainer
     from launcher.trainers.readback import Rows
     from launcher.yaml_source import Positions
 
-    if c.kind == "axolotl" and (c.get("load_in_8bit") or not c.is_lora):
-        return None
     try:
         model = load_model(c.base_model)
     except QlError:

@@ -10,14 +10,13 @@ from launcher.catalog import Gpu, Model, Preset, load_model, resolve_base
 from launcher.configs import kinds
 from launcher.configs.facts import card_of
 from launcher.configs.findings import Finding, errors_of, refuse_errors
-from launcher.configs.validate import UNREADABLE, Options, check_source, schema_name
+from launcher.configs.validate import UNREADABLE, Options, check_source, read_config
 from launcher.data.chat import OWN_TEMPLATE, SHIPPED_TEMPLATES, load_chat_template
 from launcher.errors import BadInput, Problem, QlError, Unreadable
 from launcher.files import expand
-from launcher.json_schema import check, load_schema
 from launcher.rules.base import Config
 from launcher.runs.prepared import TEMPLATE_FILE
-from launcher.trainers import get_trainer
+from launcher.trainers import default_trainer, get_trainer
 from launcher.trainers.config_file import ConfigFile
 from launcher.yaml_source import Positions, parse_yaml
 
@@ -63,7 +62,14 @@ class Edited:
         self, gpu: Gpu, *, data_folder: Path | None, golden: Path | None, with_data: bool = True
     ) -> tuple[Finding, ...]:
         """Its findings. Raises BadInput with all those of severity error."""
-        options = Options(self.config.kind, kinds.NEWEST, card_of(gpu.name), with_data, golden, data_folder=data_folder)
+        options = Options(
+            self.config.kind,
+            {self.config.kind: self.config.version},
+            card_of(gpu.name),
+            with_data,
+            golden,
+            data_folder=data_folder,
+        )
         findings = check_source(self.text, self.name, options) or []
         refuse_errors(findings)
         return tuple(findings)
@@ -74,7 +80,7 @@ class Edited:
         return _absolute(self.config.base_model, self.folder)
 
     @property
-    def reader(self) -> ConfigFile:
+    def reader(self) -> ConfigFile[Any]:
         """What knows this trainer's configs."""
         return get_trainer(self.config.kind).config_file
 
@@ -97,18 +103,16 @@ def read_edited(path: Path) -> Edited:
         raise Unreadable(Problem(f"cannot be read: {error.strerror or error}", file=str(path))) from None
     raw, positions = parse_yaml(source, file=str(path))
     text = source.decode("utf-8")
-    kind = kinds.header_of(text)[0] or kinds.kind_of(raw, str(path)) or "axolotl"
-    if kind not in ("axolotl", "unsloth") or not isinstance(raw, dict):
+    kind = kinds.header_of(text)[0] or kinds.kind_of(raw, str(path)) or default_trainer().name
+    if not kinds.is_training(kind) or not isinstance(raw, dict):
         what = f"this is a {kind} file" if isinstance(raw, dict) else "the file holds no mapping"
         raise Unreadable(Problem(f"not a training config: {what}", file=str(path), hint="`ql export` writes one"))
-    options = Options(kind, kinds.NEWEST)
-    findings = check_source(source, str(path), options) or []
+    newest = {kind: kinds.newest(kind)}  # the release that trains, whatever the header says
+    findings = check_source(source, str(path), Options(kind, newest)) or []
     if errors := errors_of(findings):
         failure = Unreadable if any(finding.code in UNREADABLE for finding in errors) else BadInput
         raise failure([finding.to_problem() for finding in errors])
-    schema = load_schema(schema_name(kind))
-    checked = check(raw, schema, mode="lax" if kind == "axolotl" else "strict")
-    return Edited(path, text, raw, Config(checked.data, kind, kinds.NEWEST, schema), positions)
+    return Edited(path, text, raw, read_config(raw, kind), positions)
 
 
 def refusals(edited: Edited) -> list[Problem]:

@@ -8,8 +8,8 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from launcher.configs.rules.kernels import ALL_KERNELS, KERNELS, compute_dtype
-from launcher.rules.base import ATTENTION_FLAGS
+from launcher.trainers.axolotl.config import ATTENTION_FLAGS, AxolotlConfig
+from launcher.trainers.axolotl.rules.kernels import ALL_KERNELS, KERNELS, compute_dtype
 from launcher.trainers.codec import Codec, Entry, Keys, Planned
 from launcher.trainers.readback import Reading, times_per_epoch
 
@@ -20,6 +20,11 @@ IN_16_BIT = "lora keeps the base in 16 bit"
 
 
 # --- settings that are more than one key ---
+
+
+def config_of(reading: Reading) -> AxolotlConfig:
+    assert isinstance(reading.config, AxolotlConfig)
+    return reading.config
 
 
 def method_keys(method: str) -> Keys:
@@ -40,7 +45,7 @@ def read_double_quant(reading: Reading) -> None:
 
 def _read_quantisation(reading: Reading, setting: str, key: str, default: Any, in_16_bit: Any) -> None:
     """Of the 4-bit base: bnb_config_kwargs over Axolotl's own choice, NF4 with double quantisation."""
-    if reading.config.adapter != "qlora":
+    if config_of(reading).adapter != "qlora":
         reading.put(setting, in_16_bit, None, IN_16_BIT)
         return
     reading.take(setting, key, default, DEFAULT)
@@ -48,7 +53,7 @@ def _read_quantisation(reading: Reading, setting: str, key: str, default: Any, i
 
 def read_targets(reading: Reading) -> None:
     """The linear layers that get an adapter, by the last part of their name."""
-    c, model = reading.config, reading.model
+    c, model = config_of(reading), reading.model
     targets = c.get("lora_target_modules")
     if c.get("lora_target_linear") or targets == "all-linear":
         switch = "lora_target_linear" if c.get("lora_target_linear") else "lora_target_modules"
@@ -87,7 +92,7 @@ def read_eval_batch(reading: Reading) -> None:
 
 def read_warmup(reading: Reading) -> None:
     """Axolotl derives it from the number of steps where the file does not say."""
-    c, steps = reading.config, reading.total_steps
+    c, steps = config_of(reading), reading.total_steps
     if not c.has("warmup_steps"):
         reading.take("warmup_ratio", "warmup_ratio", 0.03, f"{DEFAULT}: 3 % of the steps, 100 at most")
         return
@@ -104,7 +109,7 @@ def read_logging(reading: Reading) -> None:
 
 
 def read_eval_fraction(reading: Reading) -> None:
-    c, rows = reading.config, reading.rows
+    c, rows = config_of(reading), reading.rows
     held_out = c.get("val_set_size", 0.0)
     if not held_out:
         reading.evaluation_file("test_datasets" if c.get("test_datasets") else None)
@@ -120,7 +125,7 @@ def evaluation_keys(plan: Planned) -> Keys:
 
 def read_evals(reading: Reading) -> None:
     """How often per epoch it evaluates; without an evaluation set, how often it saves."""
-    c, per_epoch = reading.config, reading.steps_per_epoch
+    c, per_epoch = config_of(reading), reading.steps_per_epoch
     times, steps = ("evals_per_epoch", "eval_steps") if c.has_eval_set else ("saves_per_epoch", "save_steps")
     interval = c.get(steps)
     if c.has(times):
@@ -139,7 +144,7 @@ def keep_keys(plan: Planned) -> Keys:
 
 
 def read_keep(reading: Reading) -> None:
-    c = reading.config
+    c = config_of(reading)
     best = next((key for key in ("load_best_model_at_end", "early_stopping_patience") if c.get(key)), None)
     key = best or ("load_best_model_at_end" if c.has("load_best_model_at_end") else None)
     reading.put("keep", "best" if best and c.has_eval_set else "last", key, DEFAULT)
@@ -151,7 +156,7 @@ def dtype_keys(dtype: str) -> Keys:
 
 def read_dtype(reading: Reading) -> None:
     """Where it is said, and what Axolotl makes of it."""
-    c, gpu = reading.config, reading.gpu
+    c, gpu = config_of(reading), reading.gpu
     key = next((key for key in ("bf16", "fp16", "bfloat16", "float16") if c.get(key)), None)
     key = key or next((key for key in ("bf16", "fp16") if c.has(key)), None)
     dtype = compute_dtype(c, gpu.kind == "cuda" and gpu.supports_bf16)
@@ -159,7 +164,7 @@ def read_dtype(reading: Reading) -> None:
 
 
 def read_attention(reading: Reading) -> None:
-    c = reading.config
+    c = config_of(reading)
     flags = [flag for flag in ATTENTION_FLAGS if c.get(flag)]
     key = next((key for key in ("attn_implementation", *flags) if c.has(key)), None)
     reading.put("attn_implementation", c.attention or "sdpa", key, DEFAULT)
@@ -178,7 +183,7 @@ def offload_keys(on: bool) -> Keys:
 
 
 def read_offload(reading: Reading) -> None:
-    c = reading.config
+    c = config_of(reading)
     on = c.get("activation_offloading") or c.get("gradient_checkpointing", False) in ("offload", "offload_disk")
     key = "activation_offloading" if c.has("activation_offloading") else "gradient_checkpointing"
     reading.put("activation_offload", bool(on), key if c.has(key) else None, DEFAULT)
@@ -204,7 +209,7 @@ def kernel_keys(kernels: Any) -> Keys:
 
 def read_kernels(reading: Reading) -> None:
     """The fused kernels that count in the memory: LoRA's, on unless told otherwise, and Liger's cross entropy."""
-    c = reading.config
+    c = config_of(reading)
     on = next((key for key in KERNELS if c.get(key)), None)
     said = next((key for key in ALL_KERNELS if c.get(key) is not None), None)
     by_default = said is None and not c.any_of("trust_remote_code", "nvfp4_merge_aware")

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from typing import Any
 
 from launcher.data.chat import OWN_TEMPLATE
 from launcher.errors import Problem
-from launcher.rules.base import Config
-from launcher.trainers.config_file import ConfigFile, Named, Refusal
+from launcher.rules.base import KeyPath
+from launcher.trainers.axolotl.config import ATTENTION_FLAGS, AxolotlConfig
+from launcher.trainers.axolotl.releases import RELEASES
+from launcher.trainers.config_file import ConfigFile, Named, Refusal, RowFile
 
 # What Axolotl trains and a launch does not: more than one GPU, other losses, bases that the merge cannot rebuild.
 _ONE_GPU = "ql launch trains on one GPU"
@@ -25,23 +28,49 @@ _NOT_LAUNCHED: Mapping[str, str] = {
 }
 
 
-class AxolotlFile(ConfigFile):
+ALPACA = ("instruction", "output")
+LOCAL = (".json", ".jsonl", ".csv", ".parquet", ".arrow", ".txt")
+WORDS = {  # of other tools
+    "modules_to_save": "lora_modules_to_save",
+    "use_dora": "peft_use_dora",
+    "use_rslora": "peft_use_rslora",
+    "packing": "sample_packing",
+    "context_parapllel_size": "context_parallel_size",
+    "train_on_split": "split",
+}
+
+
+class AxolotlFile(ConfigFile[AxolotlConfig]):
     train_key, eval_key, template_key = "datasets", "test_datasets", "chat_template_jinja"
     folders = ("base_model", "base_model_config", "tokenizer_config", "processor_config", "lora_model_dir")
 
-    def is_chat(self, c: Config) -> bool:
+    template_hint = "the name of a .jinja file, or the template itself"
+    config = AxolotlConfig
+    words = WORDS
+
+    def explains(self, key: str) -> bool:
+        """Of bitsandbytes' settings, and of what Axolotl has removed."""
+        from launcher.trainers.axolotl.rules.deprecated import REMOVED
+
+        return key.startswith("bnb_4bit_") or key in REMOVED or key in ATTENTION_FLAGS
+
+    def has_foreign_keys(self, data: Mapping[Any, Any]) -> bool:
+        plugins = data.get("plugins")
+        return isinstance(plugins, list) and any(not str(item).startswith(RELEASES[-1].plugins) for item in plugins)
+
+    def is_chat(self, c: AxolotlConfig) -> bool:
         sets = [item for _, item in c.datasets()]
         return bool(sets) and all(item.get("type") == "chat_template" for item in sets)
 
-    def is_text(self, c: Config) -> bool:
+    def is_text(self, c: AxolotlConfig) -> bool:
         return all(item.get("type") == "completion" for _, item in c.datasets())
 
-    def template_name(self, c: Config) -> str | None:
+    def template_name(self, c: AxolotlConfig) -> str | None:
         if c.get("chat_template") == "jinja":
             return None
         return str(c.get("chat_template") or OWN_TEMPLATE)
 
-    def asks_otherwise(self, c: Config) -> Refusal | None:
+    def asks_otherwise(self, c: AxolotlConfig) -> Refusal | None:
         if self.is_chat(c) or self.is_text(c):
             return None
         index, item = next((i, d) for i, d in c.datasets() if d.get("type") != "chat_template")
@@ -49,17 +78,20 @@ class AxolotlFile(ConfigFile):
         hint = "type: chat_template, or completion; or leave --golden out"
         return ("datasets", index, "type"), Problem(message, hint=hint)
 
-    def refusals(self, c: Config) -> Iterator[Refusal]:
+    def refusals(self, c: AxolotlConfig) -> Iterator[Refusal]:
         said = [key for key in _NOT_LAUNCHED if c.get(key)]
         yield from (((key,), Problem(_NOT_LAUNCHED[key])) for key in said)
         if not c.is_lora and not said:
             adapter = f"adapter: {c.adapter}" if c.adapter else "no adapter"
             yield ("adapter",), Problem(f"{adapter}: ql launch trains adapters", hint="adapter: qlora, or lora")
 
-    def held_out(self, c: Config) -> float:
+    def evaluates(self, c: AxolotlConfig) -> bool:
+        return bool(c.get(self.eval_key))
+
+    def held_out(self, c: AxolotlConfig) -> float:
         return float(c.get("val_set_size", 0.0))
 
-    def files(self, c: Config) -> Iterator[Named]:
+    def files(self, c: AxolotlConfig) -> Iterator[Named]:
         for key in (self.train_key, self.eval_key):
             for index, data_set in c.datasets(key):
                 files = data_set.get("data_files")
@@ -71,10 +103,44 @@ class AxolotlFile(ConfigFile):
                 else:
                     yield Named((key, index, "path"), str(data_set.get("path")), key == self.train_key)
 
-    def main_files(self, c: Config) -> Iterator[Named]:
+    def main_files(self, c: AxolotlConfig) -> Iterator[Named]:
         for key in (self.train_key, self.eval_key):
             for index, data_set in c.datasets(key):
                 yield Named((key, index, "path"), data_set.get("path"), key == self.train_key)
+
+    def rows(self, c: AxolotlConfig) -> Iterator[RowFile]:
+        for key in (self.train_key, self.eval_key):
+            for index, data_set in c.datasets(key):
+                columns, declared = row_columns(data_set)
+                for part, name in named_files(data_set):
+                    yield RowFile(
+                        (key, index, part), name, key == self.train_key, columns, declared, name.endswith(LOCAL)
+                    )
+
+    def templates(self, c: AxolotlConfig) -> Iterator[tuple[KeyPath, str]]:
+        key = self.template_key
+        places: list[tuple[KeyPath, Any]] = [((key,), c.get(key))]
+        places += [(("datasets", index, key), data_set.get(key)) for index, data_set in c.datasets()]
+        yield from ((path, value) for path, value in places if isinstance(value, str) and "{" not in value)
+
+
+def row_columns(data_set: Mapping[str, Any]) -> tuple[tuple[str, ...], str]:
+    """The columns that a data set's type reads, and what says so."""
+    kind = data_set.get("type")
+    if kind == "chat_template":
+        return (str(data_set.get("field_messages") or "messages"),), "type: chat_template"
+    if kind == "completion":
+        return (str(data_set.get("field") or "text"),), "type: completion"
+    return (ALPACA, "type: alpaca") if kind == "alpaca" else ((), "")
+
+
+def named_files(data_set: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """The names of a data set that may be files, each with the key that has it."""
+    files = data_set.get("data_files")
+    listed = files if isinstance(files, list) else [files]
+    for key, name in [("path", data_set.get("path")), *(("data_files", one) for one in listed)]:
+        if isinstance(name, str) and "://" not in name:
+            yield key, name
 
 
 CONFIG_FILE = AxolotlFile()

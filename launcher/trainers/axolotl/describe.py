@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from launcher.catalog.types import Gpu, Stored
+from launcher.trainers.axolotl.releases import RELEASES
 from launcher.trainers.base import FLASH_ATTENTION_2, TRITON, Trainer, supports_on_any
 
 HOPPER = 9.0
@@ -95,9 +96,10 @@ def lora_kernels_fail(dtype: str | None, stored: Stored | None) -> bool:
 TRAINER = Axolotl(
     name="axolotl",
     title="Axolotl",
-    requires=("axolotl==0.19.0", "torch>=2.11,<=2.13"),
     distribution="axolotl",
-    schema="axolotl-0.19.json",
+    releases=RELEASES,
+    marks=(frozenset({"base_model"}), frozenset({"datasets"}), frozenset({"adapter"})),
+    schema_mode="lax",
     templates={"config.yaml": "axolotl/config.yaml.j2"},
     copies={},
     command="axolotl train config.yaml --launcher python",

@@ -7,6 +7,7 @@ from typing import Any
 
 from launcher.catalog.types import Gpu, Stored
 from launcher.trainers.base import BITSANDBYTES_OPTIMIZERS, Trainer, supports_on_any
+from launcher.trainers.unsloth.releases import RELEASES
 
 CHOOSES_ATTENTION = "Unsloth chooses its own attention: FlashAttention 2 or xformers where installed, else SDPA"
 
@@ -49,9 +50,9 @@ class Unsloth(Trainer):
 TRAINER = Unsloth(
     name="unsloth",
     title="Unsloth",
-    requires=("unsloth>=2026.10.5,<2026.11", "torch>=2.11,<2.15"),
     distribution="unsloth",
-    schema="unsloth.json",
+    releases=RELEASES,
+    marks=(frozenset({"base_model", "train_file"}),),
     templates={"config.yaml": "unsloth/config.yaml.j2"},
     copies={"train.py": "unsloth/train.py"},
     command="python train.py config.yaml",

@@ -9,9 +9,10 @@ from typing import Any
 import pytest
 import yaml
 
-from launcher.configs.rules import RULES
+from launcher.configs.rules import all_rules
 from launcher.configs.validate import check_text
 
+RULES = all_rules()
 CASES = runpy.run_path(str(Path(__file__).with_name("cases.py")))
 VERSIONS = {"QL362": "0.18", "QL602": "0.17"}  # rules of older Axolotls; the others are tried with the newest
 
@@ -22,7 +23,8 @@ def text(changes: dict[str, Any]) -> str:
 
 
 def codes(changes: dict[str, Any], *, version: str | None = None, gpu: str | None = None) -> list[str]:
-    found = check_text(text(changes), file="config.yaml", kind="axolotl", axolotl_version=version, gpu=gpu)
+    versions = {"axolotl": version} if version else {}
+    found = check_text(text(changes), file="config.yaml", kind="axolotl", versions=versions, gpu=gpu)
     return [finding.code for finding in found]
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from launcher.catalog.types import Gpu, Stored
 from launcher.trainers.base import Trainer, supports_on_any
+from launcher.trainers.releases import Release
 
 
 @dataclass(frozen=True)
@@ -40,9 +41,8 @@ class Plain(Trainer):
 TRAINER = Plain(
     name="plain",
     title="Plain",
-    requires=("transformers>=5", "peft>=0.18"),
     distribution="peft",
-    schema="plain.json",
+    releases=(Release((1, 0), "plain", requires=("transformers>=5", "peft>=0.18")),),
     templates={"config.yaml": "plain/config.yaml.j2"},
     copies={"train.py": "plain/train.py"},
     command="python train.py config.yaml",

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from launcher.rules.base import Config, Hit, rule
+from launcher.rules.base import Hit
+from launcher.trainers.axolotl.config import AxolotlConfig, rule
 
 BUILT_IN_ADAPTERS = ("lora", "qlora", "llama-adapter")
 
 
-@rule("QL301", "error", axolotl="LoraConfig.validate_qlora")
-def qlora_without_4bit(c: Config) -> Iterator[Hit]:
+@rule("QL301", "error", upstream="LoraConfig.validate_qlora")
+def qlora_without_4bit(c: AxolotlConfig) -> Iterator[Hit]:
     """`adapter: qlora` without `load_in_4bit: true`.
 
     QLoRA is LoRA on a 4-bit base; Axolotl refuses anything else under that name.
@@ -19,8 +20,8 @@ def qlora_without_4bit(c: Config) -> Iterator[Hit]:
         yield c.at("adapter", "adapter: qlora needs a 4-bit base", "add load_in_4bit: true")
 
 
-@rule("QL302", "error", axolotl="LoraConfig.validate_qlora")
-def qlora_in_8bit(c: Config) -> Iterator[Hit]:
+@rule("QL302", "error", upstream="LoraConfig.validate_qlora")
+def qlora_in_8bit(c: AxolotlConfig) -> Iterator[Hit]:
     """`adapter: qlora` with `load_in_8bit: true` or `gptq: true`.
 
     A base is quantised one way; Axolotl refuses the second.
@@ -29,8 +30,8 @@ def qlora_in_8bit(c: Config) -> Iterator[Hit]:
         yield c.at(key, f"{key} contradicts adapter: qlora", f"remove {key}; QLoRA has load_in_4bit: true")
 
 
-@rule("QL303", "error", axolotl="LoraConfig.validate_qlora")
-def merge_of_quantised_base(c: Config) -> Iterator[Hit]:
+@rule("QL303", "error", upstream="LoraConfig.validate_qlora")
+def merge_of_quantised_base(c: AxolotlConfig) -> Iterator[Hit]:
     """`merge_lora` with `load_in_4bit`.
 
     Axolotl cannot merge into a quantised base.
@@ -39,8 +40,8 @@ def merge_of_quantised_base(c: Config) -> Iterator[Hit]:
         yield c.at("load_in_4bit", "a merge needs a base that is not quantised", "load_in_4bit: false for the merge")
 
 
-@rule("QL304", "error", axolotl="LoraConfig.validate_adapter")
-def quantised_without_adapter(c: Config) -> Iterator[Hit]:
+@rule("QL304", "error", upstream="LoraConfig.validate_adapter")
+def quantised_without_adapter(c: AxolotlConfig) -> Iterator[Hit]:
     """`load_in_4bit` or `load_in_8bit` without an adapter.
 
     A quantised base cannot be trained itself; Axolotl refuses it.
@@ -49,8 +50,8 @@ def quantised_without_adapter(c: Config) -> Iterator[Hit]:
         yield c.at(key, f"{key} without an adapter", "add adapter: qlora" if key == "load_in_4bit" else "adapter: lora")
 
 
-@rule("QL305", "error", axolotl="LoraConfig.validate_adapter")
-def unknown_adapter(c: Config) -> Iterator[Hit]:
+@rule("QL305", "error", upstream="LoraConfig.validate_adapter")
+def unknown_adapter(c: AxolotlConfig) -> Iterator[Hit]:
     """An adapter that neither Axolotl nor a listed plugin knows.
 
     Axolotl refuses the name. (Before it did, an unknown one trained all weights.)
@@ -59,8 +60,8 @@ def unknown_adapter(c: Config) -> Iterator[Hit]:
         yield c.at("adapter", f"no such adapter: {c.adapter}", "qlora or lora; or list its plugin")
 
 
-@rule("QL306", "error", axolotl="LoraConfig.validate_lora_target_parameters_dropout")
-def dropout_on_parameters(c: Config) -> Iterator[Hit]:
+@rule("QL306", "error", upstream="LoraConfig.validate_lora_target_parameters_dropout")
+def dropout_on_parameters(c: AxolotlConfig) -> Iterator[Hit]:
     """`lora_dropout` with `lora_target_parameters`.
 
     PEFT has no dropout on parameters; Axolotl refuses it.
@@ -69,8 +70,8 @@ def dropout_on_parameters(c: Config) -> Iterator[Hit]:
         yield c.at("lora_dropout", "lora_dropout must be 0 with lora_target_parameters", "lora_dropout: 0")
 
 
-@rule("QL307", "error", axolotl="SystemValidationMixin.check_model_quantization_config_vs_bnb")
-def two_quantisations(c: Config) -> Iterator[Hit]:
+@rule("QL307", "error", upstream="SystemValidationMixin.check_model_quantization_config_vs_bnb")
+def two_quantisations(c: AxolotlConfig) -> Iterator[Hit]:
     """`model_quantization_config` beside `load_in_4bit` or `load_in_8bit`.
 
     A base is quantised one way; Axolotl refuses two.
@@ -79,8 +80,8 @@ def two_quantisations(c: Config) -> Iterator[Hit]:
         yield c.at(key, f"{key} beside model_quantization_config", "keep one of the two")
 
 
-@rule("QL308", "error", axolotl="SystemValidationMixin.check_mem_mismatch")
-def two_memory_limits(c: Config) -> Iterator[Hit]:
+@rule("QL308", "error", upstream="SystemValidationMixin.check_mem_mismatch")
+def two_memory_limits(c: AxolotlConfig) -> Iterator[Hit]:
     """`max_memory` beside `gpu_memory_limit`.
 
     Both say how much of the card may be used; Axolotl refuses two answers.
@@ -89,8 +90,8 @@ def two_memory_limits(c: Config) -> Iterator[Hit]:
         yield c.key("gpu_memory_limit", "gpu_memory_limit beside max_memory", "keep one of the two")
 
 
-@rule("QL309", "error", axolotl="ModelCompatibilityValidationMixin.check_gptq_w_revision")
-def gptq_with_revision(c: Config) -> Iterator[Hit]:
+@rule("QL309", "error", upstream="ModelCompatibilityValidationMixin.check_gptq_w_revision")
+def gptq_with_revision(c: AxolotlConfig) -> Iterator[Hit]:
     """`gptq` with a model revision.
 
     Axolotl cannot choose a revision of a GPTQ model.
@@ -99,8 +100,8 @@ def gptq_with_revision(c: Config) -> Iterator[Hit]:
         yield c.key(key, f"{key} with gptq: true", "download that revision and give its folder as base_model")
 
 
-@rule("QL310", "error", axolotl="LoRAValidationMixin.check_fused_lora")
-def fused_mlp_with_lora(c: Config) -> Iterator[Hit]:
+@rule("QL310", "error", upstream="LoRAValidationMixin.check_fused_lora")
+def fused_mlp_with_lora(c: AxolotlConfig) -> Iterator[Hit]:
     """`flash_attn_fuse_mlp` with LoRA.
 
     The fused module has no linear layers for an adapter; Axolotl refuses it.
@@ -109,8 +110,8 @@ def fused_mlp_with_lora(c: Config) -> Iterator[Hit]:
         yield c.key("flash_attn_fuse_mlp", "flash_attn_fuse_mlp cannot be used with LoRA", "remove it")
 
 
-@rule("QL311", "error", axolotl="LoRAValidationMixin.check_onebitllms_lora")
-def onebit_with_lora(c: Config) -> Iterator[Hit]:
+@rule("QL311", "error", upstream="LoRAValidationMixin.check_onebitllms_lora")
+def onebit_with_lora(c: AxolotlConfig) -> Iterator[Hit]:
     """`use_onebitllms` with LoRA.
 
     Axolotl refuses the pair.
@@ -119,8 +120,8 @@ def onebit_with_lora(c: Config) -> Iterator[Hit]:
         yield c.key("use_onebitllms", "use_onebitllms cannot be used with LoRA", "remove it")
 
 
-@rule("QL320", "error", axolotl="LoRAValidationMixin.check_lr_groups")
-def lr_groups_with_loraplus(c: Config) -> Iterator[Hit]:
+@rule("QL320", "error", upstream="LoRAValidationMixin.check_lr_groups")
+def lr_groups_with_loraplus(c: AxolotlConfig) -> Iterator[Hit]:
     """`lr_groups` beside `loraplus_lr_ratio`.
 
     Both set learning rates per group of parameters; Axolotl refuses two.
@@ -129,8 +130,8 @@ def lr_groups_with_loraplus(c: Config) -> Iterator[Hit]:
         yield c.key("lr_groups", "lr_groups beside loraplus_lr_ratio", "keep one of the two")
 
 
-@rule("QL321", "error", axolotl="LoRAValidationMixin.check_frozen")
-def unfrozen_with_layers(c: Config) -> Iterator[Hit]:
+@rule("QL321", "error", upstream="LoRAValidationMixin.check_frozen")
+def unfrozen_with_layers(c: AxolotlConfig) -> Iterator[Hit]:
     """`unfrozen_parameters` with `peft_layers_to_transform`.
 
     Axolotl refuses the pair: which layers train would be undefined.
@@ -139,8 +140,8 @@ def unfrozen_with_layers(c: Config) -> Iterator[Hit]:
         yield c.key("unfrozen_parameters", "unfrozen_parameters with peft_layers_to_transform", "keep one of the two")
 
 
-@rule("QL322", "error", axolotl="LoRAValidationMixin.check_peft_layers_pattern")
-def pattern_without_layers(c: Config) -> Iterator[Hit]:
+@rule("QL322", "error", upstream="LoRAValidationMixin.check_peft_layers_pattern")
+def pattern_without_layers(c: AxolotlConfig) -> Iterator[Hit]:
     """`peft_layers_pattern` without `peft_layers_to_transform`.
 
     The pattern names the list that the indices count in; Axolotl refuses it alone.
@@ -150,8 +151,8 @@ def pattern_without_layers(c: Config) -> Iterator[Hit]:
         yield c.key("peft_layers_pattern", message, "add peft_layers_to_transform: [0, 1, …]")
 
 
-@rule("QL323", "error", axolotl="TrainingValidationMixin.check_use_reentrant_mismatch")
-def reentrant_with_frozen(c: Config) -> Iterator[Hit]:
+@rule("QL323", "error", upstream="TrainingValidationMixin.check_use_reentrant_mismatch")
+def reentrant_with_frozen(c: AxolotlConfig) -> Iterator[Hit]:
     """Reentrant checkpointing of a partly frozen model.
 
     No gradient would flow through the frozen part; Axolotl refuses it.
@@ -161,8 +162,8 @@ def reentrant_with_frozen(c: Config) -> Iterator[Hit]:
         yield c.at(path, "use_reentrant: true with unfrozen_parameters", "use_reentrant: false")
 
 
-@rule("QL324", "error", axolotl="ModelCompatibilityValidationMixin.check_activation_offloading_wo_gc")
-def offloading_without_checkpointing(c: Config) -> Iterator[Hit]:
+@rule("QL324", "error", upstream="ModelCompatibilityValidationMixin.check_activation_offloading_wo_gc")
+def offloading_without_checkpointing(c: AxolotlConfig) -> Iterator[Hit]:
     """`activation_offloading` without `gradient_checkpointing`.
 
     It moves the checkpoints to host memory; without checkpoints Axolotl refuses it.
@@ -172,8 +173,8 @@ def offloading_without_checkpointing(c: Config) -> Iterator[Hit]:
         yield c.key("activation_offloading", message, "add gradient_checkpointing: true")
 
 
-@rule("QL325", "error", axolotl="ModelCompatibilityValidationMixin.check_hidden_states_offloading", since=(0, 18))
-def offloaded_hidden_states_frozen(c: Config) -> Iterator[Hit]:
+@rule("QL325", "error", upstream="ModelCompatibilityValidationMixin.check_hidden_states_offloading", since=(0, 18))
+def offloaded_hidden_states_frozen(c: AxolotlConfig) -> Iterator[Hit]:
     """`activation_offloading: hidden_states`, reentrant, on a partly frozen model.
 
     Axolotl refuses the three together.
@@ -183,8 +184,8 @@ def offloaded_hidden_states_frozen(c: Config) -> Iterator[Hit]:
         yield c.at("activation_offloading", "hidden_states with unfrozen_parameters", "use_reentrant: false")
 
 
-@rule("QL326", "error", axolotl="ModelCompatibilityValidationMixin.check_selective_checkpointing", since=(0, 18))
-def selective_checkpointing(c: Config) -> Iterator[Hit]:
+@rule("QL326", "error", upstream="ModelCompatibilityValidationMixin.check_selective_checkpointing", since=(0, 18))
+def selective_checkpointing(c: AxolotlConfig) -> Iterator[Hit]:
     """`selective_checkpointing` where it cannot work.
 
     It needs `gradient_checkpointing` that is not reentrant, no other activation offloading than `hidden_states`,

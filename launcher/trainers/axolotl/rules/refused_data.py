@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from launcher.rules.base import Config, Hit, rule
+from launcher.rules.base import Hit
+from launcher.trainers.axolotl.config import AxolotlConfig, rule
 
 
-@rule("QL401", "error", axolotl="DatasetValidationMixin.check_dataset_or_pretraining_dataset")
-def no_data(c: Config) -> Iterator[Hit]:
+@rule("QL401", "error", upstream="DatasetValidationMixin.check_dataset_or_pretraining_dataset")
+def no_data(c: AxolotlConfig) -> Iterator[Hit]:
     """Neither `datasets` nor `pretraining_dataset`.
 
     There is nothing to train on; Axolotl refuses the file.
@@ -17,8 +18,8 @@ def no_data(c: Config) -> Iterator[Hit]:
         yield c.key((), "there is no training data", "datasets: [{path: data.jsonl, type: chat_template}]")
 
 
-@rule("QL402", "error", axolotl="DatasetValidationMixin.deprecate_sharegpt_datasets")
-def sharegpt_type(c: Config) -> Iterator[Hit]:
+@rule("QL402", "error", upstream="DatasetValidationMixin.deprecate_sharegpt_datasets")
+def sharegpt_type(c: AxolotlConfig) -> Iterator[Hit]:
     """`type: sharegpt`.
 
     Axolotl refuses it; the same rows are read by `type: chat_template` with the names of their columns.
@@ -32,8 +33,8 @@ def sharegpt_type(c: Config) -> Iterator[Hit]:
             yield c.at(("datasets", index, "type"), f"type: {data_set['type']} has been removed", hint)
 
 
-@rule("QL403", "error", axolotl="DatasetValidationMixin.check_val_w_test_datasets")
-def two_eval_sets(c: Config) -> Iterator[Hit]:
+@rule("QL403", "error", upstream="DatasetValidationMixin.check_val_w_test_datasets")
+def two_eval_sets(c: AxolotlConfig) -> Iterator[Hit]:
     """`val_set_size` beside `test_datasets`.
 
     Axolotl refuses two evaluation sets.
@@ -42,8 +43,8 @@ def two_eval_sets(c: Config) -> Iterator[Hit]:
         yield c.key("val_set_size", "val_set_size beside test_datasets", "keep one of the two")
 
 
-@rule("QL404", "error", axolotl="ChatTemplateValidationMixin.check_chat_template_config")
-def jinja_without_template(c: Config) -> Iterator[Hit]:
+@rule("QL404", "error", upstream="ChatTemplateValidationMixin.check_chat_template_config")
+def jinja_without_template(c: AxolotlConfig) -> Iterator[Hit]:
     """`chat_template: jinja` without `chat_template_jinja`.
 
     Axolotl refuses it: the template is missing.
@@ -52,8 +53,8 @@ def jinja_without_template(c: Config) -> Iterator[Hit]:
         yield c.at("chat_template", "chat_template: jinja needs chat_template_jinja", "the template, or its file")
 
 
-@rule("QL405", "error", axolotl="SFTDataset.check_chat_template_config")
-def data_set_jinja_without_template(c: Config) -> Iterator[Hit]:
+@rule("QL405", "error", upstream="SFTDataset.check_chat_template_config")
+def data_set_jinja_without_template(c: AxolotlConfig) -> Iterator[Hit]:
     """`chat_template: jinja` without `chat_template_jinja`, on a data set.
 
     A data set's own `chat_template` is read together with its own `chat_template_jinja`, never the config's.
@@ -64,8 +65,8 @@ def data_set_jinja_without_template(c: Config) -> Iterator[Hit]:
                 yield c.at((key, index, "chat_template"), "chat_template: jinja needs chat_template_jinja beside it")
 
 
-@rule("QL406", "error", axolotl="DatasetValidationMixin.check_eval_packing")
-def eval_table_with_packing(c: Config) -> Iterator[Hit]:
+@rule("QL406", "error", upstream="DatasetValidationMixin.check_eval_packing")
+def eval_table_with_packing(c: AxolotlConfig) -> Iterator[Hit]:
     """`eval_table_size` with packed evaluation.
 
     Axolotl refuses it.
@@ -74,8 +75,8 @@ def eval_table_with_packing(c: Config) -> Iterator[Hit]:
         yield c.key("eval_table_size", "eval_table_size with sample_packing", "eval_sample_packing: false")
 
 
-@rule("QL407", "error", axolotl="DatasetValidationMixin.check_push_ds_auth")
-def push_without_token(c: Config) -> Iterator[Hit]:
+@rule("QL407", "error", upstream="DatasetValidationMixin.check_push_ds_auth")
+def push_without_token(c: AxolotlConfig) -> Iterator[Hit]:
     """`push_dataset_to_hub` without `hf_use_auth_token: true`.
 
     Axolotl refuses to push without a token.
@@ -84,8 +85,8 @@ def push_without_token(c: Config) -> Iterator[Hit]:
         yield c.key("push_dataset_to_hub", "push_dataset_to_hub needs hf_use_auth_token: true")
 
 
-@rule("QL408", "error", axolotl="TrainingValidationMixin.check_causal_lm_evals")
-def causal_eval_packed(c: Config) -> Iterator[Hit]:
+@rule("QL408", "error", upstream="TrainingValidationMixin.check_causal_lm_evals")
+def causal_eval_packed(c: AxolotlConfig) -> Iterator[Hit]:
     """`do_causal_lm_eval` with packed evaluation.
 
     It generates from single rows; Axolotl refuses packed ones.
@@ -102,12 +103,12 @@ STREAMS = ("streaming", "pretraining_dataset")
 @rule(
     "QL409",
     "error",
-    axolotl=(
+    upstream=(
         "PretrainingValidationMixin.check_pretraining_w_max_steps",
         "PretrainingValidationMixin.check_streaming_w_max_steps",
     ),
 )
-def stream_without_steps(c: Config) -> Iterator[Hit]:
+def stream_without_steps(c: AxolotlConfig) -> Iterator[Hit]:
     """Streamed data without `max_steps`.
 
     A stream has no length to plan the schedule by; Axolotl refuses it.
@@ -119,12 +120,12 @@ def stream_without_steps(c: Config) -> Iterator[Hit]:
 @rule(
     "QL410",
     "error",
-    axolotl=(
+    upstream=(
         "PretrainingValidationMixin.check_pretraining_w_val_set_size",
         "PretrainingValidationMixin.check_streaming_w_val_set_size",
     ),
 )
-def stream_with_split(c: Config) -> Iterator[Hit]:
+def stream_with_split(c: AxolotlConfig) -> Iterator[Hit]:
     """`val_set_size` on streamed data.
 
     A stream cannot be split; Axolotl refuses it.
@@ -133,8 +134,8 @@ def stream_with_split(c: Config) -> Iterator[Hit]:
         yield c.key("val_set_size", f"val_set_size with {key}", "test_datasets")
 
 
-@rule("QL411", "error", axolotl="PretrainingValidationMixin.check_streaming_w_multiple_datasets")
-def streams_packed(c: Config) -> Iterator[Hit]:
+@rule("QL411", "error", upstream="PretrainingValidationMixin.check_streaming_w_multiple_datasets")
+def streams_packed(c: AxolotlConfig) -> Iterator[Hit]:
     """Packing over several streams.
 
     Axolotl cannot do it.
@@ -146,12 +147,12 @@ def streams_packed(c: Config) -> Iterator[Hit]:
 @rule(
     "QL412",
     "error",
-    axolotl=(
+    upstream=(
         "AxolotlConfigWCapabilities.check_deduplication_with_streaming",
         "AxolotlConfigWCapabilities.check_deduplication_with_skip_prepare",
     ),
 )
-def deduplication(c: Config) -> Iterator[Hit]:
+def deduplication(c: AxolotlConfig) -> Iterator[Hit]:
     """`dataset_exact_deduplication` where rows are not prepared.
 
     Duplicates are found while the rows are prepared; Axolotl refuses it for streams and `skip_prepare_dataset`.
@@ -160,8 +161,8 @@ def deduplication(c: Config) -> Iterator[Hit]:
         yield c.key("dataset_exact_deduplication", f"dataset_exact_deduplication with {key}", "remove one of the two")
 
 
-@rule("QL413", "error", axolotl="TrainingValidationMixin.pretrain_with_tps")
-def tokens_per_second_of_stream(c: Config) -> Iterator[Hit]:
+@rule("QL413", "error", upstream="TrainingValidationMixin.pretrain_with_tps")
+def tokens_per_second_of_stream(c: AxolotlConfig) -> Iterator[Hit]:
     """`include_tokens_per_second` with `pretraining_dataset`.
 
     The tokens of a stream cannot be counted in advance; Axolotl refuses it.

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 
-from launcher.rules.base import Config, Hit, rule
+from launcher.rules.base import Config, Hit
+from launcher.rules.base import rule as any_rule
+
+rule = partial(any_rule, kinds=("unsloth",))
 
 
-@rule("QL901", "error", kinds=("unsloth",))
+@rule("QL901", "error")
 def quantisation_of_16_bit_base(c: Config) -> Iterator[Hit]:
     """`quant_type` or `double_quant` with `load_in_4bit: false`.
 
@@ -19,7 +23,7 @@ def quantisation_of_16_bit_base(c: Config) -> Iterator[Hit]:
                 yield c.key(key, f"{key} does nothing with load_in_4bit: false", "remove it, or load_in_4bit: true")
 
 
-@rule("QL902", "warning", kinds=("unsloth",))
+@rule("QL902", "warning")
 def overflowing_family(c: Config) -> Iterator[Hit]:
     """`compute_dtype: float16` with a family whose activations overflow it.
 
@@ -30,7 +34,7 @@ def overflowing_family(c: Config) -> Iterator[Hit]:
         yield c.at("compute_dtype", message, "compute_dtype: bfloat16")
 
 
-@rule("QL903", "error", kinds=("unsloth",))
+@rule("QL903", "error")
 def dtype_without_hardware(c: Config) -> Iterator[Hit]:
     """A compute dtype that the card cannot do.
 
@@ -43,7 +47,7 @@ def dtype_without_hardware(c: Config) -> Iterator[Hit]:
         yield c.at("compute_dtype", "a CPU cannot train in float16", "compute_dtype: float32")
 
 
-@rule("QL904", "error", kinds=("unsloth",))
+@rule("QL904", "error")
 def padding_with_the_end(c: Config) -> Iterator[Hit]:
     """`pad_token` is the token that ends a turn or a text.
 
@@ -54,7 +58,7 @@ def padding_with_the_end(c: Config) -> Iterator[Hit]:
             yield c.at("pad_token", f"pad_token is {key}", "a token of its own")
 
 
-@rule("QL905", "warning", kinds=("unsloth",))
+@rule("QL905", "warning")
 def end_of_turn_is_not_the_end(c: Config) -> Iterator[Hit]:
     """`end_of_turn` differs from `eos_token`.
 
@@ -64,7 +68,7 @@ def end_of_turn_is_not_the_end(c: Config) -> Iterator[Hit]:
         yield c.at("eos_token", f"eos_token is not end_of_turn ({c.get('end_of_turn')})", "the same token for both")
 
 
-@rule("QL906", "warning", kinds=("unsloth",))
+@rule("QL906", "warning")
 def few_rows_per_step(c: Config) -> Iterator[Hit]:
     """`micro_batch_size` × `gradient_accumulation_steps` below 4 without packing.
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from launcher.rules.base import Config, Hit, rule
+from launcher.rules.base import Hit
+from launcher.trainers.axolotl.config import AxolotlConfig, rule
 
 
-@rule("QL339", "error", axolotl="ComplexValidationMixin.check_relora")
-def relora(c: Config) -> Iterator[Hit]:
+@rule("QL339", "error", upstream="ComplexValidationMixin.check_relora")
+def relora(c: AxolotlConfig) -> Iterator[Hit]:
     """`relora: true` without what it needs.
 
     ReLoRA restarts LoRA: it needs `jagged_restart_steps` and a LoRA adapter, and no one_cycle schedule.
@@ -23,8 +24,8 @@ def relora(c: Config) -> Iterator[Hit]:
         yield c.at("lr_scheduler", "relora cannot be used with one_cycle", "lr_scheduler: cosine")
 
 
-@rule("QL340", "error", axolotl="OptimizationValidationMixin.check_polora", since=(0, 19))
-def polora(c: Config) -> Iterator[Hit]:
+@rule("QL340", "error", upstream="OptimizationValidationMixin.check_polora", since=(0, 19))
+def polora(c: AxolotlConfig) -> Iterator[Hit]:
     """`optimizer: polora` with something that it would not train.
 
     It updates LoRA's factors and nothing else; Axolotl refuses keys that add other parameters or learning rates.
@@ -41,8 +42,8 @@ def polora(c: Config) -> Iterator[Hit]:
         yield c.key(key, f"{key} cannot be used with optimizer: polora", "remove it, or choose another optimizer")
 
 
-@rule("QL341", "error", axolotl="OptimizationValidationMixin.check_qgalore")
-def qgalore_with_adapter(c: Config) -> Iterator[Hit]:
+@rule("QL341", "error", upstream="OptimizationValidationMixin.check_qgalore")
+def qgalore_with_adapter(c: AxolotlConfig) -> Iterator[Hit]:
     """`optimizer: q_galore_adamw8bit` with an adapter.
 
     It projects the gradients of full weights; Axolotl refuses it for LoRA.
@@ -51,8 +52,8 @@ def qgalore_with_adapter(c: Config) -> Iterator[Hit]:
         yield c.at("optimizer", f"q_galore_adamw8bit cannot train adapter: {c.adapter}", "paged_adamw_8bit")
 
 
-@rule("QL342", "error", axolotl="AxolotlInputConfig.check_ple_cpu_offload", since=(0, 19))
-def offloaded_embedding(c: Config) -> Iterator[Hit]:
+@rule("QL342", "error", upstream="AxolotlInputConfig.check_ple_cpu_offload", since=(0, 19))
+def offloaded_embedding(c: AxolotlConfig) -> Iterator[Hit]:
     """`ple_cpu_offload` without a base that bitsandbytes has quantised.
 
     Axolotl takes it only for qlora in 4 bits or lora in 8 bits.
@@ -62,8 +63,8 @@ def offloaded_embedding(c: Config) -> Iterator[Hit]:
         yield c.key("ple_cpu_offload", "ple_cpu_offload needs a quantised base", "adapter: qlora and load_in_4bit")
 
 
-@rule("QL343", "error", axolotl="AxolotlConfigWCapabilities.check_quantize_moe_experts")
-def quantised_experts(c: Config) -> Iterator[Hit]:
+@rule("QL343", "error", upstream="AxolotlConfigWCapabilities.check_quantize_moe_experts")
+def quantised_experts(c: AxolotlConfig) -> Iterator[Hit]:
     """`quantize_moe_experts` without a quantised base, or with `lora_target_linear`.
 
     Axolotl refuses it: the experts are parameters, which `lora_target_parameters` reaches.
@@ -76,8 +77,8 @@ def quantised_experts(c: Config) -> Iterator[Hit]:
         yield c.key("quantize_moe_experts", "quantize_moe_experts needs a quantised base", "adapter: qlora")
 
 
-@rule("QL344", "error", axolotl="AxolotlConfigWCapabilities.check_qat_config")
-def qat_with_quantised_base(c: Config) -> Iterator[Hit]:
+@rule("QL344", "error", upstream="AxolotlConfigWCapabilities.check_qat_config")
+def qat_with_quantised_base(c: AxolotlConfig) -> Iterator[Hit]:
     """`qat` with a quantised base or PEFT settings.
 
     Quantisation-aware training needs weights that can change; Axolotl refuses it.
@@ -86,8 +87,8 @@ def qat_with_quantised_base(c: Config) -> Iterator[Hit]:
         yield c.key(key, f"{key} cannot be used with qat", "remove one of the two")
 
 
-@rule("QL345", "error", axolotl="AxolotlInputConfig.check_fp32_norms")
-def fp32_norms_without_fsdp(c: Config) -> Iterator[Hit]:
+@rule("QL345", "error", upstream="AxolotlInputConfig.check_fp32_norms")
+def fp32_norms_without_fsdp(c: AxolotlConfig) -> Iterator[Hit]:
     """`fp32_norms` on one GPU.
 
     Axolotl takes it only with FSDP 2; on one card norms are in fp32 under autocast anyway.
@@ -96,8 +97,8 @@ def fp32_norms_without_fsdp(c: Config) -> Iterator[Hit]:
         yield c.key("fp32_norms", "fp32_norms needs FSDP 2", "remove it")
 
 
-@rule("QL346", "error", axolotl="TrainingValidationMixin.check_fp8_config")
-def fp8_config_without_fp8(c: Config) -> Iterator[Hit]:
+@rule("QL346", "error", upstream="TrainingValidationMixin.check_fp8_config")
+def fp8_config_without_fp8(c: AxolotlConfig) -> Iterator[Hit]:
     """`fp8_config` without `fp8: true`, or FP8 all-gather without FSDP 2.
 
     Axolotl refuses settings of something that is off.
@@ -108,8 +109,8 @@ def fp8_config_without_fp8(c: Config) -> Iterator[Hit]:
         yield c.key("fp8_enable_fsdp_float8_all_gather", "needs FSDP 2", "remove it on one GPU")
 
 
-@rule("QL347", "error", axolotl="SystemValidationMixin.check_fsdp_deepspeed")
-def fsdp_with_deepspeed(c: Config) -> Iterator[Hit]:
+@rule("QL347", "error", upstream="SystemValidationMixin.check_fsdp_deepspeed")
+def fsdp_with_deepspeed(c: AxolotlConfig) -> Iterator[Hit]:
     """`fsdp` beside `deepspeed`.
 
     Both shard the model; Axolotl refuses two.
@@ -118,8 +119,8 @@ def fsdp_with_deepspeed(c: Config) -> Iterator[Hit]:
         yield c.key("fsdp", "fsdp beside deepspeed", "on one GPU remove both")
 
 
-@rule("QL348", "error", axolotl="OptimizationValidationMixin.check_deepcompile")
-def deepcompile_without_deepspeed(c: Config) -> Iterator[Hit]:
+@rule("QL348", "error", upstream="OptimizationValidationMixin.check_deepcompile")
+def deepcompile_without_deepspeed(c: AxolotlConfig) -> Iterator[Hit]:
     """`deepcompile` without `deepspeed`.
 
     It is a part of DeepSpeed; Axolotl refuses it alone.
@@ -128,8 +129,8 @@ def deepcompile_without_deepspeed(c: Config) -> Iterator[Hit]:
         yield c.key("deepcompile", "deepcompile needs deepspeed", "on one GPU: torch_compile")
 
 
-@rule("QL349", "error", axolotl="RLValidationMixin.check_dpo")
-def dpo_key_without_dpo(c: Config) -> Iterator[Hit]:
+@rule("QL349", "error", upstream="RLValidationMixin.check_dpo")
+def dpo_key_without_dpo(c: AxolotlConfig) -> Iterator[Hit]:
     """`dpo_loss_type` or `dpo_loss_weights` without `rl: dpo`.
 
     Axolotl refuses settings of a training that is not done.
@@ -139,8 +140,8 @@ def dpo_key_without_dpo(c: Config) -> Iterator[Hit]:
             yield c.key(key, f"{key} needs rl: dpo", "remove it")
 
 
-@rule("QL350", "error", axolotl="TrainingValidationMixin.check_mistral_common_incompatible_options")
-def mistral_common_tokenizer(c: Config) -> Iterator[Hit]:
+@rule("QL350", "error", upstream="TrainingValidationMixin.check_mistral_common_incompatible_options")
+def mistral_common_tokenizer(c: AxolotlConfig) -> Iterator[Hit]:
     """A change to the tokenizer with `tokenizer_use_mistral_common`.
 
     That tokenizer cannot be changed; Axolotl refuses templates, tokens and overrides. It is chosen by itself for a
@@ -154,8 +155,8 @@ def mistral_common_tokenizer(c: Config) -> Iterator[Hit]:
         yield c.key(key, f"{key} cannot be used with mistral-common", "tokenizer_use_mistral_common: false")
 
 
-@rule("QL351", "error", axolotl="RLValidationMixin.check_sample_packing_w_rl")
-def packing_with_rl(c: Config) -> Iterator[Hit]:
+@rule("QL351", "error", upstream="RLValidationMixin.check_sample_packing_w_rl")
+def packing_with_rl(c: AxolotlConfig) -> Iterator[Hit]:
     """`sample_packing` with `rl`.
 
     Pairs of answers cannot be packed; Axolotl refuses it.
@@ -164,8 +165,8 @@ def packing_with_rl(c: Config) -> Iterator[Hit]:
         yield c.key("sample_packing", f"sample_packing with rl: {c.get('rl')}", "sample_packing: false")
 
 
-@rule("QL352", "error", axolotl="RLValidationMixin.check_kto_config")
-def kto_columns(c: Config) -> Iterator[Hit]:
+@rule("QL352", "error", upstream="RLValidationMixin.check_kto_config")
+def kto_columns(c: AxolotlConfig) -> Iterator[Hit]:
     """`rl: kto` without `remove_unused_columns: false`.
 
     KTO reads columns that the model does not; Axolotl refuses to let them go.
@@ -174,8 +175,8 @@ def kto_columns(c: Config) -> Iterator[Hit]:
         yield c.at("rl", "rl: kto needs remove_unused_columns: false", "add remove_unused_columns: false")
 
 
-@rule("QL353", "error", axolotl="ComplexValidationMixin.check_simpo_warmup")
-def simpo_warmup(c: Config) -> Iterator[Hit]:
+@rule("QL353", "error", upstream="ComplexValidationMixin.check_simpo_warmup")
+def simpo_warmup(c: AxolotlConfig) -> Iterator[Hit]:
     """`warmup_ratio` with `rl: simpo`.
 
     Its trainer knows steps only; Axolotl refuses the ratio.
@@ -184,8 +185,8 @@ def simpo_warmup(c: Config) -> Iterator[Hit]:
         yield c.key("warmup_ratio", "warmup_ratio with rl: simpo", "warmup_steps")
 
 
-@rule("QL354", "error", axolotl="EBFTValidationMixin.check_ebft_config_required")
-def ebft_without_section(c: Config) -> Iterator[Hit]:
+@rule("QL354", "error", upstream="EBFTValidationMixin.check_ebft_config_required")
+def ebft_without_section(c: AxolotlConfig) -> Iterator[Hit]:
     """`rl: ebft` without an `ebft:` section.
 
     Axolotl refuses it.

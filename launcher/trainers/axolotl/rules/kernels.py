@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from launcher.rules.base import Config, Hit, rule
+from launcher.rules.base import Hit
+from launcher.trainers.axolotl.config import AxolotlConfig, rule
 
 KERNELS = ("lora_mlp_kernel", "lora_qkv_kernel", "lora_o_kernel")
 ALL_KERNELS = (*KERNELS, "lora_embedding_kernel")
@@ -13,8 +14,8 @@ ALL_KERNELS = (*KERNELS, "lora_embedding_kernel")
 MIXING_KERNELS = ("lora_mlp_kernel", "lora_qkv_kernel")
 
 
-@rule("QL501", "error", axolotl="LoRAValidationMixin.check_lora_kernels_8bit")
-def kernels_in_8bit(c: Config) -> Iterator[Hit]:
+@rule("QL501", "error", upstream="LoRAValidationMixin.check_lora_kernels_8bit")
+def kernels_in_8bit(c: AxolotlConfig) -> Iterator[Hit]:
     """LoRA kernels on an 8-bit base.
 
     They read 4-bit and 16-bit weights only; Axolotl refuses 8-bit ones.
@@ -23,8 +24,8 @@ def kernels_in_8bit(c: Config) -> Iterator[Hit]:
         yield c.key(key, f"{key} cannot read an 8-bit base", f"{key}: false")
 
 
-@rule("QL502", "error", axolotl="LoRAValidationMixin.check_lora_kernels_trust_remote_code")
-def kernels_with_remote_code(c: Config) -> Iterator[Hit]:
+@rule("QL502", "error", upstream="LoRAValidationMixin.check_lora_kernels_trust_remote_code")
+def kernels_with_remote_code(c: AxolotlConfig) -> Iterator[Hit]:
     """LoRA kernels with `trust_remote_code`.
 
     They replace modules that Axolotl knows; it refuses code that it does not.
@@ -34,7 +35,7 @@ def kernels_with_remote_code(c: Config) -> Iterator[Hit]:
 
 
 @rule("QL503", "warning")
-def kernels_with_dropout(c: Config) -> Iterator[Hit]:
+def kernels_with_dropout(c: AxolotlConfig) -> Iterator[Hit]:
     """LoRA kernels with `lora_dropout`.
 
     The kernels have no fast path for dropout: set it to 0, or switch the kernels off knowingly.
@@ -43,8 +44,8 @@ def kernels_with_dropout(c: Config) -> Iterator[Hit]:
         yield c.at("lora_dropout", "the LoRA kernels want lora_dropout: 0", "lora_dropout: 0")
 
 
-@rule("QL504", "note", axolotl="AxolotlConfigWCapabilities.check_auto_enable_lora_kernels")
-def kernels_by_default(c: Config) -> Iterator[Hit]:
+@rule("QL504", "note", upstream="AxolotlConfigWCapabilities.check_auto_enable_lora_kernels")
+def kernels_by_default(c: AxolotlConfig) -> Iterator[Hit]:
     """The LoRA kernels are not mentioned.
 
     Axolotl switches all four on by itself. They need CUDA: on a CPU the run dies in its first step.
@@ -56,7 +57,7 @@ def kernels_by_default(c: Config) -> Iterator[Hit]:
 
 
 @rule("QL505", "error")
-def kernels_on_cpu(c: Config) -> Iterator[Hit]:
+def kernels_on_cpu(c: AxolotlConfig) -> Iterator[Hit]:
     """LoRA kernels in a config for a CPU.
 
     They call CUDA directly and stop the run in its first step; unset means on.
@@ -68,8 +69,8 @@ def kernels_on_cpu(c: Config) -> Iterator[Hit]:
                 yield c.key(path, f"{key} needs CUDA", f"{key}: false")
 
 
-@rule("QL506", "error", axolotl="AxolotlConfigWCapabilities.check_bf16")
-def bf16_without_hardware(c: Config) -> Iterator[Hit]:
+@rule("QL506", "error", upstream="AxolotlConfigWCapabilities.check_bf16")
+def bf16_without_hardware(c: AxolotlConfig) -> Iterator[Hit]:
     """`bf16: true` for a card without bfloat16.
 
     Compute capability 8.0 is the first with it; training fails on a T4 or V100.
@@ -81,7 +82,7 @@ def bf16_without_hardware(c: Config) -> Iterator[Hit]:
 
 
 @rule("QL507", "error")
-def tf32_without_hardware(c: Config) -> Iterator[Hit]:
+def tf32_without_hardware(c: AxolotlConfig) -> Iterator[Hit]:
     """`tf32: true` for a card without TensorFloat-32.
 
     It needs compute capability 8.0; transformers refuses it elsewhere, a CPU included.
@@ -90,8 +91,8 @@ def tf32_without_hardware(c: Config) -> Iterator[Hit]:
         yield c.at("tf32", f"{c.card.name} has no TensorFloat-32", "tf32: auto")
 
 
-@rule("QL508", "error", axolotl="AxolotlConfigWCapabilities.check_fp8")
-def fp8_without_hardware(c: Config) -> Iterator[Hit]:
+@rule("QL508", "error", upstream="AxolotlConfigWCapabilities.check_fp8")
+def fp8_without_hardware(c: AxolotlConfig) -> Iterator[Hit]:
     """`fp8: true` for a card before Hopper.
 
     Axolotl refuses it below compute capability 9.0.
@@ -103,13 +104,13 @@ def fp8_without_hardware(c: Config) -> Iterator[Hit]:
 @rule(
     "QL509",
     "error",
-    axolotl=(
+    upstream=(
         "AxolotlConfigWCapabilities.check_compute_capability_w_sageattn",
         "AxolotlConfigWCapabilities.check_fp8_attention_preflight",
         "SystemValidationMixin.check_flash_attn_available",
     ),
 )
-def attention_without_hardware(c: Config) -> Iterator[Hit]:
+def attention_without_hardware(c: AxolotlConfig) -> Iterator[Hit]:
     """An attention kernel that the card cannot run.
 
     FlashAttention 2 needs compute capability 8.0, FlashAttention 3 and FP8 attention 9.0, Sage one of 8.0, 8.6, 8.9,
@@ -127,8 +128,8 @@ def attention_without_hardware(c: Config) -> Iterator[Hit]:
         yield c.at(path, f"{c.card.name} cannot run {c.attention}", "attn_implementation: sdpa")
 
 
-@rule("QL510", "warning", axolotl="AxolotlConfigWCapabilities.check_sample_packing_w_sdpa_bf16")
-def packed_sdpa_in_bf16(c: Config) -> Iterator[Hit]:
+@rule("QL510", "warning", upstream="AxolotlConfigWCapabilities.check_sample_packing_w_sdpa_bf16")
+def packed_sdpa_in_bf16(c: AxolotlConfig) -> Iterator[Hit]:
     """Packing with `sdpa` in bf16 on a card before Hopper.
 
     Axolotl warns that the loss may become 0 there.
@@ -142,7 +143,7 @@ def packed_sdpa_in_bf16(c: Config) -> Iterator[Hit]:
 
 
 @rule("QL511", "error")
-def flash_attention_in_fp32(c: Config) -> Iterator[Hit]:
+def flash_attention_in_fp32(c: AxolotlConfig) -> Iterator[Hit]:
     """FlashAttention with `bf16: false` and no `fp16`.
 
     Its kernels take 16-bit numbers only; the run stops at the first batch.
@@ -153,7 +154,7 @@ def flash_attention_in_fp32(c: Config) -> Iterator[Hit]:
 
 
 @rule("QL512", "error")
-def kernels_on_a_stored_base(c: Config) -> Iterator[Hit]:
+def kernels_on_a_stored_base(c: AxolotlConfig) -> Iterator[Hit]:
     """LoRA kernels on a base that is stored in 4 bit from another dtype than the run computes in.
 
     The stored weights dequantise to the dtype they were quantised from, and the kernels' backward pass mixes the two:
@@ -171,7 +172,7 @@ def kernels_on_a_stored_base(c: Config) -> Iterator[Hit]:
             yield c.key((key,) if c.has(key) else ("adapter",), message, f"{key}: false, or the base in 16 bit")
 
 
-def compute_dtype(c: Config, has_bf16: bool | None) -> str | None:
+def compute_dtype(c: AxolotlConfig, has_bf16: bool | None) -> str | None:
     """The dtype that Axolotl computes in, as its resolve_dtype finds it: bf16 wins, and "auto" (the default) asks the
     card. None where that decides and no card is known.
     """

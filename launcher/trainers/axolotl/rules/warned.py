@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from launcher.rules.base import Config, Hit, rule
+from launcher.rules.base import Hit
+from launcher.trainers.axolotl.config import AxolotlConfig, rule
 
 
-@rule("QL601", "warning", axolotl="AttentionValidationMixin.check_sample_packing_without_attention", since=(0, 18))
-def packing_leaks(c: Config) -> Iterator[Hit]:
+@rule("QL601", "warning", upstream="AttentionValidationMixin.check_sample_packing_without_attention", since=(0, 18))
+def packing_leaks(c: AxolotlConfig) -> Iterator[Hit]:
     """`sample_packing` with an attention that does not keep the rows apart.
 
     Tokens of one sample then see those of the sample before it. FlashAttention, flex attention, xformers, sage, sdpa
@@ -23,7 +24,7 @@ def packing_leaks(c: Config) -> Iterator[Hit]:
 
 
 @rule("QL602", "warning", until=(0, 17))
-def packing_leaks_before_018(c: Config) -> Iterator[Hit]:
+def packing_leaks_before_018(c: AxolotlConfig) -> Iterator[Hit]:
     """`sample_packing` with `sdpa` or `eager` in Axolotl before 0.18.
 
     Only the kernels for rows of different lengths keep packed samples apart there.
@@ -34,8 +35,8 @@ def packing_leaks_before_018(c: Config) -> Iterator[Hit]:
         yield c.at(path, f"sample_packing with {chosen} mixes samples", "attn_implementation: flash_attention_2")
 
 
-@rule("QL603", "warning", axolotl="TrainingValidationMixin.hint_sample_packing_padding")
-def packing_without_padding(c: Config) -> Iterator[Hit]:
+@rule("QL603", "warning", upstream="TrainingValidationMixin.hint_sample_packing_padding")
+def packing_without_padding(c: AxolotlConfig) -> Iterator[Hit]:
     """`pad_to_sequence_len: false` with `sample_packing`.
 
     Batches of changing shapes fragment the memory; Axolotl recommends true.
@@ -44,8 +45,8 @@ def packing_without_padding(c: Config) -> Iterator[Hit]:
         yield c.at("pad_to_sequence_len", "pad_to_sequence_len: false with sample_packing", "true")
 
 
-@rule("QL604", "warning", axolotl="OptimizationValidationMixin.check_adamw_optimizer_params")
-def adam_settings_without_adam(c: Config) -> Iterator[Hit]:
+@rule("QL604", "warning", upstream="OptimizationValidationMixin.check_adamw_optimizer_params")
+def adam_settings_without_adam(c: AxolotlConfig) -> Iterator[Hit]:
     """`adam_*` settings with an optimizer that is no AdamW.
 
     They may not reach it.
@@ -55,8 +56,8 @@ def adam_settings_without_adam(c: Config) -> Iterator[Hit]:
         yield c.key(key, f"{key} with optimizer: {optimizer}", "an AdamW optimizer, or remove it")
 
 
-@rule("QL605", "warning", axolotl="TrainingValidationMixin.check_fft_possible_bad_config")
-def full_finetune_in_fp16(c: Config) -> Iterator[Hit]:
+@rule("QL605", "warning", upstream="TrainingValidationMixin.check_fft_possible_bad_config")
+def full_finetune_in_fp16(c: AxolotlConfig) -> Iterator[Hit]:
     """Full fine-tuning in fp16 with packing and without FlashAttention.
 
     Axolotl expects "Attempting to unscale FP16 gradients".
@@ -67,8 +68,8 @@ def full_finetune_in_fp16(c: Config) -> Iterator[Hit]:
         yield c.key(c.any_of("fp16", "float16")[0], "full fine-tuning in fp16 is likely to fail", "adapter: lora")
 
 
-@rule("QL606", "warning", axolotl="TrainingValidationMixin.check_fp8_config")
-def fp8_without_compile(c: Config) -> Iterator[Hit]:
+@rule("QL606", "warning", upstream="TrainingValidationMixin.check_fp8_config")
+def fp8_without_compile(c: AxolotlConfig) -> Iterator[Hit]:
     """`fp8` without `torch_compile`.
 
     Only compiled code is faster in FP8.
@@ -77,8 +78,8 @@ def fp8_without_compile(c: Config) -> Iterator[Hit]:
         yield c.key("fp8", "fp8 without torch_compile is not faster", "torch_compile: true")
 
 
-@rule("QL607", "warning", axolotl="DatasetValidationMixin.check_test_datasets_bench")
-def bench_without_eval_set(c: Config) -> Iterator[Hit]:
+@rule("QL607", "warning", upstream="DatasetValidationMixin.check_test_datasets_bench")
+def bench_without_eval_set(c: AxolotlConfig) -> Iterator[Hit]:
     """`do_bench_eval` without an evaluation set.
 
     Axolotl adds an empty one from the hub, which needs the network.
@@ -87,8 +88,8 @@ def bench_without_eval_set(c: Config) -> Iterator[Hit]:
         yield c.key("do_bench_eval", "do_bench_eval without an evaluation set", "val_set_size: 0.05")
 
 
-@rule("QL608", "warning", axolotl="DatasetValidationMixin.check_pretraining_streaming_deprecation")
-def pretraining_without_streaming(c: Config) -> Iterator[Hit]:
+@rule("QL608", "warning", upstream="DatasetValidationMixin.check_pretraining_streaming_deprecation")
+def pretraining_without_streaming(c: AxolotlConfig) -> Iterator[Hit]:
     """`pretraining_dataset` without `streaming: true`.
 
     Axolotl streams it today and says that it will stop doing so by itself.
@@ -97,8 +98,8 @@ def pretraining_without_streaming(c: Config) -> Iterator[Hit]:
         yield c.key("pretraining_dataset", "pretraining_dataset without streaming: true", "add streaming: true")
 
 
-@rule("QL609", "warning", axolotl="PretrainingValidationMixin.check_pretraining_w_group_by_length")
-def grouped_stream(c: Config) -> Iterator[Hit]:
+@rule("QL609", "warning", upstream="PretrainingValidationMixin.check_pretraining_w_group_by_length")
+def grouped_stream(c: AxolotlConfig) -> Iterator[Hit]:
     """`group_by_length` with `pretraining_dataset`.
 
     Sorting a stream downloads all of it first.
@@ -107,8 +108,8 @@ def grouped_stream(c: Config) -> Iterator[Hit]:
         yield c.key("group_by_length", "group_by_length downloads the whole stream", "group_by_length: false")
 
 
-@rule("QL610", "warning", axolotl="AxolotlInputConfig.check_sageattn_wo_sample_packing")
-def sage_without_padding(c: Config) -> Iterator[Hit]:
+@rule("QL610", "warning", upstream="AxolotlInputConfig.check_sageattn_wo_sample_packing")
+def sage_without_padding(c: AxolotlConfig) -> Iterator[Hit]:
     """`sage` attention with neither packing nor padding.
 
     Axolotl has seen the loss explode.
@@ -117,8 +118,8 @@ def sage_without_padding(c: Config) -> Iterator[Hit]:
         yield c.at("attn_implementation", "sage without padding", "pad_to_sequence_len: true")
 
 
-@rule("QL611", "warning", axolotl="AxolotlInputConfig.check_sageattn_fft")
-def sage_full_finetune(c: Config) -> Iterator[Hit]:
+@rule("QL611", "warning", upstream="AxolotlInputConfig.check_sageattn_fft")
+def sage_full_finetune(c: AxolotlConfig) -> Iterator[Hit]:
     """`sage` attention in full fine-tuning.
 
     Axolotl has seen the loss drop to 0.
@@ -127,8 +128,8 @@ def sage_full_finetune(c: Config) -> Iterator[Hit]:
         yield c.at("attn_implementation", "sage without an adapter", "adapter: lora, or another attention")
 
 
-@rule("QL612", "warning", axolotl="AxolotlInputConfig.check_cudagraphs_wo_static_shapes", since=(0, 18))
-def cuda_graphs_with_packing(c: Config) -> Iterator[Hit]:
+@rule("QL612", "warning", upstream="AxolotlInputConfig.check_cudagraphs_wo_static_shapes", since=(0, 18))
+def cuda_graphs_with_packing(c: AxolotlConfig) -> Iterator[Hit]:
     """CUDA graphs with `sample_packing`.
 
     Graphs need constant shapes, and packed rows have none.
@@ -138,8 +139,8 @@ def cuda_graphs_with_packing(c: Config) -> Iterator[Hit]:
         yield c.key(path, "triton.cudagraphs with sample_packing", "keep one of the two")
 
 
-@rule("QL613", "warning", axolotl="AxolotlInputConfig.warn_peft_trainable_token_to_fix_untrained")
-def fixed_token_not_trained(c: Config) -> Iterator[Hit]:
+@rule("QL613", "warning", upstream="AxolotlInputConfig.warn_peft_trainable_token_to_fix_untrained")
+def fixed_token_not_trained(c: AxolotlConfig) -> Iterator[Hit]:
     """A token in `fix_untrained_tokens` that is not in `peft_trainable_token_indices`.
 
     Its embedding is set once and then not trained.
@@ -153,8 +154,8 @@ def fixed_token_not_trained(c: Config) -> Iterator[Hit]:
             yield c.key("fix_untrained_tokens", message, "add it there")
 
 
-@rule("QL614", "warning", axolotl="ModelCompatibilityValidationMixin.check_hidden_states_offloading", since=(0, 18))
-def hidden_states_under_adapter(c: Config) -> Iterator[Hit]:
+@rule("QL614", "warning", upstream="ModelCompatibilityValidationMixin.check_hidden_states_offloading", since=(0, 18))
+def hidden_states_under_adapter(c: AxolotlConfig) -> Iterator[Hit]:
     """`activation_offloading: hidden_states` with an adapter.
 
     Under LoRA `true` can be faster: it recomputes nothing.
@@ -163,8 +164,8 @@ def hidden_states_under_adapter(c: Config) -> Iterator[Hit]:
         yield c.at("activation_offloading", "hidden_states recomputes; true may be faster under LoRA", "true")
 
 
-@rule("QL615", "warning", axolotl="ModelCompatibilityValidationMixin.check_selective_checkpointing", since=(0, 18))
-def selective_checkpointing_compiled(c: Config) -> Iterator[Hit]:
+@rule("QL615", "warning", upstream="ModelCompatibilityValidationMixin.check_selective_checkpointing", since=(0, 18))
+def selective_checkpointing_compiled(c: AxolotlConfig) -> Iterator[Hit]:
     """`selective_checkpointing` with `torch_compile`.
 
     Axolotl has not tested the pair.
@@ -173,8 +174,8 @@ def selective_checkpointing_compiled(c: Config) -> Iterator[Hit]:
         yield c.key("torch_compile", "torch_compile with selective_checkpointing is untested", "keep one of the two")
 
 
-@rule("QL616", "warning", axolotl="ModelInputConfig.hint_trust_remote_code")
-def remote_code(c: Config) -> Iterator[Hit]:
+@rule("QL616", "warning", upstream="ModelInputConfig.hint_trust_remote_code")
+def remote_code(c: AxolotlConfig) -> Iterator[Hit]:
     """`trust_remote_code: true`.
 
     Python code from the model's repository runs with your rights: read it first.
@@ -183,8 +184,8 @@ def remote_code(c: Config) -> Iterator[Hit]:
         yield c.at("trust_remote_code", "the model's own code will be run", "review it, and pin its revision")
 
 
-@rule("QL617", "warning", axolotl="TrainingValidationMixin.check_push_save")
-def push_without_saving(c: Config) -> Iterator[Hit]:
+@rule("QL617", "warning", upstream="TrainingValidationMixin.check_push_save")
+def push_without_saving(c: AxolotlConfig) -> Iterator[Hit]:
     """`hub_model_id` with a `save_strategy` that never saves.
 
     There is nothing to push.
@@ -195,8 +196,8 @@ def push_without_saving(c: Config) -> Iterator[Hit]:
         )
 
 
-@rule("QL618", "warning", axolotl="WandbConfig.check_wandb_run")
-def run_id_as_name(c: Config) -> Iterator[Hit]:
+@rule("QL618", "warning", upstream="WandbConfig.check_wandb_run")
+def run_id_as_name(c: AxolotlConfig) -> Iterator[Hit]:
     """`wandb_run_id` without `wandb_name`.
 
     Axolotl names the run by its id.
@@ -205,8 +206,8 @@ def run_id_as_name(c: Config) -> Iterator[Hit]:
         yield c.key("wandb_run_id", "wandb_run_id is an id, not a name", "add wandb_name")
 
 
-@rule("QL619", "warning", axolotl="TrainingValidationMixin.check_tokenizer_use_mistral_common")
-def mistral_common_inferred(c: Config) -> Iterator[Hit]:
+@rule("QL619", "warning", upstream="TrainingValidationMixin.check_tokenizer_use_mistral_common")
+def mistral_common_inferred(c: AxolotlConfig) -> Iterator[Hit]:
     """A Magistral model without `tokenizer_use_mistral_common`.
 
     Axolotl sets it by itself, and then refuses templates and tokens.
@@ -217,8 +218,8 @@ def mistral_common_inferred(c: Config) -> Iterator[Hit]:
         )
 
 
-@rule("QL620", "warning", axolotl="LoRAValidationMixin.warn_qlora_zero3_w_use_reentrant")
-def zero3_not_reentrant(c: Config) -> Iterator[Hit]:
+@rule("QL620", "warning", upstream="LoRAValidationMixin.warn_qlora_zero3_w_use_reentrant")
+def zero3_not_reentrant(c: AxolotlConfig) -> Iterator[Hit]:
     """QLoRA under DeepSpeed ZeRO 3 with `use_reentrant: false`.
 
     Checkpointing may fail with tensors that changed between two passes.
@@ -229,8 +230,8 @@ def zero3_not_reentrant(c: Config) -> Iterator[Hit]:
         yield c.at(path, "use_reentrant: false with ZeRO 3", "true")
 
 
-@rule("QL621", "warning", axolotl="TrainingValidationMixin.hint_reward_model_pad")
-def reward_model_without_padding(c: Config) -> Iterator[Hit]:
+@rule("QL621", "warning", upstream="TrainingValidationMixin.hint_reward_model_pad")
+def reward_model_without_padding(c: AxolotlConfig) -> Iterator[Hit]:
     """`reward_model` with `pad_to_sequence_len: false`.
 
     Axolotl recommends padding here.
@@ -239,8 +240,8 @@ def reward_model_without_padding(c: Config) -> Iterator[Hit]:
         yield c.at("pad_to_sequence_len", "pad_to_sequence_len: false with reward_model", "true")
 
 
-@rule("QL622", "warning", axolotl="ModelCompatibilityValidationMixin.check_better_transformers")
-def better_transformer_with_adapter(c: Config) -> Iterator[Hit]:
+@rule("QL622", "warning", upstream="ModelCompatibilityValidationMixin.check_better_transformers")
+def better_transformer_with_adapter(c: AxolotlConfig) -> Iterator[Hit]:
     """`flash_optimum` with an adapter.
 
     BetterTransformer probably does not work with PEFT.
@@ -249,8 +250,8 @@ def better_transformer_with_adapter(c: Config) -> Iterator[Hit]:
         yield c.key("flash_optimum", "flash_optimum with an adapter", "remove it")
 
 
-@rule("QL623", "warning", axolotl="OptimizationValidationMixin.check_batch_flattening_fa")
-def flattening_of_one_row(c: Config) -> Iterator[Hit]:
+@rule("QL623", "warning", upstream="OptimizationValidationMixin.check_batch_flattening_fa")
+def flattening_of_one_row(c: AxolotlConfig) -> Iterator[Hit]:
     """`batch_flattening: true` with `micro_batch_size: 1`.
 
     One row is flat already.
@@ -259,8 +260,8 @@ def flattening_of_one_row(c: Config) -> Iterator[Hit]:
         yield c.key("batch_flattening", "batch_flattening has no effect on one row", "remove it")
 
 
-@rule("QL624", "error", axolotl="OptimizationValidationMixin.check_polora", since=(0, 19))
-def weight_decay_of_polora(c: Config) -> Iterator[Hit]:
+@rule("QL624", "error", upstream="OptimizationValidationMixin.check_polora", since=(0, 19))
+def weight_decay_of_polora(c: AxolotlConfig) -> Iterator[Hit]:
     """`weight_decay` with `optimizer: polora`.
 
     It has none; the value is ignored.

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from launcher.rules.base import Config, Hit, rule
+from launcher.rules.base import Hit
+from launcher.trainers.axolotl.config import AxolotlConfig, rule
 
 LORA_PREFIXES = ("lora_", "loraplus_", "peft_")
 LORA_WITHOUT_ADAPTER = ("lora_on_cpu", "lora_model_dir", "lora_dropout")  # merging and inference read the first two
@@ -12,7 +13,7 @@ CHAT_KEYS = ("field_messages", "message_property_mappings", "roles", "roles_to_t
 PLAIN_TYPES = ("alpaca", "completion", "input_output", "gpteacher", "reflection", "context_qa", "pretrain")
 
 
-def lists_plugin(config: Config, plugin: str) -> bool:
+def lists_plugin(config: AxolotlConfig, plugin: str) -> bool:
     """Whether ``plugins`` names ``plugin`` ("axolotl.integrations.liger.LigerPlugin"), from whichever module."""
     package, _, name = plugin.rpartition(".")
     listed = config.get("plugins") or []
@@ -20,7 +21,7 @@ def lists_plugin(config: Config, plugin: str) -> bool:
 
 
 @rule("QL201", "error")
-def plugin_key_without_plugin(c: Config) -> Iterator[Hit]:
+def plugin_key_without_plugin(c: AxolotlConfig) -> Iterator[Hit]:
     """A key of a plugin that `plugins:` does not list.
 
     Axolotl reads `liger_*`, `cut_cross_entropy` and the like only when the plugin is listed; otherwise it drops them
@@ -34,7 +35,7 @@ def plugin_key_without_plugin(c: Config) -> Iterator[Hit]:
 
 
 @rule("QL202", "error")
-def bnb_key_at_top_level(c: Config) -> Iterator[Hit]:
+def bnb_key_at_top_level(c: AxolotlConfig) -> Iterator[Hit]:
     """A `bnb_4bit_*` key at the top level.
 
     It never reaches bitsandbytes: Axolotl drops it in silence and quantises with its own settings (NF4, double
@@ -47,7 +48,7 @@ def bnb_key_at_top_level(c: Config) -> Iterator[Hit]:
 
 
 @rule("QL203", "error")
-def lora_key_without_adapter(c: Config) -> Iterator[Hit]:
+def lora_key_without_adapter(c: AxolotlConfig) -> Iterator[Hit]:
     """A `lora_*` or `peft_*` key without `adapter`.
 
     Without an adapter Axolotl trains all weights and reads none of these keys.
@@ -62,7 +63,7 @@ def lora_key_without_adapter(c: Config) -> Iterator[Hit]:
 
 
 @rule("QL204", "error")
-def evaluation_without_eval_set(c: Config) -> Iterator[Hit]:
+def evaluation_without_eval_set(c: AxolotlConfig) -> Iterator[Hit]:
     """Evaluations are asked for and there is nothing to evaluate on.
 
     Without `val_set_size` or `test_datasets` Axolotl skips `evals_per_epoch` in silence; what the person takes for a
@@ -76,7 +77,7 @@ def evaluation_without_eval_set(c: Config) -> Iterator[Hit]:
 
 
 @rule("QL205", "error")
-def eval_setting_without_eval_set(c: Config) -> Iterator[Hit]:
+def eval_setting_without_eval_set(c: AxolotlConfig) -> Iterator[Hit]:
     """A setting of the evaluation without an evaluation set.
 
     Nothing reads it: there is no evaluation and no metric to choose a checkpoint by.
@@ -88,7 +89,7 @@ def eval_setting_without_eval_set(c: Config) -> Iterator[Hit]:
 
 
 @rule("QL206", "error")
-def bnb_config_without_qlora(c: Config) -> Iterator[Hit]:
+def bnb_config_without_qlora(c: AxolotlConfig) -> Iterator[Hit]:
     """`bnb_config_kwargs` on a base that is not quantised to 4 bits.
 
     Axolotl hands it to bitsandbytes only for `adapter: qlora` with `load_in_4bit: true`.
@@ -98,7 +99,7 @@ def bnb_config_without_qlora(c: Config) -> Iterator[Hit]:
 
 
 @rule("QL207", "error")
-def lora_with_4bit_base(c: Config) -> Iterator[Hit]:
+def lora_with_4bit_base(c: AxolotlConfig) -> Iterator[Hit]:
     """`adapter: lora` with `load_in_4bit: true`.
 
     Axolotl quantises to 4 bits only for `adapter: qlora`. Here it loads the base in 16 bits without a word: four
@@ -109,7 +110,7 @@ def lora_with_4bit_base(c: Config) -> Iterator[Hit]:
 
 
 @rule("QL208", "error")
-def both_compute_dtypes(c: Config) -> Iterator[Hit]:
+def both_compute_dtypes(c: AxolotlConfig) -> Iterator[Hit]:
     """`bf16` and `fp16` are both true.
 
     bf16 wins and fp16 is dropped in silence, so the file says something else than what is trained.
@@ -119,7 +120,7 @@ def both_compute_dtypes(c: Config) -> Iterator[Hit]:
 
 
 @rule("QL209", "error")
-def checkpointing_options_without_checkpointing(c: Config) -> Iterator[Hit]:
+def checkpointing_options_without_checkpointing(c: AxolotlConfig) -> Iterator[Hit]:
     """`gradient_checkpointing_kwargs` without `gradient_checkpointing`.
 
     Axolotl's default is off, and the options of something that is off are not read.
@@ -130,7 +131,7 @@ def checkpointing_options_without_checkpointing(c: Config) -> Iterator[Hit]:
 
 
 @rule("QL210", "error")
-def jinja_template_not_chosen(c: Config) -> Iterator[Hit]:
+def jinja_template_not_chosen(c: AxolotlConfig) -> Iterator[Hit]:
     """`chat_template_jinja` beside another `chat_template`.
 
     Axolotl reads the Jinja text only for `chat_template: jinja`; here the named template is used.
@@ -146,7 +147,7 @@ def jinja_template_not_chosen(c: Config) -> Iterator[Hit]:
 
 
 @rule("QL211", "error")
-def chat_key_on_plain_data(c: Config) -> Iterator[Hit]:
+def chat_key_on_plain_data(c: AxolotlConfig) -> Iterator[Hit]:
     """A key of chat data on a data set whose type is no chat.
 
     `roles_to_train`, `train_on_eos` and the like are read by `type: chat_template` only; other types decide by
@@ -161,7 +162,7 @@ def chat_key_on_plain_data(c: Config) -> Iterator[Hit]:
 
 
 @rule("QL212", "error")
-def text_column_on_chat_data(c: Config) -> Iterator[Hit]:
+def text_column_on_chat_data(c: AxolotlConfig) -> Iterator[Hit]:
     """`field` on chat data.
 
     `field` names the text column of `type: completion`; `type: chat_template` looks at `field_messages`.
@@ -173,7 +174,7 @@ def text_column_on_chat_data(c: Config) -> Iterator[Hit]:
 
 
 @rule("QL213", "error")
-def cosine_option_without_cosine(c: Config) -> Iterator[Hit]:
+def cosine_option_without_cosine(c: AxolotlConfig) -> Iterator[Hit]:
     """An option of the cosine schedule with another schedule.
 
     Axolotl looks at `cosine_min_lr_ratio` and `cosine_constant_lr_ratio` only when `lr_scheduler` is cosine.
@@ -184,8 +185,8 @@ def cosine_option_without_cosine(c: Config) -> Iterator[Hit]:
         yield c.key(key, f"{key} is not read with lr_scheduler: {c.get('lr_scheduler')}", "lr_scheduler: cosine")
 
 
-@rule("QL214", "error", axolotl="AxolotlInputConfig.check_fp32_norms")
-def norm_classes_without_fp32_norms(c: Config) -> Iterator[Hit]:
+@rule("QL214", "error", upstream="AxolotlInputConfig.check_fp32_norms")
+def norm_classes_without_fp32_norms(c: AxolotlConfig) -> Iterator[Hit]:
     """`fp32_norm_classes` without `fp32_norms: true`.
 
     The list of classes is read only when their norms are to stay in fp32.
@@ -194,8 +195,8 @@ def norm_classes_without_fp32_norms(c: Config) -> Iterator[Hit]:
         yield c.key("fp32_norm_classes", "fp32_norm_classes does nothing without fp32_norms: true")
 
 
-@rule("QL215", "error", axolotl="AxolotlInputConfig.check_sdpa_varlen")
-def varlen_without_packing(c: Config) -> Iterator[Hit]:
+@rule("QL215", "error", upstream="AxolotlInputConfig.check_sdpa_varlen")
+def varlen_without_packing(c: AxolotlConfig) -> Iterator[Hit]:
     """`sdpa_varlen` without `sample_packing`.
 
     The kernel is for packed rows only.
@@ -205,7 +206,7 @@ def varlen_without_packing(c: Config) -> Iterator[Hit]:
 
 
 @rule("QL216", "error")
-def loraplus_embedding_without_ratio(c: Config) -> Iterator[Hit]:
+def loraplus_embedding_without_ratio(c: AxolotlConfig) -> Iterator[Hit]:
     """`loraplus_lr_embedding` without `loraplus_lr_ratio`.
 
     LoRA+ is on only with its ratio; without it all parameters have one learning rate.
@@ -215,7 +216,7 @@ def loraplus_embedding_without_ratio(c: Config) -> Iterator[Hit]:
 
 
 @rule("QL217", "error")
-def wandb_without_project(c: Config) -> Iterator[Hit]:
+def wandb_without_project(c: AxolotlConfig) -> Iterator[Hit]:
     """A `wandb_*` key without `wandb_project`.
 
     Axolotl logs to Weights & Biases only when the project is named (or `use_wandb` is true).
@@ -227,7 +228,7 @@ def wandb_without_project(c: Config) -> Iterator[Hit]:
 
 
 @rule("QL218", "error")
-def relora_option_without_relora(c: Config) -> Iterator[Hit]:
+def relora_option_without_relora(c: AxolotlConfig) -> Iterator[Hit]:
     """A `relora_*` key without `relora: true`.
 
     The options are read only when ReLoRA is on.
@@ -238,7 +239,7 @@ def relora_option_without_relora(c: Config) -> Iterator[Hit]:
 
 
 @rule("QL219", "error")
-def compile_option_without_compile(c: Config) -> Iterator[Hit]:
+def compile_option_without_compile(c: AxolotlConfig) -> Iterator[Hit]:
     """`torch_compile_backend` or `torch_compile_mode` without `torch_compile`.
 
     Nothing is compiled, so the options are not read.
@@ -249,7 +250,7 @@ def compile_option_without_compile(c: Config) -> Iterator[Hit]:
 
 
 @rule("QL220", "error")
-def hub_option_without_hub(c: Config) -> Iterator[Hit]:
+def hub_option_without_hub(c: AxolotlConfig) -> Iterator[Hit]:
     """`hub_strategy` or `hub_revision` without `hub_model_id`.
 
     Nothing is pushed, so there is nothing to push by that strategy.

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from launcher.rules.base import Config, Hit, rule
+from launcher.rules.base import Hit
+from launcher.trainers.axolotl.config import AxolotlConfig, rule
 
 
-def eval_strategy(c: Config) -> str | None:
+def eval_strategy(c: AxolotlConfig) -> str | None:
     """``eval_strategy``, or its old name: Axolotl copies one to the other before it looks."""
     strategy: str | None = c.get("eval_strategy") or c.get("evaluation_strategy")
     return strategy
 
 
-@rule("QL312", "error", axolotl="TrainingValidationMixin.check_evals")
-def evaluation_of_no_rows(c: Config) -> Iterator[Hit]:
+@rule("QL312", "error", upstream="TrainingValidationMixin.check_evals")
+def evaluation_of_no_rows(c: AxolotlConfig) -> Iterator[Hit]:
     """`eval_steps` or `eval_strategy` with `val_set_size: 0`.
 
     Axolotl refuses to evaluate on no rows.
@@ -24,8 +25,8 @@ def evaluation_of_no_rows(c: Config) -> Iterator[Hit]:
         yield c.at("val_set_size", "val_set_size: 0 with an evaluation", "val_set_size: 0.05, or eval_strategy: 'no'")
 
 
-@rule("QL313", "error", axolotl="TrainingValidationMixin.check_evals")
-def eval_strategy_contradicts(c: Config) -> Iterator[Hit]:
+@rule("QL313", "error", upstream="TrainingValidationMixin.check_evals")
+def eval_strategy_contradicts(c: AxolotlConfig) -> Iterator[Hit]:
     """`eval_strategy` other than steps beside `eval_steps` or `evals_per_epoch`.
 
     Both count in steps; Axolotl refuses the contradiction.
@@ -35,8 +36,8 @@ def eval_strategy_contradicts(c: Config) -> Iterator[Hit]:
         yield c.key(key, f"{key} with eval_strategy: {strategy}", "eval_strategy: steps, or remove it")
 
 
-@rule("QL314", "error", axolotl="TrainingValidationMixin.check_evals")
-def two_eval_cadences(c: Config) -> Iterator[Hit]:
+@rule("QL314", "error", upstream="TrainingValidationMixin.check_evals")
+def two_eval_cadences(c: AxolotlConfig) -> Iterator[Hit]:
     """`eval_steps` beside `evals_per_epoch`.
 
     Axolotl refuses two cadences.
@@ -45,8 +46,8 @@ def two_eval_cadences(c: Config) -> Iterator[Hit]:
         yield c.key("eval_steps", "eval_steps beside evals_per_epoch", "keep one of the two")
 
 
-@rule("QL315", "error", axolotl="TrainingValidationMixin.check_evals")
-def bench_without_cadence(c: Config) -> Iterator[Hit]:
+@rule("QL315", "error", upstream="TrainingValidationMixin.check_evals")
+def bench_without_cadence(c: AxolotlConfig) -> Iterator[Hit]:
     """`do_bench_eval` without a cadence.
 
     Axolotl refuses it: it would never run.
@@ -55,8 +56,8 @@ def bench_without_cadence(c: Config) -> Iterator[Hit]:
         yield c.key("do_bench_eval", "do_bench_eval needs evals_per_epoch or eval_steps", "add evals_per_epoch: 4")
 
 
-@rule("QL316", "error", axolotl="TrainingValidationMixin.check_saves")
-def save_strategy_contradicts(c: Config) -> Iterator[Hit]:
+@rule("QL316", "error", upstream="TrainingValidationMixin.check_saves")
+def save_strategy_contradicts(c: AxolotlConfig) -> Iterator[Hit]:
     """`save_strategy` other than steps beside `save_steps`.
 
     Axolotl refuses the contradiction.
@@ -65,8 +66,8 @@ def save_strategy_contradicts(c: Config) -> Iterator[Hit]:
         yield c.key("save_steps", f"save_steps with save_strategy: {c.get('save_strategy')}", "save_strategy: steps")
 
 
-@rule("QL317", "error", axolotl="TrainingValidationMixin.check_saves")
-def two_save_cadences(c: Config) -> Iterator[Hit]:
+@rule("QL317", "error", upstream="TrainingValidationMixin.check_saves")
+def two_save_cadences(c: AxolotlConfig) -> Iterator[Hit]:
     """`save_steps` beside `saves_per_epoch`.
 
     Axolotl refuses two cadences.
@@ -75,8 +76,8 @@ def two_save_cadences(c: Config) -> Iterator[Hit]:
         yield c.key("save_steps", "save_steps beside saves_per_epoch", "keep one of the two")
 
 
-@rule("QL318", "error", axolotl="AxolotlInputConfig.check_save_strategy_best_requires_metric")
-def best_without_metric(c: Config) -> Iterator[Hit]:
+@rule("QL318", "error", upstream="AxolotlInputConfig.check_save_strategy_best_requires_metric")
+def best_without_metric(c: AxolotlConfig) -> Iterator[Hit]:
     """`save_strategy: best` without `metric_for_best_model`.
 
     Axolotl refuses it: best by what?
@@ -86,8 +87,8 @@ def best_without_metric(c: Config) -> Iterator[Hit]:
         yield c.at("save_strategy", message, "add metric_for_best_model: eval_loss")
 
 
-@rule("QL319", "error", axolotl="ComplexValidationMixin.check_early_stopping")
-def early_stopping(c: Config) -> Iterator[Hit]:
+@rule("QL319", "error", upstream="ComplexValidationMixin.check_early_stopping")
+def early_stopping(c: AxolotlConfig) -> Iterator[Hit]:
     """`early_stopping_patience` without `eval_steps` that divide `save_steps`.
 
     Early stopping goes back to a checkpoint of the best evaluation, so each checkpoint needs one. Axolotl refuses the
@@ -103,8 +104,8 @@ def early_stopping(c: Config) -> Iterator[Hit]:
         yield c.at("save_steps", f"save_steps: {save:g} is no multiple of eval_steps: {evaluate:g}", "make them equal")
 
 
-@rule("QL360", "error", axolotl="TrainingValidationMixin.check_gas_bsz")
-def two_batch_sizes(c: Config) -> Iterator[Hit]:
+@rule("QL360", "error", upstream="TrainingValidationMixin.check_gas_bsz")
+def two_batch_sizes(c: AxolotlConfig) -> Iterator[Hit]:
     """`batch_size` beside `gradient_accumulation_steps`.
 
     Each follows from the other and `micro_batch_size`; Axolotl refuses both.
@@ -113,8 +114,8 @@ def two_batch_sizes(c: Config) -> Iterator[Hit]:
         yield c.key("batch_size", "batch_size beside gradient_accumulation_steps", "remove batch_size")
 
 
-@rule("QL361", "error", axolotl="TrainingValidationMixin.check_batch_size_fields", since=(0, 19))
-def batch_size_alone(c: Config) -> Iterator[Hit]:
+@rule("QL361", "error", upstream="TrainingValidationMixin.check_batch_size_fields", since=(0, 19))
+def batch_size_alone(c: AxolotlConfig) -> Iterator[Hit]:
     """`batch_size` without `micro_batch_size`.
 
     Axolotl refuses it: rows per step do not say how many fit at once.
@@ -124,7 +125,7 @@ def batch_size_alone(c: Config) -> Iterator[Hit]:
 
 
 @rule("QL362", "error", until=(0, 18))
-def fewer_than_two_batch_sizes(c: Config) -> Iterator[Hit]:
+def fewer_than_two_batch_sizes(c: AxolotlConfig) -> Iterator[Hit]:
     """Fewer than two of `micro_batch_size`, `gradient_accumulation_steps` and `batch_size`.
 
     Axolotl before 0.19 refuses the file; 0.19 has defaults of 1.
@@ -136,7 +137,7 @@ def fewer_than_two_batch_sizes(c: Config) -> Iterator[Hit]:
 
 
 @rule("QL363", "error")
-def batch_not_a_multiple(c: Config) -> Iterator[Hit]:
+def batch_not_a_multiple(c: AxolotlConfig) -> Iterator[Hit]:
     """`batch_size` that `micro_batch_size` does not divide.
 
     Axolotl divides and drops the rest: the step has fewer rows than the file says.
@@ -147,8 +148,8 @@ def batch_not_a_multiple(c: Config) -> Iterator[Hit]:
         yield c.at("batch_size", message, f"gradient_accumulation_steps: {max(1, batch // micro)}")
 
 
-@rule("QL364", "error", axolotl="TrainingValidationMixin.check_warmup")
-def two_warmups(c: Config) -> Iterator[Hit]:
+@rule("QL364", "error", upstream="TrainingValidationMixin.check_warmup")
+def two_warmups(c: AxolotlConfig) -> Iterator[Hit]:
     """`warmup_steps` beside `warmup_ratio`.
 
     Axolotl refuses two.
@@ -158,7 +159,7 @@ def two_warmups(c: Config) -> Iterator[Hit]:
 
 
 @rule("QL365", "error")
-def never_evaluates(c: Config) -> Iterator[Hit]:
+def never_evaluates(c: AxolotlConfig) -> Iterator[Hit]:
     """`evals_per_epoch` × `num_epochs` of 1 or less.
 
     Axolotl turns the pair into a share of all steps and uses it only below 1. With one evaluation in one epoch the
@@ -171,7 +172,7 @@ def never_evaluates(c: Config) -> Iterator[Hit]:
 
 
 @rule("QL366", "error")
-def checkpoints_ignored(c: Config) -> Iterator[Hit]:
+def checkpoints_ignored(c: AxolotlConfig) -> Iterator[Hit]:
     """`saves_per_epoch` × `num_epochs` of less than 1.
 
     Axolotl cannot save less than once in a run and falls back to one checkpoint per epoch.
@@ -183,7 +184,7 @@ def checkpoints_ignored(c: Config) -> Iterator[Hit]:
 
 
 @rule("QL367", "error")
-def best_model_not_loaded(c: Config) -> Iterator[Hit]:
+def best_model_not_loaded(c: AxolotlConfig) -> Iterator[Hit]:
     """`load_best_model_at_end: true` without matching `eval_steps` and `save_steps`.
 
     Axolotl loads the best checkpoint only when both are set (or follow from the per-epoch forms) and the first
@@ -204,7 +205,7 @@ def best_model_not_loaded(c: Config) -> Iterator[Hit]:
 
 
 @rule("QL368", "warning")
-def warmup_longer_than_run(c: Config) -> Iterator[Hit]:
+def warmup_longer_than_run(c: AxolotlConfig) -> Iterator[Hit]:
     """`warmup_steps` that reach the end of the run.
 
     The learning rate never gets to its peak.
@@ -216,7 +217,7 @@ def warmup_longer_than_run(c: Config) -> Iterator[Hit]:
 
 
 @rule("QL369", "warning")
-def held_out_and_not_evaluated(c: Config) -> Iterator[Hit]:
+def held_out_and_not_evaluated(c: AxolotlConfig) -> Iterator[Hit]:
     """An evaluation set without a cadence.
 
     Axolotl holds the rows out of training and never looks at them: `eval_strategy` is no by default.
@@ -228,7 +229,7 @@ def held_out_and_not_evaluated(c: Config) -> Iterator[Hit]:
 
 
 @rule("QL370", "warning")
-def small_effective_batch(c: Config) -> Iterator[Hit]:
+def small_effective_batch(c: AxolotlConfig) -> Iterator[Hit]:
     """`micro_batch_size` × `gradient_accumulation_steps` below 4 without packing.
 
     Single rows make noisy gradients; the recipes here use 16 rows per step. Accumulation costs no memory.
@@ -243,7 +244,7 @@ def small_effective_batch(c: Config) -> Iterator[Hit]:
 
 
 @rule("QL371", "note")
-def eval_batch_left_to_default(c: Config) -> Iterator[Hit]:
+def eval_batch_left_to_default(c: AxolotlConfig) -> Iterator[Hit]:
     """`eval_batch_size` is not set.
 
     Axolotl evaluates with `micro_batch_size` rows. Evaluation keeps whole logits, and can run out of memory where
@@ -254,8 +255,8 @@ def eval_batch_left_to_default(c: Config) -> Iterator[Hit]:
         yield c.key(key, "eval_batch_size is left to its default", f"eval_batch_size: {c.get('micro_batch_size', 1)}")
 
 
-@rule("QL372", "note", axolotl="TrainingValidationMixin.hint_eval_train_mbsz")
-def eval_batch_differs(c: Config) -> Iterator[Hit]:
+@rule("QL372", "note", upstream="TrainingValidationMixin.hint_eval_train_mbsz")
+def eval_batch_differs(c: AxolotlConfig) -> Iterator[Hit]:
     """`eval_batch_size` differs from `micro_batch_size`.
 
     Axolotl warns that memory use becomes uneven. A smaller one is safe.

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from launcher.rules.base import Config, Hit, rule
+from launcher.rules.base import Hit
+from launcher.trainers.axolotl.config import AxolotlConfig, rule
 
 # key: (lowest, whether it may be that, highest, whether it may be that); None is unbounded
 Bounds = tuple[float | None, bool, float | None, bool]
@@ -35,7 +36,7 @@ BOUNDS: dict[str, Bounds] = {
 
 
 @rule("QL115", "error")
-def value_out_of_bounds(c: Config) -> Iterator[Hit]:
+def value_out_of_bounds(c: AxolotlConfig) -> Iterator[Hit]:
     """A number outside of what the key can mean.
 
     Axolotl's types let it pass: a rank of 0, a dropout of 1 or a negative step count. It fails after the model is
@@ -54,7 +55,7 @@ def value_out_of_bounds(c: Config) -> Iterator[Hit]:
 
 
 @rule("QL116", "error")
-def no_epochs(c: Config) -> Iterator[Hit]:
+def no_epochs(c: AxolotlConfig) -> Iterator[Hit]:
     """`num_epochs` of 0 or less without `max_steps`.
 
     Axolotl takes it; the run loads the model and trains nothing, or divides by zero for `saves_per_epoch`.
@@ -65,7 +66,7 @@ def no_epochs(c: Config) -> Iterator[Hit]:
 
 
 @rule("QL117", "error")
-def whole_data_set_held_out(c: Config) -> Iterator[Hit]:
+def whole_data_set_held_out(c: AxolotlConfig) -> Iterator[Hit]:
     """`val_set_size: 1`.
 
     Above 1 Axolotl takes it as a number of rows, up to 1 as a share: exactly 1 holds out everything and leaves
@@ -76,7 +77,7 @@ def whole_data_set_held_out(c: Config) -> Iterator[Hit]:
 
 
 @rule("QL118", "warning")
-def share_looks_like_percent(c: Config) -> Iterator[Hit]:
+def share_looks_like_percent(c: AxolotlConfig) -> Iterator[Hit]:
     """`val_set_size` between 1 and 50.
 
     Above 1 it is a number of rows, not a percentage: `val_set_size: 5` evaluates on five rows.
@@ -87,8 +88,8 @@ def share_looks_like_percent(c: Config) -> Iterator[Hit]:
         yield c.at("val_set_size", f"val_set_size: {size:g} is {int(size)} rows, not a percentage", hint)
 
 
-@rule("QL119", "error", axolotl="ComplexValidationMixin.validate_neftune_noise_alpha")
-def neftune_alpha(c: Config) -> Iterator[Hit]:
+@rule("QL119", "error", upstream="ComplexValidationMixin.validate_neftune_noise_alpha")
+def neftune_alpha(c: AxolotlConfig) -> Iterator[Hit]:
     """`neftune_noise_alpha` of 0 or less.
 
     Axolotl refuses it; without noise, leave the key out.
@@ -98,8 +99,8 @@ def neftune_alpha(c: Config) -> Iterator[Hit]:
         yield c.at("neftune_noise_alpha", f"neftune_noise_alpha cannot be {alpha:g}", "above 0, or remove it")
 
 
-@rule("QL120", "error", axolotl="ModelOutputConfig.validate_save_safetensors")
-def not_safetensors(c: Config) -> Iterator[Hit]:
+@rule("QL120", "error", upstream="ModelOutputConfig.validate_save_safetensors")
+def not_safetensors(c: AxolotlConfig) -> Iterator[Hit]:
     """`save_safetensors: false`.
 
     Axolotl refuses it: transformers 5 writes safetensors only.
@@ -108,8 +109,8 @@ def not_safetensors(c: Config) -> Iterator[Hit]:
         yield c.at("save_safetensors", "save_safetensors: false is no longer possible", "remove it")
 
 
-@rule("QL121", "error", axolotl="AxolotlInputConfig.check_lora_target_modules_regex")
-def target_is_no_regex(c: Config) -> Iterator[Hit]:
+@rule("QL121", "error", upstream="AxolotlInputConfig.check_lora_target_modules_regex")
+def target_is_no_regex(c: AxolotlConfig) -> Iterator[Hit]:
     """An entry of `lora_target_modules` that is not a regular expression.
 
     Axolotl compiles each entry and refuses the file.
@@ -124,8 +125,8 @@ def target_is_no_regex(c: Config) -> Iterator[Hit]:
             yield c.at(("lora_target_modules", index), f"{pattern!r} is not a regular expression: {error}")
 
 
-@rule("QL122", "error", axolotl="AxolotlInputConfig.validate_torch_compile_options")
-def compile_option_not_allowed(c: Config) -> Iterator[Hit]:
+@rule("QL122", "error", upstream="AxolotlInputConfig.validate_torch_compile_options")
+def compile_option_not_allowed(c: AxolotlConfig) -> Iterator[Hit]:
     """An entry of `torch_compile_options` that Axolotl does not pass on.
 
     Axolotl keeps a short list of inductor settings and refuses the others.
@@ -147,8 +148,8 @@ def compile_option_not_allowed(c: Config) -> Iterator[Hit]:
             yield c.key(("torch_compile_options", key), f"{key} is refused", "one of " + ", ".join(sorted(allowed)))
 
 
-@rule("QL123", "error", axolotl="ModelInputConfig.reject_reserved_processor_kwargs")
-def reserved_processor_key(c: Config) -> Iterator[Hit]:
+@rule("QL123", "error", upstream="ModelInputConfig.reject_reserved_processor_kwargs")
+def reserved_processor_key(c: AxolotlConfig) -> Iterator[Hit]:
     """`revision` or `trust_remote_code` in `processor_kwargs`.
 
     Axolotl refuses them there: they have keys of their own.

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from launcher.rules.base import ATTENTION_FLAGS, Config, Hit, rule
+from launcher.rules.base import Hit
+from launcher.trainers.axolotl.config import ATTENTION_FLAGS, AxolotlConfig, rule
 
 REMOVED = {
     "max_packed_sequence_len": "sequence_len, with sample_packing: true",
@@ -50,13 +51,13 @@ def _deprecated(name: str) -> str:
 @rule(
     "QL107",
     "error",
-    axolotl=(
+    upstream=(
         "DatasetValidationMixin.check_deprecated_unsloth_fields",
         *(_deprecated(name) for name in ("max_packed_sequence_len", "rope_scaling", "s2_attention")),
         *(_deprecated(name) for name in ("flash_attn_rms_norm", *REMOVED_WHEN_SET)),
     ),
 )
-def removed_key(c: Config) -> Iterator[Hit]:
+def removed_key(c: AxolotlConfig) -> Iterator[Hit]:
     """A key that Axolotl has removed.
 
     Axolotl refuses the file (the `unsloth_*` keys among them: its own kernels took their place).
@@ -70,7 +71,7 @@ def removed_key(c: Config) -> Iterator[Hit]:
 @rule(
     "QL108",
     "warning",
-    axolotl=(
+    upstream=(
         *(_deprecated(name) for name in ("noisy_embedding_alpha", "dpo_beta", "evaluation_strategy")),
         *(_deprecated(name) for name in ("eval_table_size", "eval_max_new_tokens")),
         "TrainingValidationMixin.check_eval_strategy",
@@ -83,7 +84,7 @@ def removed_key(c: Config) -> Iterator[Hit]:
         "LigerArgs.check_deprecated_swiglu",
     ),
 )
-def deprecated_key(c: Config) -> Iterator[Hit]:
+def deprecated_key(c: AxolotlConfig) -> Iterator[Hit]:
     """A key with an old name that this Axolotl still reads.
 
     It goes away in a later version, and then it is dropped in silence.
@@ -100,9 +101,9 @@ def deprecated_key(c: Config) -> Iterator[Hit]:
 @rule(
     "QL109",
     "error",
-    axolotl=("TrainingValidationMixin.check_neftune", "TrainingValidationMixin.check_multipack_buffer_size"),
+    upstream=("TrainingValidationMixin.check_neftune", "TrainingValidationMixin.check_multipack_buffer_size"),
 )
-def old_and_new_name(c: Config) -> Iterator[Hit]:
+def old_and_new_name(c: AxolotlConfig) -> Iterator[Hit]:
     """A key is given under its old and its new name.
 
     Axolotl refuses some of these pairs and drops the old one of the others in silence.
@@ -113,8 +114,8 @@ def old_and_new_name(c: Config) -> Iterator[Hit]:
             yield c.key(old, f"{old} is the old name of {new}, which is set too", f"remove {old}")
 
 
-@rule("QL110", "warning", axolotl="AxolotlInputConfig.normalize_attn_implementation")
-def attention_flag(c: Config) -> Iterator[Hit]:
+@rule("QL110", "warning", upstream="AxolotlInputConfig.normalize_attn_implementation")
+def attention_flag(c: AxolotlConfig) -> Iterator[Hit]:
     """One of the old attention flags, such as `flash_attention: true`.
 
     Axolotl maps it to `attn_implementation` and warns; it will be removed.
@@ -125,8 +126,8 @@ def attention_flag(c: Config) -> Iterator[Hit]:
         yield Hit((flag,), f"{flag}: true is the old form", new, "key", ("pair", new) if len(flags) == 1 else None)
 
 
-@rule("QL111", "error", axolotl="AxolotlInputConfig.normalize_attn_implementation")
-def attention_flag_and_implementation(c: Config) -> Iterator[Hit]:
+@rule("QL111", "error", upstream="AxolotlInputConfig.normalize_attn_implementation")
+def attention_flag_and_implementation(c: AxolotlConfig) -> Iterator[Hit]:
     """An old attention flag beside `attn_implementation`.
 
     Axolotl refuses to choose between the two.
@@ -138,8 +139,8 @@ def attention_flag_and_implementation(c: Config) -> Iterator[Hit]:
             )
 
 
-@rule("QL112", "warning", axolotl="ModelCompatibilityValidationMixin.check_gradient_checkpointing_w_offload")
-def offload_as_checkpointing(c: Config) -> Iterator[Hit]:
+@rule("QL112", "warning", upstream="ModelCompatibilityValidationMixin.check_gradient_checkpointing_w_offload")
+def offload_as_checkpointing(c: AxolotlConfig) -> Iterator[Hit]:
     """`gradient_checkpointing: offload` or `offload_disk`.
 
     The old form of `gradient_checkpointing: true` with `activation_offloading`.
@@ -152,7 +153,7 @@ def offload_as_checkpointing(c: Config) -> Iterator[Hit]:
 
 
 @rule("QL113", "warning")
-def old_message_field(c: Config) -> Iterator[Hit]:
+def old_message_field(c: AxolotlConfig) -> Iterator[Hit]:
     """`message_field_role` or `message_field_content` on a data set.
 
     The old form of `message_property_mappings`.
@@ -164,8 +165,8 @@ def old_message_field(c: Config) -> Iterator[Hit]:
                 yield c.key(("datasets", index, key), f"{key} is the old form", hint)
 
 
-@rule("QL114", "error", axolotl="SFTDataset.handle_legacy_message_fields")
-def message_fields_contradict(c: Config) -> Iterator[Hit]:
+@rule("QL114", "error", upstream="SFTDataset.handle_legacy_message_fields")
+def message_fields_contradict(c: AxolotlConfig) -> Iterator[Hit]:
     """`message_field_role` and `message_property_mappings` name different columns.
 
     Axolotl refuses the data set.

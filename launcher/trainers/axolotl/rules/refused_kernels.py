@@ -5,13 +5,14 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from launcher.rules.base import Config, Hit, rule
+from launcher.rules.base import Hit
+from launcher.trainers.axolotl.config import AxolotlConfig, rule
 
 MPT = re.compile(r"(?<![a-z])mpt(?![a-z])", re.IGNORECASE)  # the model's name, and not a part of "prompt"
 
 
-@rule("QL327", "error", axolotl="OptimizationValidationMixin.check_cross_entropy_conflicts")
-def two_cross_entropies(c: Config) -> Iterator[Hit]:
+@rule("QL327", "error", upstream="OptimizationValidationMixin.check_cross_entropy_conflicts")
+def two_cross_entropies(c: AxolotlConfig) -> Iterator[Hit]:
     """More than one fused cross entropy.
 
     Each replaces the loss; Axolotl refuses two.
@@ -23,8 +24,8 @@ def two_cross_entropies(c: Config) -> Iterator[Hit]:
         yield c.key(key, f"{key} beside {losses[0]}", "keep one of the two")
 
 
-@rule("QL328", "error", axolotl=("CutCrossEntropyArgs.check_dtype_is_half",))
-def cut_cross_entropy_in_fp32(c: Config) -> Iterator[Hit]:
+@rule("QL328", "error", upstream=("CutCrossEntropyArgs.check_dtype_is_half",))
+def cut_cross_entropy_in_fp32(c: AxolotlConfig) -> Iterator[Hit]:
     """`cut_cross_entropy` without `bf16` or `fp16`.
 
     Its backward pass exists in 16 bit only; with its plugin listed Axolotl refuses it.
@@ -34,8 +35,8 @@ def cut_cross_entropy_in_fp32(c: Config) -> Iterator[Hit]:
         yield c.key("cut_cross_entropy", "cut_cross_entropy needs bf16 or fp16", "add bf16: true, or fp16: true")
 
 
-@rule("QL329", "error", axolotl=("CutCrossEntropyArgs.check_chunked_cross_entropy_not_set",))
-def chunked_with_cce_plugin(c: Config) -> Iterator[Hit]:
+@rule("QL329", "error", upstream=("CutCrossEntropyArgs.check_chunked_cross_entropy_not_set",))
+def chunked_with_cce_plugin(c: AxolotlConfig) -> Iterator[Hit]:
     """`chunked_cross_entropy` with the cut-cross-entropy plugin listed.
 
     The plugin switches its loss on by default, and Axolotl refuses the second.
@@ -45,8 +46,8 @@ def chunked_with_cce_plugin(c: Config) -> Iterator[Hit]:
         yield c.key("chunked_cross_entropy", "chunked_cross_entropy beside the CutCrossEntropy plugin", "remove one")
 
 
-@rule("QL330", "error", axolotl="LigerArgs.check_deprecated_swiglu")
-def swiglu_twice(c: Config) -> Iterator[Hit]:
+@rule("QL330", "error", upstream="LigerArgs.check_deprecated_swiglu")
+def swiglu_twice(c: AxolotlConfig) -> Iterator[Hit]:
     """`liger_swiglu` beside `liger_glu_activation`.
 
     The first is the old name of the second; Axolotl refuses both at once.
@@ -55,8 +56,8 @@ def swiglu_twice(c: Config) -> Iterator[Hit]:
         yield c.key("liger_swiglu", "liger_swiglu beside liger_glu_activation", "remove liger_swiglu")
 
 
-@rule("QL331", "error", axolotl="LigerArgs.check_liger_use_token_scaling_flce")
-def token_scaling_without_loss(c: Config) -> Iterator[Hit]:
+@rule("QL331", "error", upstream="LigerArgs.check_liger_use_token_scaling_flce")
+def token_scaling_without_loss(c: AxolotlConfig) -> Iterator[Hit]:
     """`liger_use_token_scaling` without `liger_fused_linear_cross_entropy`.
 
     It scales that loss; Axolotl refuses it alone.
@@ -66,8 +67,8 @@ def token_scaling_without_loss(c: Config) -> Iterator[Hit]:
         yield c.key("liger_use_token_scaling", message, "add liger_fused_linear_cross_entropy: true")
 
 
-@rule("QL332", "error", axolotl="LigerArgs.check_tiled_mlp_conflict")
-def tiled_mlp_with_liger(c: Config) -> Iterator[Hit]:
+@rule("QL332", "error", upstream="LigerArgs.check_tiled_mlp_conflict")
+def tiled_mlp_with_liger(c: AxolotlConfig) -> Iterator[Hit]:
     """`tiled_mlp` with Liger's GLU.
 
     Both replace the MLP; Axolotl refuses it unless `tiled_mlp_use_original_mlp` is true.
@@ -77,12 +78,12 @@ def tiled_mlp_with_liger(c: Config) -> Iterator[Hit]:
         yield c.key("tiled_mlp", "tiled_mlp with liger_glu_activation", "add tiled_mlp_use_original_mlp: true")
 
 
-def _liger(c: Config) -> bool:
+def _liger(c: AxolotlConfig) -> bool:
     return any("integrations.liger" in str(plugin) for plugin in c.get("plugins") or ())
 
 
-@rule("QL333", "error", axolotl="AttentionValidationMixin.check_scaling_softmax_requires_flex")
-def scaling_softmax_without_flex(c: Config) -> Iterator[Hit]:
+@rule("QL333", "error", upstream="AttentionValidationMixin.check_scaling_softmax_requires_flex")
+def scaling_softmax_without_flex(c: AxolotlConfig) -> Iterator[Hit]:
     """`scaling_softmax` without flex attention.
 
     Only that kernel can scale the softmax; Axolotl refuses others.
@@ -91,8 +92,8 @@ def scaling_softmax_without_flex(c: Config) -> Iterator[Hit]:
         yield c.key("scaling_softmax", "scaling_softmax needs attn_implementation: flex_attention")
 
 
-@rule("QL334", "error", axolotl="AxolotlInputConfig.normalize_attn_implementation")
-def gemma4_hybrid_without_flash(c: Config) -> Iterator[Hit]:
+@rule("QL334", "error", upstream="AxolotlInputConfig.normalize_attn_implementation")
+def gemma4_hybrid_without_flash(c: AxolotlConfig) -> Iterator[Hit]:
     """`gemma4_hybrid_attn_impl` with another kernel than FlashAttention 2.
 
     Its sliding-window layers run under FlashAttention 2; Axolotl refuses others.
@@ -102,8 +103,8 @@ def gemma4_hybrid_without_flash(c: Config) -> Iterator[Hit]:
         yield c.at("attn_implementation", f"gemma4_hybrid_attn_impl with {chosen}", "flash_attention_2")
 
 
-@rule("QL335", "error", axolotl="OptimizationValidationMixin.check_batch_flattening_fa")
-def flattening_without_varlen(c: Config) -> Iterator[Hit]:
+@rule("QL335", "error", upstream="OptimizationValidationMixin.check_batch_flattening_fa")
+def flattening_without_varlen(c: AxolotlConfig) -> Iterator[Hit]:
     """`batch_flattening: true` without an attention for rows of different lengths, or with packing.
 
     Axolotl refuses both; `auto` switches itself off instead.
@@ -116,8 +117,8 @@ def flattening_without_varlen(c: Config) -> Iterator[Hit]:
         yield c.key("batch_flattening", "batch_flattening with sample_packing", "keep one of the two")
 
 
-@rule("QL336", "error", axolotl="ModelCompatibilityValidationMixin.check_better_transformers")
-def better_transformer_in_16bit(c: Config) -> Iterator[Hit]:
+@rule("QL336", "error", upstream="ModelCompatibilityValidationMixin.check_better_transformers")
+def better_transformer_in_16bit(c: AxolotlConfig) -> Iterator[Hit]:
     """`flash_optimum` with `bf16` or `fp16`.
 
     BetterTransformer has no mixed precision; Axolotl refuses it.
@@ -126,8 +127,8 @@ def better_transformer_in_16bit(c: Config) -> Iterator[Hit]:
         yield c.key("flash_optimum", "flash_optimum cannot be used with bf16 or fp16", "remove it")
 
 
-@rule("QL337", "error", axolotl="ModelCompatibilityValidationMixin.check_mpt_checkpointing")
-def mpt_checkpointing(c: Config) -> Iterator[Hit]:
+@rule("QL337", "error", upstream="ModelCompatibilityValidationMixin.check_mpt_checkpointing")
+def mpt_checkpointing(c: AxolotlConfig) -> Iterator[Hit]:
     """`gradient_checkpointing` with an MPT model.
 
     Axolotl refuses it for every base_model with "mpt" anywhere in it: for a folder such as `prompts/my-base` too.
@@ -144,8 +145,8 @@ def mpt_checkpointing(c: Config) -> Iterator[Hit]:
         )
 
 
-@rule("QL338", "error", axolotl="AxolotlInputConfig.check_torch_compile_options_requires_compile", since=(0, 18))
-def compile_options_without_compile(c: Config) -> Iterator[Hit]:
+@rule("QL338", "error", upstream="AxolotlInputConfig.check_torch_compile_options_requires_compile", since=(0, 18))
+def compile_options_without_compile(c: AxolotlConfig) -> Iterator[Hit]:
     """`torch_compile_options` without `torch_compile`.
 
     Axolotl refuses options of something that is off.

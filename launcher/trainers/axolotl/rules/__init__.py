@@ -1,0 +1,33 @@
+"""The rules of Axolotl's configs. Importing a module registers its rules."""
+
+from __future__ import annotations
+
+from launcher.trainers.axolotl.rules import (
+    advice,
+    data,
+    dead_keys,
+    deprecated,
+    kernels,
+    refused,
+    refused_data,
+    refused_kernels,
+    refused_methods,
+    schedule,
+    values,
+    warned,
+)
+
+__all__ = [
+    "advice",
+    "data",
+    "dead_keys",
+    "deprecated",
+    "kernels",
+    "refused",
+    "refused_data",
+    "refused_kernels",
+    "refused_methods",
+    "schedule",
+    "values",
+    "warned",
+]
