@@ -23,6 +23,8 @@ CHECKS = {
     "ruff format": ["ruff", "format", "--check", "."],
     "mypy": ["mypy"],
 }
+# The tests start ql hundreds of times: what is compiled once is kept, whatever the shell wishes.
+ENVIRONMENT = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
 # Some tests wait for a process or a clock: one more worker than cores.
 WORKERS = (os.cpu_count() or 1) + 1
 TESTS = ["pytest", "--quick", "--quiet", "--hypothesis-profile=quick", f"--numprocesses={WORKERS}", "--dist=worksteal"]
@@ -57,7 +59,8 @@ def run_tests(arguments: list[str]) -> str | None:
     """What was wrong with them, or None."""
     argv = [sys.executable, "-m", *TESTS, *arguments]
     collected = 0
-    with subprocess.Popen(argv, cwd=ROOT, stdout=subprocess.PIPE, text=True, errors="replace") as process:
+    pipe = subprocess.Popen(argv, cwd=ROOT, env=ENVIRONMENT, stdout=subprocess.PIPE, text=True, errors="replace")
+    with pipe as process:
         assert process.stdout is not None
         for line in process.stdout:
             print(line, end="", flush=True)

@@ -23,10 +23,11 @@ FEWEST = 4380
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 
 
+@cache
 def file_is_heavy(path: Path) -> bool:
     """Whether the test file, or a conftest.py that is loaded for it, imports what is heavy when it is imported."""
     conftests = [folder / "conftest.py" for folder in path.parents if (folder / "conftest.py").is_file()]
-    return any(HEAVY & imported(_outside_functions(_tree(file))) for file in (path, *conftests))
+    return any(map(_import_is_heavy, (path, *conftests)))
 
 
 def is_heavy(path: Path, test: str, fixtures: Iterable[tuple[Path, str]]) -> bool:
@@ -35,6 +36,11 @@ def is_heavy(path: Path, test: str, fixtures: Iterable[tuple[Path, str]]) -> boo
     ``fixtures`` are the file and the function of each.
     """
     return file_is_heavy(path) or any(_function_is_heavy(file, name) for file, name in ((path, test), *fixtures))
+
+
+@cache
+def _import_is_heavy(path: Path) -> bool:
+    return bool(HEAVY & imported(_outside_functions(_tree(path))))
 
 
 @cache
