@@ -1,3 +1,4 @@
+# make quick   lint, types and all tests that need no trainer, in a minute, in an environment that seconds make
 # make demo    fine-tune, score and merge a tiny model on this machine's CPU (BACKEND=unsloth for the other trainer)
 # make docs    the site, in build/site; make references makes its generated pages and shown outputs again
 # make test    all tests but the slow ones; both targets make .venv when it is not there
@@ -5,14 +6,20 @@ PYTHON  ?= python3
 VENV    ?= .venv
 BACKEND ?= axolotl
 BIN     := $(VENV)/bin
+# The environment of `make quick`: without torch, trainers, a browser and the tools of the docs.
+QUICK   ?= .venv-quick
 # Two compiles of bytecode cost more than the training of the demo: do it once, at installation.
 STAMP   := $(VENV)/.installed
+QUICK_STAMP := $(QUICK)/.installed
 
-.PHONY: demo test docs references check lint test-slow lock schemas clean
+.PHONY: quick demo test docs references check lint test-slow lock schemas clean
 
 demo: $(STAMP)
 	$(BIN)/ql launch --preset cpu-tiny --data examples/tickets.jsonl --golden examples/golden.jsonl \
 	  --gate "exact_match>=0.8" --backend $(BACKEND)
+
+quick: $(QUICK_STAMP)
+	$(QUICK)/bin/python scripts/quick.py
 
 test: $(STAMP)
 	$(BIN)/python scripts/run_tests.py
@@ -45,6 +52,14 @@ $(STAMP): pyproject.toml requirements/lock.txt requirements/torch.txt
 	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation -e .
 	touch $(STAMP)
 
+$(QUICK_STAMP): pyproject.toml requirements/lock.txt requirements/quick.txt
+	$(PYTHON) -m venv $(QUICK)
+	$(QUICK)/bin/python -m pip install --quiet "$$(grep '^uv==' requirements/lock.txt)"
+	$(QUICK)/bin/uv pip install --quiet --python $(QUICK)/bin/python --compile-bytecode -c requirements/lock.txt \
+	  -r requirements/quick.txt
+	$(QUICK)/bin/uv pip install --quiet --python $(QUICK)/bin/python --no-deps --no-build-isolation -e .
+	touch $(QUICK_STAMP)
+
 # Resolve requirements/lock.in again: the newest versions that both trainers accept, on Debian 12's Python too.
 lock: $(STAMP)
 	mkdir -p build
@@ -54,4 +69,4 @@ lock: $(STAMP)
 	mv build/lock.new requirements/lock.txt
 
 clean:
-	rm -rf $(VENV) build dist
+	rm -rf $(VENV) $(QUICK) build dist

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
+from properties import examples
 from referencing import Registry, Resource
 
 from launcher.json_schema import ANNOTATIONS, ASSERTIONS, check, load_schema
@@ -68,7 +69,7 @@ def test_the_verdict_is_jsonschemas(name: str) -> None:
     schema = load_schema(name)
     validator = reference(schema)
 
-    @settings(max_examples=150, deadline=None, database=None)
+    @settings(max_examples=examples(150), deadline=None, database=None)
     @given(near(name))
     def compare(data: dict[str, Any]) -> None:
         assert (check(data, schema).errors == []) == validator.is_valid(data)
@@ -106,7 +107,7 @@ schemas: st.SearchStrategy[Any] = st.one_of(
 )
 
 
-@settings(max_examples=400, deadline=None, database=None)
+@settings(max_examples=examples(400), deadline=None, database=None)
 @given(schemas, json_values)
 def test_the_verdict_is_jsonschemas_for_any_schema(schema: Any, data: Any) -> None:
     assert (check(data, schema).errors == []) == reference(schema).is_valid(data)

@@ -6,6 +6,7 @@ import pytest
 import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from properties import examples
 
 from launcher.errors import Problem, Unreadable
 from launcher.yaml_source import MAX_DEPTH, Place, load_yaml, parse_yaml
@@ -94,7 +95,7 @@ def test_a_byte_order_mark_and_an_empty_file_are_fine(tmp_path: Path) -> None:
     assert load_yaml(path)[0] is None
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(300), deadline=None)
 @given(st.one_of(st.text(max_size=80), st.text(alphabet="ab:-?*&!<>|[]{},\"'#%@ \n\t", max_size=60)))
 def test_any_text_is_read_as_yaml_does_or_refused_in_words(text: str) -> None:
     try:

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from click.testing import CliRunner, Result
+from properties import share
 
 from launcher.cli.main import main
 
@@ -131,7 +132,7 @@ def test_a_manifest_with_anything_anywhere_is_shown_or_refused(runs: Path, part:
     path = runs / "qlora" / "run.json"
     shutil.rmtree(runs / "lora")
     (runs / "qlora" / "merged").mkdir()
-    for place in leaves({part: RECORDED_RUN[part]}):
+    for place in share(leaves({part: RECORDED_RUN[part]})):
         if place[:2] in NOT_READ or (place[0] == "plan" and len(place) > 2):
             continue
         for value in (None, "x", [1], ...):

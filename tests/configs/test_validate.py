@@ -8,6 +8,7 @@ import pytest
 import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from properties import examples
 
 from launcher.configs.findings import Finding
 from launcher.configs.kinds import header_of, kind_of
@@ -279,21 +280,21 @@ values = st.recursive(
 )
 
 
-@settings(max_examples=300, deadline=None, database=None)
+@settings(max_examples=examples(300), deadline=None, database=None)
 @given(st.lists(lines, max_size=8).map("\n".join))
 def test_never_a_traceback_on_nearly_a_config(text: str) -> None:
     found(text)
     found(text, kind="preset")
 
 
-@settings(max_examples=300, deadline=None, database=None)
+@settings(max_examples=examples(300), deadline=None, database=None)
 @given(st.text() | st.binary())
 def test_never_a_traceback_on_any_text(text: str | bytes) -> None:
     found(text)
     check_text(text, file="golden.jsonl")
 
 
-@settings(max_examples=100, deadline=None, database=None)
+@settings(max_examples=examples(100), deadline=None, database=None)
 @given(st.dictionaries(keys, values))
 def test_never_a_traceback_on_any_values(data: dict[str, Any]) -> None:
     found(yaml.safe_dump(data, allow_unicode=True))
@@ -333,7 +334,7 @@ GOOD_UNSLOTH = render_config(UNSLOTH, {"eos": "a", "eot": "a", "pad": "b"})
 
 
 @pytest.mark.parametrize("kind", ["axolotl", "unsloth"])
-@settings(max_examples=150, deadline=None, database=None)
+@settings(max_examples=examples(150), deadline=None, database=None)
 @given(st.data())
 def test_never_a_traceback_on_a_good_config_with_odd_values(kind: Any, data: st.DataObject) -> None:
     """Rules that look at a card read the whole config back, whatever its values are."""

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from properties import examples
 
 from launcher.data import report as report_module
 from launcher.data.inspect import inspect_data
@@ -272,7 +273,7 @@ LINES = st.lists(
 )
 
 
-@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=examples(300), deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(lines=LINES)
 def test_any_file_gives_a_report_or_one_clear_error(
     lines: list[bytes], tmp_path_factory: pytest.TempPathFactory

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from properties import examples
 
 from launcher.data import read
 from launcher.data.read import detect_format, read_lines
@@ -119,7 +120,7 @@ def test_format_is_the_commonest_of_the_first_rows(tmp_path: Path) -> None:
     assert detect_format(write(tmp_path, b"")) is None
 
 
-@settings(max_examples=200, deadline=1000)
+@settings(max_examples=examples(200), deadline=1000)
 @given(
     data=st.one_of(
         st.binary(max_size=300),

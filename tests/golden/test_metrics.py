@@ -5,6 +5,7 @@ import unicodedata
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from properties import examples
 
 from launcher.errors import RunFailed, Unreadable
 from launcher.golden import metrics
@@ -15,14 +16,14 @@ texts = st.text(alphabet=st.characters(exclude_categories=["Cs"]), max_size=40)
 targets = texts.filter(str.strip)
 
 
-@settings(max_examples=60, deadline=None)  # the first one imports sacrebleu
+@settings(max_examples=examples(60), deadline=None)  # the first one imports sacrebleu
 @given(output=texts, target=targets)
 def test_every_score_is_between_0_and_1(output: str, target: str) -> None:
     for name, value in score_answer(output, [target], TEXT_METRICS).items():
         assert 0.0 <= value <= 1.0, name
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 @given(target=targets)
 def test_the_target_itself_scores_1(target: str) -> None:
     scores = score_answer(target, [target], TEXT_METRICS)
@@ -73,7 +74,7 @@ def test_rouge_l_reads_every_script() -> None:
 
 
 @pytest.mark.slow  # importing rouge-score takes nine seconds
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(200), deadline=None)
 @given(output=st.text("ab c1", max_size=30), target=st.text("ab c1", max_size=30))
 def test_rouge_l_is_that_of_rouge_score(output: str, target: str) -> None:
     from rouge_score.rouge_scorer import RougeScorer

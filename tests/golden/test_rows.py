@@ -8,6 +8,7 @@ import jsonschema
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from properties import examples
 
 from launcher.errors import BadInput, QlError, Unreadable
 from launcher.golden.rows import find_repeats, read_golden, repeats_note
@@ -115,7 +116,7 @@ json_values: st.SearchStrategy[Any] = st.recursive(
 keys = ("input", "target", "ideal", "expected_output", "id", "tools", "metadata")
 
 
-@settings(max_examples=150)
+@settings(max_examples=examples(150))
 @given(row=st.dictionaries(st.sampled_from(keys), json_values | st.just("some text"), max_size=5))
 def test_no_row_makes_the_reader_fall_over_and_what_it_takes_the_schema_takes(
     row: dict[str, Any], tmp_path_factory: pytest.TempPathFactory
@@ -130,7 +131,7 @@ def test_no_row_makes_the_reader_fall_over_and_what_it_takes_the_schema_takes(
         jsonschema.validate(row, schema, jsonschema.Draft202012Validator)
 
 
-@settings(max_examples=100)
+@settings(max_examples=examples(100))
 @given(data=st.data())
 def test_what_the_schema_takes_is_read_unless_it_is_blank(
     data: st.DataObject, tmp_path_factory: pytest.TempPathFactory

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from scenario import Scenario
 from script_trainer import Script
 
 from launcher.processes import attempt
@@ -18,21 +19,11 @@ from launcher.processes.attempt import Heartbeat
 from launcher.processes.faults import TrainerFailed, explain
 from launcher.trainers.launch import Start
 
-HEAD = """
-import faulthandler
-faulthandler.register(signal.SIGUSR1)
-def beat():
-    open(os.environ["QL_BEAT"], "w").close()
-def asked():
-    try: return open(os.environ["QL_STOP"]).read()
-    except OSError: return None
-say("train_begin", step=0, max_steps=3)
-beat()
-"""
 
-
-def run(folder: Path, body: str, on_event: Callable[[dict[str, Any]], None] = lambda event: None, **start: Any) -> Any:
-    return Script(HEAD + body).train(
+def run(
+    folder: Path, scenario: Scenario, on_event: Callable[[dict[str, Any]], None] = lambda event: None, **start: Any
+) -> Any:
+    return Script(scenario).train(
         folder, python=sys.executable, memory_fraction=None, on_event=on_event, start=Start(**start)
     )
 
@@ -48,21 +39,16 @@ def _quick(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 
 def test_a_stalled_trainer_leaves_its_stacks_and_is_ended(tmp_path: Path) -> None:
-    body = "def wait_for_ever():\n    while True: time.sleep(600)\nwait_for_ever()\n"
     with pytest.raises(TrainerFailed, match="has done nothing for") as caught:
-        run(tmp_path, body, stall_seconds=0.5)
+        run(tmp_path, Scenario().begin().hang(), stall_seconds=0.5)
     assert caught.value.kind == "stall"
     assert caught.value.evidence["silent_seconds"] >= 0.5
     assert "in wait_for_ever" in (tmp_path / "train.log").read_text()
 
 
 def test_one_that_works_slowly_is_let_be(tmp_path: Path) -> None:
-    body = (
-        "for step in range(8): time.sleep(0.1); beat()\n"
-        "say('train_end', step=3, max_steps=3, stopped=False, seconds=1, tokens=1, skipped_steps=0,"
-        " best_checkpoint=None, peak_memory_gib=1)\n"
-    )
-    assert run(tmp_path, body, stall_seconds=30)["steps"] == 3
+    slow = Scenario().begin(steps=3).work(beats=8, every=0.1).end()
+    assert run(tmp_path, slow, stall_seconds=30)["steps"] == 3
 
 
 def test_what_is_usual_follows_the_trainers_own_pace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -81,21 +67,15 @@ def test_what_is_usual_follows_the_trainers_own_pace(tmp_path: Path, monkeypatch
 
 
 def test_a_fault_that_the_callback_reports_ends_the_trainer(tmp_path: Path) -> None:
-    body = "say('fault', kind='labels_masked', step=4, evidence={'labels': 0, 'steps': 2})\ntime.sleep(600)\n"
+    masked = Scenario().begin().fault("labels_masked", step=4, labels=0, steps=2).hang()
     with pytest.raises(TrainerFailed, match="all labels are masked") as caught:
-        run(tmp_path, body)
+        run(tmp_path, masked)
     assert (caught.value.kind, caught.value.step) == ("labels_masked", 4)
     assert caught.value.evidence["steps"] == 2
 
 
 BEGUN = {"event": "train_begin"}
-SAVES = """
-while asked() is None: time.sleep(0.01)
-say("stop", step=2)
-say("asked", how=asked())
-say("save", step=2)
-time.sleep(600)  # such as loading the best checkpoint
-"""
+SAVES = Scenario().begin().stop_when_asked(step=2).tell_what_is_asked().save(2)
 
 
 @pytest.mark.parametrize(("number", "how"), [(signal.SIGINT, ""), (signal.SIGTERM, "now")])
@@ -113,7 +93,7 @@ def test_a_stop_ends_with_the_checkpoint(tmp_path: Path, number: signal.Signals,
     before = signal.signal(signal.SIGTERM, terminate)
     try:
         with pytest.raises((KeyboardInterrupt, SystemExit)):
-            run(tmp_path, SAVES, listen)
+            run(tmp_path, SAVES.hang(), listen)  # such as loading the best checkpoint
     finally:
         signal.signal(signal.SIGTERM, before)
     assert [event["event"] for event in heard] == ["train_begin", "stop", "asked", "save"]
@@ -121,14 +101,13 @@ def test_a_stop_ends_with_the_checkpoint(tmp_path: Path, number: signal.Signals,
 
 
 def test_a_second_interruption_does_not_wait(tmp_path: Path) -> None:
-    body = "while asked() is None: time.sleep(0.01)\nsay('stop', step=1)\ntime.sleep(600)\n"
-
     def listen(event: dict[str, Any]) -> None:
         if event["event"] in ("train_begin", "stop"):
             threading.Timer(0.1, os.kill, (os.getpid(), signal.SIGINT)).start()
 
+    hangs = Scenario().begin().stop_when_asked(step=1).hang()
     with pytest.raises(KeyboardInterrupt):
-        run(tmp_path, body, listen, stop_seconds=600)  # pytest's timeout would end it
+        run(tmp_path, hangs, listen, stop_seconds=600)  # pytest's timeout would end it
 
 
 def test_a_checkpoint_that_does_not_come_is_not_waited_for_longer_than_said(tmp_path: Path) -> None:
@@ -137,7 +116,7 @@ def test_a_checkpoint_that_does_not_come_is_not_waited_for_longer_than_said(tmp_
             threading.Timer(0.1, os.kill, (os.getpid(), signal.SIGINT)).start()
 
     with pytest.raises(KeyboardInterrupt):
-        run(tmp_path, "time.sleep(600)\n", listen, stop_seconds=0.3)
+        run(tmp_path, Scenario().begin().hang(), listen, stop_seconds=0.3)
 
 
 @pytest.mark.parametrize(

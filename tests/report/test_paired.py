@@ -8,6 +8,7 @@ import math
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from properties import examples
 
 from launcher.report.paired import bootstrap, compare_scores, mcnemar, newcombe, wilson
 
@@ -15,7 +16,7 @@ SCORES = st.lists(st.tuples(st.sampled_from([0.0, 1.0]), st.sampled_from([0.0, 1
 
 
 @given(st.integers(0, 400), st.integers(0, 400))
-@settings(max_examples=200)
+@settings(max_examples=examples(200))
 def test_mcnemar_is_the_binomial_test_of_the_flips(better: int, worse: int) -> None:
     scipy_stats = pytest.importorskip("scipy.stats")
     flips = better + worse

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -23,10 +24,13 @@ def test_whole(): assert {whole}
 def test_slow(): assert False
 """
 
+# The small projects of these tests use no plugin, and each takes time to load.
+BARE = {**os.environ, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
+
 
 def run(root: Path, project: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     argv = [sys.executable, root / "scripts" / "run_tests.py", *arguments]
-    return subprocess.run(argv, cwd=project, capture_output=True, text=True, check=False)
+    return subprocess.run(argv, cwd=project, env=BARE, capture_output=True, text=True, check=False)
 
 
 @pytest.fixture

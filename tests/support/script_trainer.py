@@ -1,32 +1,32 @@
-"""A backend whose trainer is a few lines of Python: what supervises a trainer is tested on it, without one."""
+"""A backend whose trainer does what a scenario says: what supervises a trainer is tested on it, without one."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from scenario import Scenario
+
 from launcher.trainers.launch import Launch, Overlay
 
-# What every such trainer begins with: `say` writes an event, as the callback in a real trainer does.
-SAY = """
-import json, os, signal, sys, time
-stream = open(os.environ["QL_EVENTS"], "a")
-def say(event, **values):
-    stream.write(json.dumps({"event": event, **values}) + "\\n")
-    stream.flush()
-"""
+FAKE_TRAINER = Path(__file__).with_name("fake_trainer.py")
 
 
 class Script(Launch):
-    """Runs ``body`` after `SAY`; ``config`` and ``environment`` are what its overlay adds to the trainer's."""
+    """Plays ``scenario``; ``config`` and ``environment`` are what its overlay adds to the trainer's."""
 
     name = "script"
 
     def __init__(
-        self, body: str, *, config: Mapping[str, Any] | None = None, environment: Mapping[str, str] | None = None
+        self,
+        scenario: Scenario,
+        *,
+        config: Mapping[str, Any] | None = None,
+        environment: Mapping[str, str] | None = None,
     ) -> None:
-        self.body = body
+        self.scenario = scenario
         self.config = dict(config or {})
         self.environment = dict(environment or {})
         self.started: list[tuple[dict[str, Any], str]] = []  # the changes and the checkpoint of each start
@@ -40,12 +40,8 @@ class Script(Launch):
         checkpoint: str | None = None,
     ) -> Overlay:
         self.started.append((dict(changes), checkpoint or ""))
-        command = [python, "-c", SAY + self.body, *self.arguments(changes, checkpoint or "")]
+        command = [python, str(FAKE_TRAINER), self.scenario.to_json(), json.dumps(dict(changes)), checkpoint or ""]
         return Overlay(self.config, self.environment, command)
-
-    def arguments(self, changes: Mapping[str, Any], checkpoint: str) -> list[str]:
-        """What the script finds in ``sys.argv[1:]``."""
-        return []
 
     def keys_of(self, settings: Mapping[str, Any]) -> dict[str, Any]:
         return dict(settings)

@@ -12,36 +12,32 @@ from typing import Any
 
 import pytest
 import yaml
+from scenario import Scenario
 from script_trainer import Script
 
 from launcher.errors import RunFailed, Unreadable
 from launcher.trainers import get_trainer
 from launcher.trainers.launch import Events
 
-HEAD = """
-def begin(steps=3):
-    say("train_begin", step=0, max_steps=steps)
-def end(step=3, stopped=False, **more):
-    say("train_end", step=step, max_steps=3, stopped=stopped, **more, seconds=1.5, tokens=30, skipped_steps=0,
-        best_checkpoint="checkpoint-3", best_eval_loss=0.5, peak_memory_gib=2.5)
-def log(step, **values):
-    say("log", step=step, loss=1.0 / step, tokens_per_second=10.0 * step, peak_memory_gib=2.0, **values)
-"""
-WHOLE = "begin()\nfor step in (1, 2, 3): log(step)\nsay('eval', step=3, eval_loss=0.5)\nend()\n"
+BEST = {"best_checkpoint": "checkpoint-3", "best_eval_loss": 0.5}
+WHOLE = Scenario().begin().log(1).log(2).log(3).evaluate(3, loss=0.5).end(**BEST)
+CUT = Scenario().begin().log(1)
 
 
-def trainer(body: str) -> Script:
-    return Script(HEAD + body, config={"added": 1}, environment={"SCRIPT": "yes"})
+def trainer(scenario: Scenario) -> Script:
+    return Script(scenario, config={"added": 1}, environment={"SCRIPT": "yes"})
 
 
-def run(folder: Path, body: str, *, fraction: float | None = None) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+def run(
+    folder: Path, scenario: Scenario, *, fraction: float | None = None
+) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     heard: list[dict[str, Any]] = []
-    outcome = trainer(body).train(folder, python=sys.executable, memory_fraction=fraction, on_event=heard.append)
+    outcome = trainer(scenario).train(folder, python=sys.executable, memory_fraction=fraction, on_event=heard.append)
     return outcome, heard
 
 
 def test_early_stopping_is_a_finished_training(tmp_path: Path) -> None:
-    outcome, _ = run(tmp_path, "begin(); log(1); log(2); end(2, ended_early=True)")
+    outcome, _ = run(tmp_path, Scenario().begin().log(1).log(2).end(2, ended_early=True))
     assert outcome["steps"] == 2
 
 
@@ -69,56 +65,48 @@ def test_only_our_inject_folder_comes_before_a_persons_own_path(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PYTHONPATH", "/somewhere")
-    body = (
-        "say('env', path=os.environ['PYTHONPATH'], files=sorted(os.listdir(os.environ['PYTHONPATH'].split(':')[0])))\n"
-    )
-    _, heard = run(tmp_path, body + WHOLE)
-    path, files = heard[0]["path"].split(os.pathsep), heard[0]["files"]
-    assert path[1:] == ["/somewhere"]
-    modules = [name for name in files if name != "__pycache__"]
+    _, heard = run(tmp_path, Scenario().tell_environment("PYTHONPATH").then(WHOLE))
+    ours, *rest = heard[0]["value"].split(os.pathsep)
+    assert rest == ["/somewhere"]
+    modules = [path.name for path in Path(ours).iterdir() if path.name != "__pycache__"]
     assert all(name.startswith("ql_") and name.endswith(".py") for name in modules), modules
 
 
 def test_what_it_prints_is_kept(tmp_path: Path) -> None:
-    run(tmp_path, "print('hello'); print('trouble', file=sys.stderr)\n" + WHOLE)
+    run(tmp_path, Scenario().print("hello").print("trouble", to_stderr=True).then(WHOLE))
     assert {"hello", "trouble"} <= set((tmp_path / "train.log").read_text().splitlines())
 
 
 @pytest.mark.parametrize(
-    ("body", "said"),
+    ("scenario", "said"),
     [
-        ("begin(); sys.exit(7)", "exit code 7"),
-        ("begin(); raise ValueError('bad rows')", "ValueError: bad rows"),
-        ("import no_such_trainer", "No module named 'no_such_trainer'"),
-        ("raise RuntimeError('torch.OutOfMemoryError: CUDA out of memory.')", "ran out of GPU memory"),
-        ("import signal; os.kill(os.getpid(), signal.SIGKILL)", "signal 9"),
-        ("", "ended without training"),
-        ("begin(); log(1)", "in the midst of training"),  # what an interrupted Axolotl looks like: exit code 0
-        ("begin(); log(1); end(1, stopped=True)", "stopped at step 1 of 3"),
+        (Scenario().begin().exit(7), "exit code 7"),
+        (Scenario().begin().fail(ValueError("bad rows")), "ValueError: bad rows"),
+        (Scenario().use("no_such_trainer"), "No module named 'no_such_trainer'"),
+        (Scenario().fail(RuntimeError("torch.OutOfMemoryError: CUDA out of memory.")), "ran out of GPU memory"),
+        (Scenario().killed(), "signal 9"),
+        (Scenario(), "ended without training"),
+        (CUT, "in the midst of training"),  # what an interrupted Axolotl looks like: exit code 0
+        (Scenario().begin().log(1).end(1, stopped=True), "stopped at step 1 of 3"),
     ],
 )
-def test_a_run_that_did_not_finish_has_failed(tmp_path: Path, body: str, said: str) -> None:
+def test_a_run_that_did_not_finish_has_failed(tmp_path: Path, scenario: Scenario, said: str) -> None:
     with pytest.raises(RunFailed, match=said) as failed:
-        run(tmp_path, body)
+        run(tmp_path, scenario)
     assert "train.log" in str(failed.value)
 
 
 def test_an_earlier_attempt_does_not_count(tmp_path: Path) -> None:
     run(tmp_path, WHOLE)
     with pytest.raises(RunFailed, match="in the midst of training"):
-        run(tmp_path, "begin(); log(1)")
+        run(tmp_path, CUT)
     outcome, heard = run(tmp_path, WHOLE)
     assert outcome["steps"] == 3
     assert len(heard) == 6  # only what is new is passed on
 
 
 def test_an_interruption_asks_for_a_checkpoint_and_waits_for_it(tmp_path: Path) -> None:
-    body = (
-        "begin()\n"
-        "while not os.path.exists(os.environ['QL_STOP']): time.sleep(0.02)\n"
-        "time.sleep(0.3)\n"
-        "open('saved', 'w').close()\n"
-    )
+    saves = Scenario().begin().wait_until_asked_to_stop().sleep(0.3).write("saved")
 
     def interrupt(event: dict[str, Any]) -> None:
         if event["event"] == "train_begin":
@@ -128,7 +116,7 @@ def test_an_interruption_asks_for_a_checkpoint_and_waits_for_it(tmp_path: Path) 
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         with pytest.raises(KeyboardInterrupt):
-            trainer(body).train(tmp_path, python=sys.executable, memory_fraction=None, on_event=interrupt)
+            trainer(saves).train(tmp_path, python=sys.executable, memory_fraction=None, on_event=interrupt)
     finally:
         signal.signal(signal.SIGINT, before)
     assert (tmp_path / "saved").exists()
@@ -137,8 +125,8 @@ def test_an_interruption_asks_for_a_checkpoint_and_waits_for_it(tmp_path: Path) 
 def test_an_old_request_to_stop_is_forgotten(tmp_path: Path) -> None:
     (tmp_path / "trainer").mkdir()
     (tmp_path / "trainer" / "stop").touch()
-    _, heard = run(tmp_path, "say('stop', there=os.path.exists(os.environ['QL_STOP']))\n" + WHOLE)
-    assert heard[0]["there"] is False
+    _, heard = run(tmp_path, Scenario().tell_what_is_asked().then(WHOLE))
+    assert heard[0]["how"] is None
 
 
 def test_events_wait_for_the_end_of_a_line(tmp_path: Path) -> None:

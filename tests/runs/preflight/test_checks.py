@@ -126,6 +126,7 @@ def test_an_unsupported_trainer_is_refused() -> None:
         check(machine() | {"unsupported": ["axolotl 0.17.0 is not a version that ql supports: axolotl==0.19.0"]})
 
 
+@pytest.mark.heavy
 def test_the_probe_judges_the_installed_versions() -> None:
     facts = examine(sys.executable, "axolotl")
     assert facts["unsupported"] == []

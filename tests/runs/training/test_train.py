@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from scenario import Scenario
 from script_trainer import Script
 
 from launcher.processes import attempt
@@ -26,36 +26,8 @@ PLAN = {
     "sequence_len": 512, "compute_dtype": "float16", "learning_rate": 1e-3, "packing": False, "on_cpu": True,
     "attn_implementation": "sdpa", "eval_rows": 4,
 }  # fmt: skip
-HEAD = """
-import pathlib
-from ql_checkpoint import seal
-settings, resumed = json.loads(sys.argv[1]), sys.argv[2]
-def save(step, best=None, **files):
-    folder = pathlib.Path("trainer", f"checkpoint-{step}")
-    folder.mkdir(parents=True, exist_ok=True)
-    state = {"global_step": step, "max_steps": 6, "best_model_checkpoint": best}
-    (folder / "trainer_state.json").write_text(json.dumps(state))
-    (folder / "adapter_model.safetensors").write_text(f"weights of step {step}")
-    (folder / "optimizer.pt").write_text("moments")
-    (folder / "scaler.pt").write_text("scale")
-    seal(folder)
-    say("save", step=step)
-start = int(resumed.rpartition("-")[2]) if resumed else 0
-say("train_begin", step=start, max_steps=6)
-def end():
-    say("train_end", step=6, max_steps=6, stopped=False, seconds=1, tokens=9, skipped_steps=0, best_checkpoint=None,
-        peak_memory_gib=1)
-def out_of_memory(phase="train", step=None):
-    say("crash", phase=phase, out_of_memory=True, message="CUDA out of memory", step=step)
-    sys.exit(1)
-"""
-
-
-class Resumable(Script):
-    """Takes its settings and the checkpoint to resume from, as the real ones do."""
-
-    def arguments(self, changes: Mapping[str, Any], checkpoint: str) -> list[str]:
-        return [json.dumps(dict(changes)), checkpoint]
+BEGUN = Scenario().begin(steps=6)
+ENDS = BEGUN.end()
 
 
 @pytest.fixture
@@ -64,29 +36,32 @@ def run(tmp_path: Path) -> Run:
     return create_run(tmp_path, "x", new_manifest(**facts))
 
 
+@dataclass
+class Training:
+    """Trains the run with a trainer that does what a scenario says; ``started`` are its starts in the last call."""
+
+    run: Run
+    patch: pytest.MonkeyPatch
+    started: list[tuple[dict[str, Any], str]] = field(default_factory=list)
+
+    def __call__(self, scenario: Scenario) -> dict[str, Any]:
+        script = Script(scenario)
+        self.started = script.started
+        self.patch.setattr(training, "get_trainer", lambda name: SimpleNamespace(launch=script, codec=CODEC))
+        return train_to_the_end(self.run, Silent(), lambda: "something smaller would fit")
+
+
 @pytest.fixture
-def train(run: Run, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str], tuple[Script, dict[str, Any]]]]:
+def train(run: Run, monkeypatch: pytest.MonkeyPatch) -> Training:
     monkeypatch.setattr(attempt, "POLL", 0.02)
-
-    def go(body: str) -> tuple[Script, dict[str, Any]]:
-        script = Resumable(HEAD + body)
-        monkeypatch.setattr(training, "get_trainer", lambda name: SimpleNamespace(launch=script, codec=CODEC))
-        try:
-            return script, train_to_the_end(run, Silent(), lambda: "something smaller would fit")
-        finally:
-            go.script = script  # type: ignore[attr-defined]
-
-    yield go
+    return Training(run, monkeypatch)
 
 
-Train = Callable[[str], tuple[Script, dict[str, Any]]]
-
-
-def test_out_of_memory_is_halved_until_it_fits(run: Run, train: Train) -> None:
-    body = "if settings.get('micro_batch_size', 4) > 1:\n    save(2)\n    out_of_memory(step=3)\nend()\n"
-    script, facts = train(body)
+def test_out_of_memory_is_halved_until_it_fits(run: Run, train: Training) -> None:
+    too_large = Scenario().save(2).out_of_memory(step=3)
+    facts = train(BEGUN.while_above("micro_batch_size", 1, planned=4, story=too_large).end())
     assert facts["steps"] == 6
-    assert script.started == [
+    assert train.started == [
         ({}, ""),
         ({"micro_batch_size": 2, "gradient_accumulation_steps": 4}, "trainer/checkpoint-2"),
         ({"micro_batch_size": 1, "gradient_accumulation_steps": 8}, "trainer/checkpoint-2"),
@@ -97,23 +72,17 @@ def test_out_of_memory_is_halved_until_it_fits(run: Run, train: Train) -> None:
     assert open_run(run.path).plan["micro_batch_size"] == 1  # as it is
 
 
-def test_what_never_fits_ends_with_what_would(run: Run, train: Train) -> None:
+def test_what_never_fits_ends_with_what_would(run: Run, train: Training) -> None:
     with pytest.raises(TrainerFailed, match="something smaller would fit"):
-        train("out_of_memory()\n")
+        train(BEGUN.out_of_memory())
     assert len(open_run(run.path).data["repairs"]) == 3  # 4 to 2 to 1, evaluation batch 2 to 1; then nothing is left
 
 
-def test_an_overflow_goes_on_in_bfloat16_from_before_it(run: Run, train: Train) -> None:
-    body = (
-        "if settings.get('compute_dtype') != 'bfloat16':\n"
-        "    save(2)\n    save(4)\n"
-        "    say('fault', kind='fp16_overflow', step=5, evidence={'steps': 2, 'loss': 'nan'})\n"
-        "    import time; time.sleep(600)\n"
-        "end()\n"
-    )
-    script, facts = train(body)
+def test_an_overflow_goes_on_in_bfloat16_from_before_it(run: Run, train: Training) -> None:
+    overflows = Scenario().save(2).save(4).fault("fp16_overflow", step=5, steps=2, loss="nan").hang()
+    facts = train(BEGUN.unless("compute_dtype", "bfloat16", story=overflows).end())
     assert facts["steps"] == 6
-    changes, checkpoint = script.started[1]
+    changes, checkpoint = train.started[1]
     assert changes == {"compute_dtype": "bfloat16"}
     assert checkpoint == "trainer/resume/checkpoint-2"  # 4 was saved when the loss was no number any more
     assert not (run.path / checkpoint / "scaler.pt").exists()
@@ -121,38 +90,36 @@ def test_an_overflow_goes_on_in_bfloat16_from_before_it(run: Run, train: Train) 
     assert not (run.path / "trainer" / "checkpoint-4").exists()
 
 
-def test_an_evaluation_that_mended_itself_is_recorded(run: Run, train: Train) -> None:
-    script, _ = train("say('eval_batch', step=2, before=2, after=1, message='CUDA out of memory')\nend()\n")
-    assert len(script.started) == 1
+def test_an_evaluation_that_mended_itself_is_recorded(run: Run, train: Training) -> None:
+    train(BEGUN.say("eval_batch", step=2, before=2, after=1, message="CUDA out of memory").end())
+    assert len(train.started) == 1
     [repair] = open_run(run.path).data["repairs"]
     assert (repair["kind"], repair["after"]) == ("oom_eval", {"eval_batch_size": 1})
     assert open_run(run.path).plan["eval_batch_size"] == 1
 
 
-def test_a_death_without_a_word_is_tried_again_once(run: Run, train: Train) -> None:
+def test_a_death_without_a_word_is_tried_again_once(run: Run, train: Training) -> None:
     with pytest.raises(TrainerFailed, match="exit code 3"):
-        train("save(2)\nsys.exit(3)\n")
-    assert [checkpoint for _, checkpoint in train.script.started] == ["", "trainer/checkpoint-2"]  # type: ignore[attr-defined]
+        train(BEGUN.save(2).exit(3))
+    assert [checkpoint for _, checkpoint in train.started] == ["", "trainer/checkpoint-2"]
 
 
-def test_an_exception_is_not_tried_again(run: Run, train: Train) -> None:
+def test_an_exception_is_not_tried_again(run: Run, train: Training) -> None:
     with pytest.raises(TrainerFailed, match="bad rows"):
-        train("say('crash', phase='train', out_of_memory=False, message='bad rows')\nraise ValueError('bad rows')\n")
-    assert len(train.script.started) == 1  # type: ignore[attr-defined]
+        train(BEGUN.crash(ValueError("bad rows")))
+    assert len(train.started) == 1
 
 
-def test_a_fault_is_named_with_its_likely_cause(run: Run, train: Train) -> None:
-    body = "say('fault', kind='labels_masked', step=2, evidence={'steps': 2})\nimport time; time.sleep(600)\n"
+def test_a_fault_is_named_with_its_likely_cause(run: Run, train: Training) -> None:
     with pytest.raises(TrainerFailed, match="chat template") as caught:
-        train(body)
+        train(BEGUN.fault("labels_masked", step=2, steps=2).hang())
     assert caught.value.kind == "labels_masked"
 
 
-def test_a_training_that_died_after_its_last_checkpoint_is_not_trained_again(run: Run, train: Train) -> None:
-    body = "save(3)\nsave(6, best='trainer/checkpoint-3')\n"
-    body += "open('trainer/adapter_model.safetensors', 'w').write('half')\nsys.exit(3)\n"
-    script, facts = train(body)
-    assert len(script.started) == 1
+def test_a_training_that_died_after_its_last_checkpoint_is_not_trained_again(run: Run, train: Training) -> None:
+    saved = BEGUN.save(3).save(6, best="trainer/checkpoint-3")
+    facts = train(saved.write("trainer/adapter_model.safetensors", "half").exit(3))
+    assert len(train.started) == 1
     assert facts["steps"] == 6
     assert facts["best_checkpoint"] == "checkpoint-3"
     trainer = run.path / "trainer"
@@ -160,10 +127,10 @@ def test_a_training_that_died_after_its_last_checkpoint_is_not_trained_again(run
     assert not (trainer / "optimizer.pt").exists()
 
 
-def test_a_corrupt_checkpoint_is_put_aside_for_the_one_before(run: Run, train: Train) -> None:
+def test_a_corrupt_checkpoint_is_put_aside_for_the_one_before(run: Run, train: Training) -> None:
     with pytest.raises(TrainerFailed):
-        train("save(2)\nsave(4)\nsys.exit(3)\n")
+        train(BEGUN.save(2).save(4).exit(3))
     (run.path / "trainer" / "checkpoint-4" / "optimizer.pt").write_text("torn")
-    script, _ = train("end()\n")
-    assert script.started[0][1] == "trainer/checkpoint-2"
+    train(ENDS)
+    assert train.started[0][1] == "trainer/checkpoint-2"
     assert not (run.path / "trainer" / "checkpoint-4").exists()
