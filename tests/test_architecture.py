@@ -105,3 +105,25 @@ def test_the_command_line_starts_without_heavy_imports() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+
+
+TRAINERS = sorted(path.parent.name for path in PACKAGE.glob("trainers/*/describe.py"))
+ROOMS = (PACKAGE / "trainers", ROOT / "templates")
+# What is no trainer's own: the Python of launcher/, and the templates that every trainer's runs use.
+SHARED = [
+    path
+    for path in (*MODULES, *sorted(path for path in (ROOT / "templates").rglob("*") if path.is_file()))
+    if not any(path.is_relative_to(place / name) for place in ROOMS for name in TRAINERS)
+]
+
+
+@pytest.mark.parametrize("path", SHARED, ids=lambda path: str(path.relative_to(ROOT)))
+def test_a_trainer_is_named_in_its_own_room_alone(path: Path) -> None:
+    """Comments and docstrings included: what the field adds every month is a folder, and no edit elsewhere."""
+    words = path.read_text(encoding="utf-8").casefold()
+    assert [name for name in TRAINERS if name in words] == []
+
+
+def test_there_are_rooms_to_look_at() -> None:
+    assert len(TRAINERS) >= 2
+    assert len(SHARED) > 200

@@ -14,15 +14,15 @@ from typing import TYPE_CHECKING, Any
 
 from launcher.catalog.types import Gpu, Stored
 from launcher.errors import Problem
-from launcher.json_schema import Mode
-from launcher.rules.base import Version
-from launcher.trainers.releases import Release
 
 if TYPE_CHECKING:
+    from launcher.json_schema import Mode
+    from launcher.rules.base import Version
     from launcher.sizing import MemoryTerms, Speed, TrainerTerms
     from launcher.trainers.codec import Codec
     from launcher.trainers.config_file import ConfigFile
     from launcher.trainers.launch import Launch
+    from launcher.trainers.releases import Release
 
 FLASH_ATTENTION_2 = 8.0  # compute capability that FlashAttention 2 needs (its README: Ampere, Ada, Hopper)
 TRITON = 7.5  # compute capability from which Triton's kernels are maintained

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from launcher.rules.base import Version
+if TYPE_CHECKING:
+    from launcher.rules.base import Version
 
 
 @dataclass(frozen=True)

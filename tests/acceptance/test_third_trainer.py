@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import os
 import signal
+import time
 from pathlib import Path
 
 import pytest
-from survive import at_step, few_rows, gone, manifest, wait
 from third import Third, with_plain
+
+from tests.acceptance.survive import at_step, few_rows, gone, manifest, wait
 
 pytestmark = pytest.mark.acceptance
 
@@ -45,20 +47,16 @@ def test_launched_to_a_merged_checkpoint_and_resumed_after_a_kill(
     wait(process, at_step(killed, 6))
     os.killpg(process.pid, signal.SIGKILL)
     process.communicate()
-    wait_until_gone(killed)
+    while not gone(killed):
+        time.sleep(0.1)
     third.ql("resume", str(killed))
     assert manifest(killed)["state"] == "finished"
 
-    for name in ("adapter/adapter_model.safetensors", "merged/model.safetensors"):
+    weights = [path.relative_to(whole) for path in whole.glob("*/*.safetensors") if path.parent.name != "trainer"]
+    assert {name.parts[0] for name in weights} == {"adapter", "merged"}
+    for name in weights:
         assert (killed / name).read_bytes() == (whole / name).read_bytes(), name
     assert (whole / "report.html").is_file()
     said = json.loads(third.ql("runs", str(whole), "--json"))
     assert said["merge"]["dtype"] == "float16"
     assert set(said["golden"]) == {"base", "adapter", "merged"}
-
-
-def wait_until_gone(run: Path) -> None:
-    import time
-
-    while not gone(run):
-        time.sleep(0.1)
