@@ -20,12 +20,11 @@ from typing import Any
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
-sys.path[:0] = [str(HERE), str(ROOT)]
+sys.path.insert(0, str(ROOT))
 
-from calibrations import speed_errors  # noqa: E402
-from markdown_table import markdown  # noqa: E402
-from records import load  # noqa: E402
-
+from benchmarks.presets.calibrations import speed_errors  # noqa: E402
+from benchmarks.presets.markdown_table import markdown  # noqa: E402
+from benchmarks.presets.records import load  # noqa: E402
 from launcher.catalog import Gpu, find_gpu, load_gpu, load_model  # noqa: E402
 from launcher.catalog.architecture import count_parameters  # noqa: E402
 from launcher.sizing import TRAINERS, MemoryRequest, throughput  # noqa: E402

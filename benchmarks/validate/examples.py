@@ -16,9 +16,8 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-sys.path.insert(0, str(Path(__file__).parent))
-from differential import DROPPED, axolotl_verdict, reaches
-
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+from benchmarks.validate.differential import DROPPED, axolotl_verdict, reaches
 from launcher.configs.validate import Options, check_source
 
 
