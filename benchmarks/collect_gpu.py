@@ -17,11 +17,11 @@ from pathlib import Path
 from typing import Any
 
 HERE = Path(__file__).resolve().parent
-sys.path[:0] = [str(HERE / "presets"), str(HERE / "sizing"), str(HERE), str(HERE.parent)]
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-import collect as sizing_collect  # noqa: E402  (benchmarks/sizing's own)
-from jobs import shape_key  # noqa: E402
-from on_gpu import calibrated  # noqa: E402
+from benchmarks.on_gpu import calibrated  # noqa: E402
+from benchmarks.presets.jobs import shape_key  # noqa: E402
+from benchmarks.sizing import collect as sizing_collect  # noqa: E402  (benchmarks/sizing's own)
 
 PAGES = (
     ("sizing/report.py",),

@@ -188,7 +188,8 @@ class Run:
         self.lock = threading.Lock()
 
     def left(self) -> float:
-        return self.deadline - time.monotonic()
+        left: float = self.deadline - time.monotonic()
+        return left
 
     def note(self, **facts: Any) -> None:
         facts = {"at": round(time.time(), 1), "left": round(self.left(), 1), **facts}

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import numpy as np
+    from numpy.typing import NDArray
 
     from launcher.catalog import Model
 
@@ -149,11 +150,11 @@ class Noise:
         weights = (draw.standard_normal(8 * 2**20, dtype=np.float32) * 0.02).view(np.uint32)
         self.bfloat16 = (weights >> 16).astype(np.uint16).view(np.uint8)
         self.codes = draw.integers(0, 256, size=16 * 2**20, dtype=np.uint8)
-        one = np.full(2**16, 0x3F80, dtype=np.uint16)
+        one: NDArray[np.uint16] = np.full(2**16, 0x3F80, dtype=np.uint16)
         self.ones = one.view(np.uint8)
-        self.zeros = np.zeros(2**17, dtype=np.uint8)
+        self.zeros: NDArray[np.uint8] = np.zeros(2**17, dtype=np.uint8)
 
-    def source(self, name: str, shape: tuple[int, ...]) -> np.ndarray:
+    def source(self, name: str, shape: tuple[int, ...]) -> NDArray[np.uint8]:
         import numpy as np
 
         if name.endswith("quant_map") and "nested" not in name:
@@ -258,7 +259,7 @@ def write_tokenizer(folder: Path) -> None:
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = decoders.ByteLevel()
     alphabet = pre_tokenizers.ByteLevel.alphabet()
-    trainer = trainers.BpeTrainer(
+    trainer = trainers.BpeTrainer(  # type: ignore[no-untyped-call]
         vocab_size=8000, special_tokens=SPECIAL, initial_alphabet=alphabet, show_progress=False
     )
     tokenizer.train(source_files(), trainer)

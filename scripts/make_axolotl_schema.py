@@ -91,13 +91,14 @@ def json_schema(model: Any) -> Json:
     """The JSON schema of a pydantic model, with enum members that JSON lacks (torch dtypes) given by name."""
     from pydantic.json_schema import GenerateJsonSchema
 
-    class Lenient(GenerateJsonSchema):
+    class Lenient(GenerateJsonSchema):  # type: ignore[misc]  # pydantic comes with the trainers
         def enum_schema(self, schema: Any) -> Json:
             members: list[Enum] = schema["members"]
             return {"enum": [m.value if isinstance(m.value, str | int) else m.name for m in members]}
 
         def default_schema(self, schema: Any) -> Json:  # a default may be a torch dtype as well
-            return self.generate_inner(schema["schema"])
+            inner: Json = self.generate_inner(schema["schema"])
+            return inner
 
     result: Json = model.model_json_schema(schema_generator=Lenient, mode="validation")
     clean: Json = strip_prose(result)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import random
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +28,7 @@ def as_messages(text: str, queue: str) -> dict[str, Any]:
     return {"messages": [{"role": "user", "content": question(text)}, {"role": "assistant", "content": queue}]}
 
 
-FORMATS = {
+FORMATS: dict[str, Callable[[str, str], dict[str, Any]]] = {
     "alpaca": lambda text, queue: {"instruction": INSTRUCTION, "input": text, "output": queue},
     "sharegpt": lambda text, queue: {
         "conversations": [{"from": "human", "value": question(text)}, {"from": "gpt", "value": queue}]

@@ -35,7 +35,7 @@ def make_tokenizer(rng: random.Random) -> PreTrainedTokenizerFast:
     tokenizer = Tokenizer(models.BPE(unk_token="<unk>"))
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = decoders.ByteLevel()
-    trainer = trainers.BpeTrainer(
+    trainer = trainers.BpeTrainer(  # type: ignore[no-untyped-call]
         vocab_size=VOCABULARY,
         special_tokens=[AddedToken(token, special=True, normalized=False) for token in SPECIAL],
         initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()),
@@ -95,7 +95,8 @@ def pretrain(model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, rng: r
         text = ticket(rng.choice(queues), rng)
         while text in held_out:
             text = ticket(rng.choice(queues), rng)
-        return as_messages(text, answer)["messages"]
+        messages: list[dict[str, str]] = as_messages(text, answer)["messages"]
+        return messages
 
     def document() -> str:
         messages = conversation()

@@ -137,8 +137,7 @@ def page(records: dict[str, dict[str, Any]], there: Sequence[str]) -> str:
         else:
             lines.append(f"| {test} | not run yet | | | |")
     lines += ["", "## With what", ""]
-    for row in sorted({_made_with(row) for row in ran}):
-        lines.append(f"- {row}")
+    lines += [f"- {made}" for made in sorted({_made_with(row) for row in ran})]
     return "\n".join(lines).rstrip() + "\n"
 
 

@@ -22,9 +22,9 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent.parent
-sys.path[:0] = [str(ROOT), str(ROOT / "benchmarks")]
+sys.path.insert(0, str(ROOT))
 
-from random_checkpoint import write_rows, write_shape  # noqa: E402
+from benchmarks.random_checkpoint import write_rows, write_shape  # noqa: E402
 
 GRACE_SECONDS = 25.0  # that a launch gets to stop its trainer
 # TinyLlama 1.1B's shape: https://huggingface.co/TinyLlama/TinyLlama-1.1B-Chat-v1.0
@@ -136,7 +136,7 @@ def main() -> None:
         weights = write_shape("llama", shape, scratch / "base")
         write_rows(scratch / "rows.jsonl", options.rows, options.words)
         write_golden(scratch / "rows.jsonl", scratch / "golden.jsonl", options.golden)
-        results = {"weights": weights, "checkpoint_seconds": round(time.monotonic() - began, 1)}
+        results: dict[str, Any] = {"weights": weights, "checkpoint_seconds": round(time.monotonic() - began, 1)}
         results["warm_up_seconds"] = warm_up()
         results |= launch(scratch, options)
         text = json.dumps(results, indent=1).replace(str(scratch), "SCRATCH").replace(str(ROOT), "ROOT")

@@ -24,8 +24,8 @@ from typing import Any
 import yaml
 
 ROOT = Path(__file__).resolve().parent.parent.parent
-sys.path[:0] = [str(ROOT / "benchmarks"), str(ROOT)]  # of this process alone, which makes the base
-from random_checkpoint import write_checkpoint, write_rows  # noqa: E402
+sys.path.insert(0, str(ROOT))  # of this process alone, which makes the base
+from benchmarks.random_checkpoint import write_checkpoint, write_rows  # noqa: E402
 
 BACKENDS = ("axolotl", "unsloth")
 OFFLINE = {
@@ -137,7 +137,8 @@ def result(preset: str, backend: str, plan: dict[str, Any], folder: Path, code: 
 
 def wait(cases: dict[tuple[str, str], subprocess.Popen[bytes]], limit: float) -> dict[tuple[str, str], float]:
     """Seconds until each process ended; what runs past ``limit`` seconds is killed."""
-    began, ended = time.monotonic(), {}
+    began = time.monotonic()
+    ended: dict[tuple[str, str], float] = {}
     while len(ended) < len(cases):
         for key, process in cases.items():
             if key not in ended and process.poll() is not None:

@@ -19,8 +19,8 @@ import time
 from pathlib import Path
 from typing import Any
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-from random_checkpoint import write_checkpoint, write_rows
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+from benchmarks.random_checkpoint import write_checkpoint, write_rows
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 

@@ -22,7 +22,8 @@ import time
 from pathlib import Path
 from typing import Any
 
-from models import ALPHA, RANK, ROOT, SHAPES, in_child, make_adapter, make_base, measure, read_once
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+from benchmarks.merge.models import ALPHA, RANK, ROOT, SHAPES, in_child, make_adapter, make_base, measure, read_once
 
 PEFT = """
 import sys, torch
@@ -151,7 +152,8 @@ def run_size(size: str, args: argparse.Namespace) -> dict[str, Any]:
 
 
 def best(runs: list[dict[str, Any]], key: str) -> float:
-    return min(run[key] for run in runs if run["exit_code"] == 0)
+    values: list[float] = [run[key] for run in runs if run["exit_code"] == 0]
+    return min(values)
 
 
 def table(results: dict[str, Any]) -> str:

@@ -23,7 +23,19 @@ import time
 from pathlib import Path
 from typing import Any
 
-from models import ALPHA, RANK, ROOT, SHAPES, Shape, in_child, make_adapter, make_base, measure, read_once
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+from benchmarks.merge.models import (
+    ALPHA,
+    RANK,
+    ROOT,
+    SHAPES,
+    Shape,
+    in_child,
+    make_adapter,
+    make_base,
+    measure,
+    read_once,
+)
 
 
 def count_codes(shape: Shape, load_dtype: str, seconds: float) -> dict[str, Any]:
@@ -135,7 +147,7 @@ def time_merges(args: argparse.Namespace, begin: float, save: Any) -> dict[str, 
     def has_time() -> bool:
         results["seconds_in_all"] = round(time.monotonic() - begin, 1)
         save(results)
-        return time.monotonic() - begin < args.limit
+        return bool(time.monotonic() - begin < args.limit)
 
     def command(device: str) -> list[str]:
         request = {"base": str(base), "adapter": str(adapter), "out": str(out), "record": record, "device": device}

@@ -59,12 +59,11 @@ def make_base(folder: Path, shape: Shape) -> None:
     import torch
 
     sys.path.insert(0, str(ROOT))
-    sys.path.insert(0, str(ROOT / "benchmarks"))
-    from random_checkpoint import write_tokenizer
-
+    from benchmarks.random_checkpoint import write_tokenizer
     from launcher.merge.tensors import shard_header
 
     folder.mkdir(parents=True)
+    tensors: list[tuple[str, tuple[int, ...]]]
     tensors = [(f"{name}.weight", (shape.vocabulary, shape.hidden)) for name in ("model.embed_tokens", "lm_head")]
     for layer in range(shape.layers):
         prefix = f"model.layers.{layer}."

@@ -12,10 +12,9 @@ from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
-sys.path[:0] = [str(HERE), str(ROOT)]
+sys.path.insert(0, str(ROOT))
 
-from markdown_table import markdown  # noqa: E402
-
+from benchmarks.presets.markdown_table import markdown  # noqa: E402
 from launcher.catalog import list_gpus, load_gpu  # noqa: E402
 from launcher.cli.text import duration  # noqa: E402
 from launcher.data.facts import DataFacts  # noqa: E402

@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent.parent
-sys.path[:0] = [str(ROOT / "benchmarks"), str(ROOT)]
+sys.path.insert(0, str(ROOT))
 
 from launcher.catalog import find_gpu, list_presets, load_preset  # noqa: E402
 
@@ -64,7 +64,7 @@ def cases(gpu: str) -> list[tuple[str, str]]:
 
 
 def write_base(model: str, folder: str) -> None:
-    from random_checkpoint import write_checkpoint
+    from benchmarks.random_checkpoint import write_checkpoint
 
     Path(folder).mkdir(parents=True)
     write_checkpoint(model, Path(folder), quantized=True)
@@ -72,7 +72,7 @@ def write_base(model: str, folder: str) -> None:
 
 def write_bases(models: list[str], scratch: Path) -> dict[str, Path]:
     """A base of each model, all written at the same time; large ones in memory, where it has the room."""
-    from random_checkpoint import find_model
+    from benchmarks.random_checkpoint import find_model
 
     memory = Path("/dev/shm")
     room = shutil.disk_usage(memory).free / 2**30 - SPARE_GIB if memory.is_dir() else 0.0

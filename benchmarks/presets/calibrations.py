@@ -8,10 +8,9 @@ from pathlib import Path
 from typing import Any
 
 HERE = Path(__file__).resolve().parent
-sys.path[:0] = [str(HERE), str(HERE.parent.parent)]
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from markdown_table import markdown  # noqa: E402
-
+from benchmarks.presets.markdown_table import markdown  # noqa: E402
 from launcher.planning.decide import make_plan  # noqa: E402
 from launcher.planning.estimate import memory_request, plan_speed  # noqa: E402
 from launcher.planning.request import make_request  # noqa: E402

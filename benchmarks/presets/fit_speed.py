@@ -20,12 +20,11 @@ from typing import Any
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
-sys.path[:0] = [str(HERE), str(ROOT)]
+sys.path.insert(0, str(ROOT))
 
-from calibrations import speed_errors  # noqa: E402
-from markdown_table import markdown  # noqa: E402
-from records import load  # noqa: E402
-
+from benchmarks.presets.calibrations import speed_errors  # noqa: E402
+from benchmarks.presets.markdown_table import markdown  # noqa: E402
+from benchmarks.presets.records import load  # noqa: E402
 from launcher.catalog import Gpu, find_gpu, load_gpu, load_model  # noqa: E402
 from launcher.catalog.architecture import count_parameters  # noqa: E402
 from launcher.sizing import MemoryRequest, Speed, tokens_per_second  # noqa: E402
@@ -135,7 +134,8 @@ def fit(runs: Sequence[Run], trainer: str) -> Speed:
     used = [run for run in runs if run.trainer == trainer and not run.held_out]
 
     def speed(logs: Sequence[float]) -> Speed:
-        return replace(start, **{name: math.exp(log) for name, log in zip(free, logs, strict=True)})
+        rates: dict[str, Any] = {name: math.exp(log) for name, log in zip(free, logs, strict=True)}
+        return replace(start, **rates)
 
     origin = [math.log(getattr(start, name)) for name in free]
 

@@ -106,7 +106,7 @@ def proofs() -> tuple[Proof, ...]:
 
 def seconds_of(group: dict[str, Any], shape: dict[str, Any], template: Proof) -> float:
     """About how long a shape takes on the proving card: micro-batches, an evaluation, 2 s more."""
-    micro_batches = 2 * shape["steps"] + 0.4
+    micro_batches: float = 2 * shape["steps"] + 0.4
     return micro_batches * micro_batch_seconds(group, shape, template) + 2.0
 
 

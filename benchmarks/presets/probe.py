@@ -70,10 +70,11 @@ def micro_batch_clock(device: Any) -> Any:
     """
     from transformers import TrainerCallback
 
-    class Clock(TrainerCallback):
+    class Clock(TrainerCallback):  # type: ignore[misc]  # Any where mypy does not read transformers
         def __init__(self) -> None:
             self.seconds: list[float] = []
             self.alone = False
+            self.began = 0.0
 
         def _mark(self) -> None:
             if device.cuda:

@@ -20,11 +20,11 @@ from typing import Any
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
-sys.path[:0] = [str(HERE), str(ROOT / "benchmarks" / "sizing"), str(ROOT / "benchmarks"), str(ROOT)]
+sys.path.insert(0, str(ROOT))
 
-import blind as blind_test  # noqa: E402
-import jobs as preset_jobs  # noqa: E402
-import others  # noqa: E402
+from benchmarks.presets import jobs as preset_jobs  # noqa: E402
+from benchmarks.presets import others  # noqa: E402
+from benchmarks.sizing import blind as blind_test  # noqa: E402
 
 COMMITTED = HERE / "results" / "results.jsonl"
 STORE_GIB = 56.0  # checkpoints held on the disk at once, ...
@@ -41,7 +41,7 @@ def measure_module() -> Any:
     module = importlib.util.module_from_spec(spec)
     sys.modules["sizing_measure"] = module  # its pool's processes look the function up by this name
     spec.loader.exec_module(module)
-    module.HERE, module.DEVICE_GIB = HERE, min(DEVICE_GIB, card_gib() - SPARE_DEVICE_GIB)
+    vars(module).update(HERE=HERE, DEVICE_GIB=min(DEVICE_GIB, card_gib() - SPARE_DEVICE_GIB))
     return module
 
 
@@ -116,7 +116,8 @@ def run(options: argparse.Namespace, jobs: list[dict[str, Any]]) -> None:
             self.say(f"room for checkpoints, GiB: { {str(place): round(room) for place, room in self.room.items()} }")
 
         def place(self, key: str) -> Path:
-            return self.places.get(key, super().place(key))
+            usual: Path = super().place(key)
+            return self.places.get(key, usual)
 
         def write_checkpoints(self, pool: Any) -> None:
             self.delete_checkpoints()

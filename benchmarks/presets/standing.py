@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from markdown_table import markdown
-from records import find_records, measured_gib, shape_text
+from benchmarks.presets.markdown_table import markdown
+from benchmarks.presets.records import find_records, measured_gib, shape_text
 
 ENOUGH, TARGET = 0.85, 1.3  # of the budget; times as fast as the example settings
 CAP_ROUNDING_GIB = 1e-3
@@ -123,9 +123,9 @@ def _covers(case: dict[str, Any], planned: dict[str, Any]) -> bool:
     shape, length = case["shape"], plan["sequence_len"]
     trained = shape["micro_batch_size"] * shape["sequence_len"] >= plan["micro_batch_size"] * length
     evaluated = case["evaluation"]["rows"] * shape["sequence_len"] >= plan["eval_batch_size"] * length
-    reserved = max(case["training"]["reserved_gib"], case["evaluation"]["reserved_gib"])
+    reserved: float = max(case["training"]["reserved_gib"], case["evaluation"]["reserved_gib"])
     outside = planned["usable_gib"] - planned["cap_gib"]
-    return trained and evaluated and reserved + outside <= planned["budget_gib"]
+    return bool(trained and evaluated and reserved + outside <= planned["budget_gib"])
 
 
 def _under_the_cap(record: dict[str, Any], planned: dict[str, Any]) -> bool:

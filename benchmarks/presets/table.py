@@ -13,12 +13,12 @@ from typing import Any
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
-sys.path.insert(0, str(HERE))
+sys.path.insert(0, str(ROOT))
 
-from calibrations import calibration_section  # noqa: E402
-from records import find_records, load, sizing_records  # noqa: E402
-from standing import ENOUGH, TARGET, Standing, legend, preset_standing, standings_table  # noqa: E402
-from trade_offs import dtype_table, method_claims, method_records, method_table, packing_table  # noqa: E402
+from benchmarks.presets.calibrations import calibration_section  # noqa: E402
+from benchmarks.presets.records import find_records, load, sizing_records  # noqa: E402
+from benchmarks.presets.standing import ENOUGH, TARGET, Standing, legend, preset_standing, standings_table  # noqa: E402
+from benchmarks.presets.trade_offs import dtype_table, method_claims, method_records, method_table, packing_table  # noqa: E402
 
 
 def timing(records: list[dict[str, Any]]) -> str:
@@ -61,7 +61,7 @@ def page(folder: Path) -> str:
     methods = method_records(records, sized)
     bases = sorted({record["model"] for record in methods})
     device = next((r["device"]["name"] for r in records if "device" in r), "a GPU")
-    versions = next((r["versions"] for r in records if "versions" in r), {})
+    versions: dict[str, str] = next((r["versions"] for r in records if "versions" in r), {})
     said = ", ".join(f"{name} {version}" for name, version in versions.items())
     return f"""# The named presets under their cards' memory
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from markdown_table import markdown
-from records import find_records, shape_text
-from standing import Standing
+from benchmarks.presets.markdown_table import markdown
+from benchmarks.presets.records import find_records, shape_text
+from benchmarks.presets.standing import Standing
 
 FUSED = {"axolotl": ["lora", "liger"], "unsloth": []}  # each trainer's fused kernels; Unsloth's have no switch
 MethodKey = tuple[str, int, str]  # trainer, rows at a time, method

@@ -21,12 +21,12 @@ from typing import Any
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
-sys.path[:0] = [str(HERE), str(HERE.parent), str(ROOT)]
+sys.path.insert(0, str(ROOT))
 
-from cases import FUSED, job, shape  # noqa: E402
-from collect import name as case_name  # noqa: E402
-from random_checkpoint import ARCHITECTURES, find_model  # noqa: E402
-from residuals import measured, predicted, request_of  # noqa: E402
+from benchmarks.random_checkpoint import ARCHITECTURES, find_model  # noqa: E402
+from benchmarks.sizing.cases import FUSED, job, shape  # noqa: E402
+from benchmarks.sizing.collect import name as case_name  # noqa: E402
+from benchmarks.sizing.residuals import measured, predicted, request_of  # noqa: E402
 
 PREDICTIONS = HERE / "blind-predictions.json"
 RESULTS = HERE / "results" / "blind"
@@ -52,7 +52,7 @@ def plain_jobs() -> list[dict[str, Any]]:
         usual = [shape(2048, 2), shape(512, 16), shape(longest, 8192 // longest), shape(2048, 8)]
         stored = "bf16" if model == "llama-3.2-3b" else "nf4"  # one of them is quantised while it loads
         for trainer in ("axolotl", "unsloth"):
-            kernels = {"kernels": FUSED} if trainer == "axolotl" else {}
+            kernels: dict[str, Any] = {"kernels": FUSED} if trainer == "axolotl" else {}
             rows = {} if trainer == "axolotl" else {"rows": "full"}
 
             def add(
@@ -120,7 +120,7 @@ _PLANS: dict[str, dict[str, Any]] = {}
 
 def plan_of(one: dict[str, Any]) -> dict[str, Any]:
     """The plan that the probe will make of the job, by the probe's own code."""
-    import probe
+    from benchmarks.sizing import probe
 
     key = json.dumps({k: v for k, v in one.items() if k not in ("gib", "id")}, sort_keys=True)
     if key not in _PLANS:
@@ -255,11 +255,11 @@ def section(predictions: dict[str, Any], results: dict[str, dict[str, Any]]) -> 
         parts.append(f"{said}\n\n" + "\n".join(lines))
     lines = [f"| case | {' | '.join(FIGURES)} |", f"|{'---|' * (len(FIGURES) + 1)}"]
     for name, case in cases.items():
-        pairs = errors(case, results[name])
-        if pairs:
+        came = errors(case, results[name])
+        if came:
             cells = [
                 f"{m:.2f} / {p:.2f} ({p / m - 1:+.1%})" if m else "-"
-                for m, p in (pairs.get(figure, (0.0, 0.0)) for figure in FIGURES)
+                for m, p in (came.get(figure, (0.0, 0.0)) for figure in FIGURES)
             ]
             lines.append(f"| {name} | {' | '.join(cells)} |")
     parts.append("\n".join(lines))

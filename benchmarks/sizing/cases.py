@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any
 
 HERE = Path(__file__).resolve().parent
-sys.path[:0] = [str(HERE.parent.parent), str(HERE.parent)]
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from random_checkpoint import find_model  # noqa: E402
+from benchmarks.random_checkpoint import find_model  # noqa: E402
 
 GIB = 2**30
 FUSED = ["lora", "liger"]  # what ql switches on for Axolotl by default

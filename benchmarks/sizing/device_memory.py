@@ -119,6 +119,6 @@ def composition(snapshot: dict[str, Any]) -> list[dict[str, Any]]:
         telling = [frame for frame in frames if not frame.startswith(("_ops.py", "module.py"))][:4]
         key = (event["size"], " < ".join(telling))
         groups[key] = groups.get(key, 0) + 1
-    found = [{"bytes": size, "count": count, "where": where} for (size, where), count in groups.items()]
-    found.sort(key=lambda group: -group["bytes"] * group["count"])
+    largest = sorted(groups.items(), key=lambda group: -group[0][0] * group[1])
+    found = [{"bytes": size, "count": count, "where": where} for (size, where), count in largest]
     return [{"peak_bytes": peak}, *found[:45]]

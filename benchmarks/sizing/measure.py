@@ -21,7 +21,7 @@ from typing import Any
 
 HERE = Path(__file__).resolve().parent
 ROOT = Path(os.environ.get("QL_ROOT", HERE.parent.parent))
-sys.path[:0] = [str(ROOT), str(HERE.parent), str(HERE)]
+sys.path[:0] = [str(ROOT), str(Path(__file__).resolve().parents[2])]
 GIB = 2**30
 PROCESSES = 8
 DEVICE_GIB = 132.0  # of models held on the device at once, with the largest peak
@@ -32,8 +32,7 @@ SPARE_SECONDS = 14.0  # before the limit: the last shape ends, results are flush
 def checkpoint_gib(key: str) -> float:
     from dataclasses import replace
 
-    from random_checkpoint import find_model
-
+    from benchmarks.random_checkpoint import find_model
     from launcher.catalog.architecture import count_parameters, linear_parameters
 
     name, kind, layers = key.split(":")
@@ -46,16 +45,19 @@ def checkpoint_gib(key: str) -> float:
 
 def make(key: str, folder: str, tokenizer: str) -> float:
     """Write one checkpoint; seconds it took."""
-    import random_checkpoint
+    from benchmarks import random_checkpoint
 
     began = time.monotonic()
     name, kind, layers = key.split(":")
     target = Path(folder)
     target.mkdir(parents=True)
     if tokenizer:
-        random_checkpoint.write_tokenizer = lambda where: [
-            shutil.copy(Path(tokenizer) / file, where) for file in ("tokenizer.json", "tokenizer_config.json")
-        ]
+
+        def copy_tokenizer(folder: Path) -> None:
+            for file in ("tokenizer.json", "tokenizer_config.json"):
+                shutil.copy(Path(tokenizer) / file, folder)
+
+        random_checkpoint.write_tokenizer = copy_tokenizer
     random_checkpoint.write_checkpoint(name, target, quantized=kind == "nf4", layers=int(layers) or None)
     return time.monotonic() - began
 
@@ -99,7 +101,7 @@ class Measure:
         return [job for job in (*self.waiting, *started) if job["key"] == key]
 
     def loaded(self, job: dict[str, Any]) -> bool:
-        return (self.scratch / job["id"] / "loaded").exists()
+        return Path(self.scratch, job["id"], "loaded").exists()
 
     def place(self, key: str) -> Path:
         """The folder of a checkpoint."""
@@ -127,7 +129,8 @@ class Measure:
             self.stored[key] = pool.submit(make, key, str(self.place(key)), str(self.tokenizer))
 
     def held_gib(self) -> float:
-        return sum(job["gib"][0] for _, job in self.running.values())
+        held: list[float] = [job["gib"][0] for _, job in self.running.values()]
+        return sum(held)
 
     def start(self) -> None:
         for job in list(self.waiting):
@@ -173,7 +176,7 @@ class Measure:
                 shutil.rmtree(self.scratch / "models" / job["id"], ignore_errors=True)
 
     def run(self) -> None:
-        import random_checkpoint
+        from benchmarks import random_checkpoint
 
         self.tokenizer.mkdir(parents=True)
         random_checkpoint.write_tokenizer(self.tokenizer)

@@ -23,9 +23,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-sys.path.insert(0, str(Path(__file__).resolve().parent))
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from device_memory import Device
+from benchmarks.sizing.device_memory import Device
 
 ROOT = Path(os.environ.get("QL_ROOT", Path(__file__).resolve().parent.parent.parent))
 ACCUMULATION = 2  # micro-batches per step: the gradients of the first are there while the second runs
@@ -179,7 +179,7 @@ def make_rows(like: Any, shape: dict[str, Any], count: int, vocabulary: int) -> 
 def stopwatch(device: Device) -> Any:
     from transformers import TrainerCallback
 
-    class Stopwatch(TrainerCallback):
+    class Stopwatch(TrainerCallback):  # type: ignore[misc]  # Any where mypy does not read transformers
         """Seconds of each step, the device idle at both ends."""
 
         def __init__(self) -> None:

@@ -10,11 +10,10 @@ import math
 import sys
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parent))
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-import blind
-import since
-from residuals import HELD_OUT, HERE, Case, published, read, select, summary
+from benchmarks.sizing import blind, since
+from benchmarks.sizing.residuals import HELD_OUT, HERE, Case, published, read, summary
 
 DOCS = HERE.parents[1] / "docs"
 FIGURES = ("allocated", "device", "evaluation device", "loading device")
@@ -59,7 +58,7 @@ def totals(cases: list[Case], peers: dict[str, dict[str, float]]) -> str:
     lines = ["| trainer | models | figure | cases | mean error | worst | lowest |", "|---|---|---|---|---|---|---|"]
     for trainer, names in HELD_OUT.items():
         for held in (True, False):
-            chosen = select(cases, lambda case, t=trainer, h=held: case.raw["trainer"] == t and case.held_out == h)
+            chosen = [c for c in published(cases) if c.raw["trainer"] == trainer and c.held_out == held]
             who = f"held out: {', '.join(names)}" if held else "the others"
             for figure in ("allocated", "device", "evaluation", "evaluation device", "loading device"):
                 s = summary(chosen, figure)

@@ -13,10 +13,9 @@ from pathlib import Path
 from typing import Any
 
 HERE = Path(__file__).resolve().parent
-sys.path[:0] = [str(HERE.parent.parent), str(HERE.parent)]
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from random_checkpoint import find_model  # noqa: E402
-
+from benchmarks.random_checkpoint import find_model  # noqa: E402
 from launcher.catalog.architecture import count_parameters  # noqa: E402
 from launcher.sizing import MemoryEstimate, MemoryRequest, estimate_memory  # noqa: E402
 from launcher.sizing.memory import paged_state  # noqa: E402

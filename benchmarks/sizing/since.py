@@ -9,9 +9,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from blind import FIGURES, SUMMARY_HEAD, bounded, summary
-from residuals import measured, predicted, request_of
-
+from benchmarks.sizing.blind import FIGURES, SUMMARY_HEAD, bounded, summary
+from benchmarks.sizing.residuals import measured, predicted, request_of
 from launcher.sizing import estimate_memory
 
 LEARNED = Path(__file__).resolve().parent / "learned.md"

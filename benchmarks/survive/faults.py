@@ -14,10 +14,10 @@ import time
 from pathlib import Path
 from typing import Any
 
-sys.path.insert(0, str(Path(__file__).resolve().parent))
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from pipeline import ROOT, events, launch_arguments, left_behind, manifest, ql, write_inputs
-from resumable import go_on, read_options, read_results
+from benchmarks.survive.pipeline import ROOT, events, launch_arguments, left_behind, manifest, ql, write_inputs
+from benchmarks.survive.resumable import go_on, read_options, read_results
 
 PLUGIN = ROOT / "tests" / "acceptance" / "faults"
 LIMIT = 900.0  # seconds for one run
@@ -63,7 +63,7 @@ def one(backend: str, work: Path, fault: tuple[str, dict[str, Any], tuple[str, .
         process.kill()
     facts = manifest(run)
     repairs = facts.get("repairs", [])
-    train = next((stage for stage in facts["stages"] if stage["name"] == "train"), {})
+    train: dict[str, Any] = next((stage for stage in facts["stages"] if stage["name"] == "train"), {})
     rows = {
         "planned": facts["plan"]["micro_batch_size"] * facts["plan"]["gradient_accumulation_steps"],
         "at the end": (facts["plan"] | facts["changes"])["micro_batch_size"]

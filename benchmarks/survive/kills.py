@@ -17,9 +17,9 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-sys.path.insert(0, str(Path(__file__).resolve().parent))
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from pipeline import (
+from benchmarks.survive.pipeline import (
     ROOT,
     STEPS,
     copy_run,
@@ -36,7 +36,7 @@ from pipeline import (
     stage_state,
     write_inputs,
 )  # fmt: skip
-from resumable import go_on, read_options, read_results
+from benchmarks.survive.resumable import go_on, read_options, read_results
 
 STAGES = ("prepare", "train", "evaluate", "merge", "verify", "report")
 WHOM = ("launcher", "all", "child", "launcher")

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from pipeline import save
+from benchmarks.survive.pipeline import save
 
 RESULTS = Path(__file__).resolve().parent / "results"
 

@@ -19,8 +19,8 @@ from typing import Any
 
 import yaml
 
-sys.path.insert(0, str(Path(__file__).parent))
-from corpus import corpus
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+from benchmarks.validate.corpus import corpus
 
 DROPPED = ("QL101", "QL201", "QL202")  # keys of which ql says that Axolotl drops them
 CAPABILITIES = {"bf16": True, "fp8": False, "tf32": True, "n_gpu": 1, "compute_capability": "sm_86"}

@@ -20,8 +20,8 @@ def cases(work: Work) -> Cases:
     for preset in presets():
         for trainer in TRAINERS:
             for method in METHODS:
-                words = ("--preset", preset, "--backend", trainer, "--method", method)
-                found[f"{preset} {trainer} {method}"] = one(work, words, "few.jsonl")
+                chosen = ("--preset", preset, "--backend", trainer, "--method", method)
+                found[f"{preset} {trainer} {method}"] = one(work, chosen, "few.jsonl")
         found[f"{preset} in words"] = under("presets", work.ql("presets", preset)) | under(
             "launch", work.ql("launch", "--dry-run", "--preset", preset, "--data", "few.jsonl")
         )

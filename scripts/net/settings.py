@@ -90,8 +90,8 @@ def cases(work: Work) -> Cases:
         for card in CARDS:
             found[f"{trainer} {' '.join(card)}"] = launch(work, (*card, "--backend", trainer), "few.jsonl")
         for model, method in itertools.product(models, ("qlora", "lora")):
-            words = ("--gpu", "a10g", "--model", model, "--backend", trainer, "--method", method)
-            found[f"{trainer} {method} {model}"] = one(work, words, "few.jsonl")
+            named = ("--gpu", "a10g", "--model", model, "--backend", trainer, "--method", method)
+            found[f"{trainer} {method} {model}"] = one(work, named, "few.jsonl")
         for name in FORMATS:
             data = work.write(f"{name}.jsonl", _example(name)).name
             found[f"{trainer} rows of {name}"] = one(work, ("--preset", "cpu-tiny", "--backend", trainer), data)

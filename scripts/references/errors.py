@@ -171,7 +171,7 @@ def _text(node: ast.expr, names: dict[str, ast.expr], depth: int = 0) -> str:
     if isinstance(node, ast.Constant):
         return node.value if isinstance(node.value, str) else ""
     if isinstance(node, ast.JoinedStr):
-        return "".join(part.value if isinstance(part, ast.Constant) else HOLE for part in node.values)
+        return "".join(str(part.value) if isinstance(part, ast.Constant) else HOLE for part in node.values)
     if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Add):
         left, right = _text(node.left, names, depth), _text(node.right, names, depth)
         return f"{left or HOLE}{right or HOLE}" if left or right else ""

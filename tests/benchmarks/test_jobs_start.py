@@ -9,12 +9,11 @@ from typing import Any
 
 import pytest
 
-# sizing's probe comes first, not the one on top of it
-sys.path[:0] = [str(Path(__file__).resolve().parents[2] / "benchmarks" / name) for name in ("sizing", "presets", "")]
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-import probe  # noqa: E402
-import prove  # noqa: E402
-import random_checkpoint  # noqa: E402
+from benchmarks import random_checkpoint
+from benchmarks.presets import prove
+from benchmarks.sizing import probe
 
 FILES = ("trainer", "model", "method", "compute_dtype", "gradient_checkpointing", "kernels", "checkpoint")
 

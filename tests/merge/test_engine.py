@@ -106,7 +106,7 @@ def test_cuda_that_is_not_there_is_said() -> None:
 def test_peak_memory_follows_the_largest_tensor_and_not_the_model(root: Path, tmp_path: Path) -> None:
     """Peak resident memory (VmHWM) of the job on a small and on a four times deeper model: within 10 %."""
     made = subprocess.run(
-        [sys.executable, "-c", MAKE.format(benchmarks=str(root / "benchmarks" / "merge"), folder=str(tmp_path))],
+        [sys.executable, "-c", MAKE.format(root=str(root), folder=str(tmp_path))],
         capture_output=True,
         text=True,
         check=False,
@@ -131,9 +131,9 @@ def test_peak_memory_follows_the_largest_tensor_and_not_the_model(root: Path, tm
 
 MAKE = """
 import sys
-sys.path.insert(0, {benchmarks!r})
+sys.path.insert(0, {root!r})
 from pathlib import Path
-from models import Shape, make_adapter, make_base
+from benchmarks.merge.models import Shape, make_adapter, make_base
 for layers in (3, 12):
     shape = Shape(layers, hidden=512, intermediate=2048, vocabulary=8000, heads=8, kv_heads=8)
     base = Path({folder!r}) / f"base-{{layers}}"

@@ -88,7 +88,7 @@ def test_what_was_committed_is_compared_and_not_what_the_model_says_now(monkeypa
 
     monkeypatch.setattr("launcher.sizing.estimate_memory", refuse)
     monkeypatch.setattr("launcher.sizing.memory.estimate_memory", refuse)
-    monkeypatch.setattr(sys.modules["residuals"], "estimate_memory", refuse)
+    monkeypatch.setattr(sys.modules["benchmarks.sizing.residuals"], "estimate_memory", refuse)
     results = {PLAIN: measured(PLAIN, 1 / 1.04)}
     assert "| allocated | 1 | 4.0% | +4.0% | +4.0% |" in blind.section(PREDICTIONS, results)
     other = copy.deepcopy(PREDICTIONS)

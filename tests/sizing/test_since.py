@@ -8,10 +8,9 @@ from typing import Any
 
 import pytest
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent.parent / "benchmarks" / "sizing"))
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent.parent))
 
-import blind
-import since
+from benchmarks.sizing import blind, since
 
 RESULTS: dict[str, dict[str, Any]] = blind.read()
 PLAIN = {name: raw for name, raw in RESULTS.items() if not raw["shape"].get("expected")}

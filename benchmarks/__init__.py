@@ -1,0 +1,1 @@
+"""What was measured, the scripts that measure it, and those that make pages of it."""
