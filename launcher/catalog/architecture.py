@@ -7,6 +7,7 @@ counts against those of the published checkpoints.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 from launcher.catalog.types import Model
 
@@ -47,6 +48,7 @@ class Linear:
         return self.in_features * self.out_features
 
 
+@lru_cache(maxsize=256)  # the solver asks for the same model hundreds of times
 def linear_layers(model: Model) -> tuple[Linear, ...]:
     """The `torch.nn.Linear` layers of one decoder layer, which quantisation and LoRA can reach.
 
@@ -81,14 +83,17 @@ def linear_layers(model: Model) -> tuple[Linear, ...]:
     )
 
 
-def module_paths(model: Model) -> list[str]:
-    """Where LoRA can reach: the path of every linear layer in the model, of the embedding and of the head."""
+@lru_cache(maxsize=256)
+def module_names(model: Model) -> frozenset[str]:
+    """What reaches a layer as PEFT matches names: each end of the path of a linear layer, the embedding or the head."""
     blocks = {linear.name: "self_attn" if linear.name in ATTENTION else "mlp" for linear in linear_layers(model)}
     layers = range(model.num_layers)
-    found = [f"model.layers.{layer}.{block}.{name}" for name, block in blocks.items() for layer in layers]
-    return [*found, "model.embed_tokens", "lm_head"]
+    paths = [f"model.layers.{layer}.{block}.{name}" for name, block in blocks.items() for layer in layers]
+    steps = (path.split(".") for path in (*paths, "model.embed_tokens", "lm_head"))
+    return frozenset(".".join(parts[start:]) for parts in steps for start in range(len(parts)))
 
 
+@lru_cache(maxsize=256)
 def linear_parameters(model: Model) -> int:
     """Weights of all linear layers of all decoder layers, without biases: what NF4 quantises."""
     return model.num_layers * sum(linear.parameters for linear in linear_layers(model))
@@ -104,6 +109,7 @@ def embedding_parameters(model: Model) -> int:
     return model.vocab_size * model.hidden_size * (1 if model.tie_word_embeddings else 2)
 
 
+@lru_cache(maxsize=256)
 def vector_parameters(model: Model) -> int:
     """Everything that is neither a linear layer, an expert nor an embedding: norms, biases, routers."""
     biases = sum(linear.out_features for linear in linear_layers(model) if linear.bias)
@@ -119,6 +125,7 @@ def count_parameters(model: Model) -> int:
     return linear_parameters(model) + expert_parameters(model) + embedding_parameters(model) + vector_parameters(model)
 
 
+@lru_cache(maxsize=256)
 def lora_parameters(model: Model, rank: int, targets: tuple[str, ...]) -> int:
     """Weights of a LoRA adapter: ``rank * (in + out)`` for each targeted linear layer (Hu et al. 2021)."""
     reached = (linear for linear in linear_layers(model) if linear.name in targets)

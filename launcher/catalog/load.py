@@ -6,6 +6,7 @@ refuses (with all problems and their lines).
 
 from __future__ import annotations
 
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +46,13 @@ def list_presets() -> list[str]:
 
 
 def _read(path: Path, schema: str) -> dict[str, Any]:
+    """The file's data, to be copied and not changed: a process reads a file once, and again when it was written to."""
+    stat = path.stat()
+    return _read_as_of(path, schema, (stat.st_mtime_ns, stat.st_size, stat.st_ino))
+
+
+@cache
+def _read_as_of(path: Path, schema: str, state: tuple[int, int, int]) -> dict[str, Any]:
     data, positions = load_yaml(path)
     problems = check(data, schema, file=str(path), positions=positions)
     if problems:

@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 from launcher.catalog import Stored
-from launcher.catalog.architecture import module_paths
+from launcher.catalog.architecture import module_names
 from launcher.errors import BadInput, Problem
 from launcher.planning.choose import choose_backend, choose_method
 from launcher.planning.length import lengths_to_try
@@ -115,8 +115,8 @@ def _check_targets(request: Request, layers: Layers, problems: list[Problem]) ->
 
     It takes a name for the end of a layer's path; a pattern in a list is none to it.
     """
-    paths = [f".{path}" for path in module_paths(request.model)]
-    absent = [name for name in layers["lora_target_modules"] if not any(path.endswith(f".{name}") for path in paths)]
+    known = module_names(request.model)
+    absent = [name for name in layers["lora_target_modules"] if name not in known]
     if absent:
         said = f"lora_target_modules {', '.join(absent)}: {request.model.title} has no such layer"
         problems.append(Problem(said, hint="it has " + ", ".join(request.model.linear_modules)))
