@@ -96,12 +96,17 @@ def test_files_are_short_enough_to_read(path: Path) -> None:
     assert len(path.read_text(encoding="utf-8").splitlines()) <= MAX_LINES
 
 
-def test_the_command_line_starts_without_heavy_imports() -> None:
+LATE = frozenset({"jsonschema", "jinja2", "rich", "tokenizers", "torch", "asyncio"})
+EXPORTED = ROOT / "docs" / "examples" / "edited.yaml"
+
+
+@pytest.mark.parametrize(
+    ("words", "late"), [(["--help"], LATE | {"yaml"}), (["validate", str(EXPORTED)], LATE)], ids=["help", "validate"]
+)
+def test_the_command_line_starts_without_heavy_imports(words: list[str], late: frozenset[str]) -> None:
     code = (
-        "import sys\nfrom launcher.cli.main import main\n"
-        "try: main(['--help'])\nexcept SystemExit: pass\n"
-        "late = {'yaml', 'jsonschema', 'jinja2', 'rich', 'tokenizers', 'torch', 'asyncio'} & set(sys.modules)\n"
-        "sys.exit(f'imported for --help: {late}' if late else 0)"
+        f"import sys\nfrom launcher.cli.main import main\ntry: main({words})\nexcept SystemExit: pass\n"
+        f"late = {set(late)} & set(sys.modules)\nsys.exit(f'imported for {words[0]}: {{late}}' if late else 0)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr

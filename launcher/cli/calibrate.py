@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from launcher.cli.options import Wanted, examples, json_option, plan_options, trainer_python_option
+from launcher.cli.options import Wanted, json_option, plan_options, trainer_python_option
+from launcher.cli.words import examples
 
 if TYPE_CHECKING:
     from launcher.runs.calibrate import Calibration

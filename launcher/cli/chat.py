@@ -12,7 +12,8 @@ from typing import Any
 import click
 
 from launcher.cli import complete
-from launcher.cli.options import examples, json_option, runs_dir, trainer_python_option
+from launcher.cli.options import json_option, runs_dir, trainer_python_option
+from launcher.cli.words import examples
 
 HELP = "An empty line is passed over, /reset forgets what was said, Ctrl-D ends."
 

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from launcher.cli.options import VERDICT, examples, json_option
+from launcher.cli.options import json_option
+from launcher.cli.words import VERDICT, examples
 from launcher.errors import BadInput, Problem
 
 if TYPE_CHECKING:

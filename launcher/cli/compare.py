@@ -8,7 +8,8 @@ from typing import Any
 
 import click
 
-from launcher.cli.options import examples, json_option, runs_dir
+from launcher.cli.options import json_option, runs_dir
+from launcher.cli.words import examples
 
 SHOWN_FLIPS = 10  # of the prompts that flipped, on a terminal; all are in the JSON and on the page
 

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from launcher.cli.options import Amount, Wanted, examples, json_option, plan_options
+from launcher.cli.options import Amount, Wanted, json_option, plan_options
+from launcher.cli.words import examples
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -11,7 +11,8 @@ from typing import Any
 import click
 
 from launcher.cli import complete
-from launcher.cli.options import examples, json_option, runs_dir, trainer_python_option
+from launcher.cli.options import json_option, runs_dir, trainer_python_option
+from launcher.cli.words import examples
 
 
 @click.command(epilog=examples('ql eval latest --golden other.jsonl --gate "exact_match>=0.8"'))

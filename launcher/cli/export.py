@@ -7,7 +7,8 @@ from pathlib import Path
 
 import click
 
-from launcher.cli.options import Wanted, examples, json_option, plan_options
+from launcher.cli.options import Wanted, json_option, plan_options
+from launcher.cli.words import examples
 
 
 @click.command(epilog=examples("ql export --preset a10g-7b --data my.jsonl -o mine"))

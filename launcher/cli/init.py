@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from launcher.cli.options import Amount, Wanted, examples, json_option, plan_options
+from launcher.cli.options import Amount, Wanted, json_option, plan_options
+from launcher.cli.words import examples
 
 if TYPE_CHECKING:
     from launcher.data.report import DataReport

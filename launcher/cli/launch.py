@@ -14,13 +14,13 @@ import click
 from launcher.cli.options import (
     Amount,
     Wanted,
-    examples,
     json_option,
     plan_options,
     repair_options,
     runs_dir,
     trainer_python_option,
 )
+from launcher.cli.words import examples
 
 if TYPE_CHECKING:
     from launcher.runs.launch import LaunchOptions

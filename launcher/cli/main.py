@@ -12,7 +12,7 @@ from typing import Any, NoReturn
 import click
 
 from launcher import __version__
-from launcher.cli.options import VERDICT
+from launcher.cli.words import VERDICT
 from launcher.errors import QlError, RunFailed, remedy
 
 # verb -> one line of help. Written here so that `ql --help` need not import fifteen modules.

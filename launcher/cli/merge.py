@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from launcher.cli import complete
-from launcher.cli.options import examples, json_option, runs_dir, trainer_python_option
+from launcher.cli.options import json_option, runs_dir, trainer_python_option
+from launcher.cli.words import examples
 
 if TYPE_CHECKING:
     from launcher.runs.run import Run

@@ -32,14 +32,6 @@ class Amount(click.FloatRange):
         return number
 
 
-def examples(*lines: str) -> str:
-    """The end of a verb's help: commands as they are typed, which click shall not wrap."""
-    return "\b\nExamples:\n" + "\n".join(f"  {line}" for line in lines)
-
-
-VERDICT = "ql.verdict"  # in click's context: the exit code of what was checked, though nobody reads what is said of it
-
-
 # Flags that are short for a setting, by that setting.
 FLAGS = {
     "method": "--method",

@@ -9,7 +9,8 @@ from typing import Any
 import click
 
 from launcher.cli import complete
-from launcher.cli.options import Wanted, examples, json_option, plan_options
+from launcher.cli.options import Wanted, json_option, plan_options
+from launcher.cli.words import examples
 
 
 @click.command(

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from launcher.cli import complete
-from launcher.cli.options import examples, json_option, runs_dir
+from launcher.cli.options import json_option, runs_dir
+from launcher.cli.words import examples
 
 if TYPE_CHECKING:
     from launcher.runs.run import Run

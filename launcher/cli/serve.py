@@ -11,7 +11,8 @@ from pathlib import Path
 import click
 
 from launcher.cli import complete
-from launcher.cli.options import examples, json_option, runs_dir
+from launcher.cli.options import json_option, runs_dir
+from launcher.cli.words import examples
 
 
 @click.command(

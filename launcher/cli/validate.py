@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from launcher.cli.options import VERDICT, examples
+from launcher.cli.words import VERDICT, examples
 from launcher.errors import Unreadable
 from launcher.rules.base import OWN_KINDS
 from launcher.trainers import all_trainers, trainer_names

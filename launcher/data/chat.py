@@ -21,13 +21,12 @@ import jinja2.parser
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from launcher.data.base import added_tokens, base_tokens, read_tokenizer_config
-from launcher.errors import BadInput, Unreadable, nearest
+from launcher.data.template_names import OWN_TEMPLATE, SHIPPED, SHIPPED_TEMPLATES, require_known
+from launcher.errors import BadInput, Unreadable
 from launcher.resources import resource
 
 Message = Mapping[str, Any]
 Span = tuple[int, int]
-
-OWN_TEMPLATE = "tokenizer"  # the setting that asks for the base model's own template
 
 
 @dataclass(frozen=True)
@@ -45,21 +44,6 @@ class ChatTemplate:
     control_tokens: tuple[str, ...] = ()
     eos_token: str = ""
     pad_token: str = ""
-
-
-# name -> end of turn, control tokens, eos of the family's chat models, pad token of the family
-_SHIPPED: dict[str, tuple[str | None, tuple[str, ...], str, str]] = {
-    "chatml": ("<|im_end|>", ("<|im_start|>", "<|im_end|>"), "<|im_end|>", "<|endoftext|>"),
-    "inst": (None, ("[INST]", "[/INST]"), "</s>", "<unk>"),
-    "llama3": (
-        "<|eot_id|>",
-        ("<|start_header_id|>", "<|end_header_id|>", "<|eot_id|>"),
-        "<|eot_id|>",
-        "<|finetune_right_pad_id|>",
-    ),
-    "gemma": ("<end_of_turn>", ("<start_of_turn>", "<end_of_turn>"), "<end_of_turn>", "<pad>"),
-}
-SHIPPED_TEMPLATES: tuple[str, ...] = tuple(_SHIPPED)
 
 
 class _Generation(jinja2.ext.Extension):
@@ -108,16 +92,6 @@ def _compiled(text: str) -> jinja2.Template:
     return _environment().from_string(text)
 
 
-def require_known(name: str) -> None:
-    """Raises Unreadable for a name that `load_chat_template` cannot know; files are not looked for."""
-    known = (*SHIPPED_TEMPLATES, OWN_TEMPLATE)
-    if name in known or name.endswith(".jinja"):
-        return
-    guess = nearest(name, known)
-    hint = (f"did you mean {guess!r}? " if guess else "") + f"known: {', '.join(known)}"
-    raise Unreadable(f"no chat template {name!r}", hint=hint)
-
-
 def load_chat_template(name: str, base: Path | None = None) -> ChatTemplate:
     """The template called ``name``: one that ql ships, or with "tokenizer" the one in the folder ``base``.
 
@@ -129,7 +103,7 @@ def load_chat_template(name: str, base: Path | None = None) -> ChatTemplate:
     if name.endswith(".jinja"):
         return _file_template(Path(name), base)
     require_known(name)
-    end_of_turn, control, eos, pad = _SHIPPED[name]
+    end_of_turn, control, eos, pad = SHIPPED[name]
     text = resource("templates", "chat", f"{name}.jinja").read_text(encoding="utf-8")
     return ChatTemplate(name, text, end_of_turn, control, eos, pad)
 
@@ -160,7 +134,7 @@ def _file_template(path: Path, base: Path | None) -> ChatTemplate:
     _check_jinja(text, path, "a chat template is Jinja: transformers' documentation has examples")
     if base is not None:
         return ChatTemplate(path.name, text, _end_of_turn(text, base))
-    _, _, eos, pad = _SHIPPED["inst"]
+    _, _, eos, pad = SHIPPED["inst"]
     return ChatTemplate(path.name, text, None, eos_token=eos, pad_token=pad)
 
 

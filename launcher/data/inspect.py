@@ -11,11 +11,12 @@ from pathlib import Path
 from typing import Any
 
 from launcher.data.base import added_tokens, base_tokens
-from launcher.data.chat import OWN_TEMPLATE, CannotRender, ChatTemplate, load_chat_template
+from launcher.data.chat import CannotRender, ChatTemplate, load_chat_template
 from launcher.data.formats import BadRow, Format, Row, format_of, normalise, optional_keys, row_line
 from launcher.data.golden import TARGET_KEYS, GoldenInputs
 from launcher.data.read import detect_format, has_bom, read_lines
 from launcher.data.report import DataReport, ExcessLength, Findings, Rows, Severity, summarise
+from launcher.data.template_names import OWN_TEMPLATE
 from launcher.data.tokens import Measure, Rendered, Renderer, measure_for
 from launcher.files import sha256_file
 

@@ -20,6 +20,7 @@ from launcher.catalog import (
 )
 from launcher.catalog.check import check
 from launcher.data.facts import DataFacts
+from launcher.data.template_names import require_known
 from launcher.errors import Problem, Unreadable, did_you_mean
 from launcher.planning.corrections import MachineCorrection, corrections_for
 from launcher.planning.plan import SETTINGS
@@ -100,8 +101,6 @@ def _check_settings(overrides: Mapping[str, Any]) -> None:
     """Raises Unreadable for a chat template that nobody knows, and settings of which nothing would come."""
     problems: list[Problem] = []
     if "chat_template" in overrides:
-        from launcher.data.chat import require_known  # jinja2: not at the start of every verb
-
         try:
             require_known(str(overrides["chat_template"]))
         except Unreadable as error:

@@ -12,10 +12,10 @@ from importlib import import_module
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
-from launcher.catalog.types import Gpu, Stored
 from launcher.errors import Problem
 
 if TYPE_CHECKING:
+    from launcher.catalog.types import Gpu, Stored
     from launcher.json_schema import Mode
     from launcher.rules.base import Version
     from launcher.sizing import MemoryTerms, Speed, TrainerTerms

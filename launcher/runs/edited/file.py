@@ -11,7 +11,8 @@ from launcher.configs import kinds
 from launcher.configs.facts import card_of
 from launcher.configs.findings import Finding, errors_of, refuse_errors
 from launcher.configs.validate import UNREADABLE, Options, check_source, read_config
-from launcher.data.chat import OWN_TEMPLATE, SHIPPED_TEMPLATES, load_chat_template
+from launcher.data.chat import load_chat_template
+from launcher.data.template_names import OWN_TEMPLATE, SHIPPED_TEMPLATES
 from launcher.errors import BadInput, Problem, QlError, Unreadable
 from launcher.files import expand
 from launcher.rules.base import Config

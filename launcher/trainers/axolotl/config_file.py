@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from launcher.data.chat import OWN_TEMPLATE
+from launcher.data.template_names import OWN_TEMPLATE
 from launcher.errors import Problem
 from launcher.rules.base import KeyPath
 from launcher.trainers.axolotl.config import ATTENTION_FLAGS, AxolotlConfig

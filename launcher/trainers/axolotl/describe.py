@@ -5,11 +5,13 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from launcher.catalog.types import Gpu, Stored
 from launcher.trainers.axolotl.releases import RELEASES
 from launcher.trainers.base import FLASH_ATTENTION_2, TRITON, Trainer, supports_on_any
+
+if TYPE_CHECKING:
+    from launcher.catalog.types import Gpu, Stored
 
 HOPPER = 9.0
 # What datasets 4 expands in the whole path of a file, when it resolves the relative name that a config has.

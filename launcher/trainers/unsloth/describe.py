@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from launcher.catalog.types import Gpu, Stored
 from launcher.trainers.base import BITSANDBYTES_OPTIMIZERS, Trainer, supports_on_any
 from launcher.trainers.unsloth.releases import RELEASES
+
+if TYPE_CHECKING:
+    from launcher.catalog.types import Gpu, Stored
 
 CHOOSES_ATTENTION = "Unsloth chooses its own attention: FlashAttention 2 or xformers where installed, else SDPA"
 
