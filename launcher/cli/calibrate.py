@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 import sys
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
 from launcher.cli.options import Wanted, examples, json_option, plan_options, trainer_python_option
 
 if TYPE_CHECKING:
+    from launcher.records.events import Event
     from launcher.runs.calibrate import Calibration
 
 DEFAULT_MODEL = "mistral-7b"
@@ -68,7 +69,7 @@ def command(
         click.echo(f"note: {note}", err=True)
 
 
-def _say(event: dict[str, Any]) -> None:
+def _say(event: Event) -> None:
     if event.get("event") == "log":
         rate = event.get("tokens_per_second")
         click.echo(f"  step {event['step']}" + (f": {rate:,.0f} tokens/s" if rate else ""), err=True)

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from launcher.errors import BadInput, Problem
 from launcher.merge.manifest import INDEX, MANIFEST, read_object
+from launcher.records.merged import StoredDtype, WantedDtype
 
 TEMPLATE = "chat_template.jinja"
 TOKENIZER_FILES = (
@@ -34,7 +36,7 @@ BFLOAT16_ONLY = {
 }
 
 
-def choose_dtype(wanted: str, config: dict[str, Any]) -> tuple[str, str]:
+def choose_dtype(wanted: WantedDtype, config: Mapping[str, Any]) -> tuple[StoredDtype, str]:
     """The dtype of the merged weights and the reason. auto is float16, which keeps more of a small delta."""
     reason = BFLOAT16_ONLY.get(str(config.get("model_type")))
     if wanted == "auto":

@@ -54,6 +54,10 @@ class Record:
                 self.extra[key] = value
         self.absent = _absent(self) - frozenset(values)
 
+    def says(self, name: str) -> bool:
+        """Whether a field stands in the file, or is to be written."""
+        return name not in _absent(self) or getattr(self, name) != _reader(type(self)).fields[name].default()
+
     def forget(self, name: str) -> None:
         """Set a field back to its default, and write it no more."""
         setattr(self, name, _reader(type(self)).fields[name].default())
@@ -109,17 +113,19 @@ def decode(kind: type[R], data: Any, *, file: str | None = None) -> R:
 
 def encode(record: Record) -> dict[str, Any]:
     """The record as JSON, which `decode` reads."""
-    absent = _absent(record)
     known = _reader(type(record)).fields
     found: dict[str, Any] = {}
     for name in dict.fromkeys((*record.order, *known, *record.extra)):
         if name in record.extra:
             found[name] = record.extra[name]
-        elif name in known:
-            value = getattr(record, name)
-            if name not in absent or value != known[name].default():
-                found[name] = plain(value)
+        elif name in known and record.says(name):
+            found[name] = plain(getattr(record, name))
     return found
+
+
+def fields_of(record: Record) -> dict[str, Any]:
+    """The values of a record's fields by name, to make a larger one of them."""
+    return {name: getattr(record, name) for name in _reader(type(record)).fields}
 
 
 def plain(value: Any) -> Any:

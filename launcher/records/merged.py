@@ -7,6 +7,9 @@ from typing import Annotated, Literal
 
 from launcher.records.codec import LATE, Record
 
+StoredDtype = Literal["float16", "bfloat16"]  # of merged weights
+WantedDtype = Literal["auto", "float16", "bfloat16"]
+
 
 @dataclass(kw_only=True)
 class Shard(Record):
@@ -15,6 +18,13 @@ class Shard(Record):
     file: str
     bytes: int = 0
     sha256: str
+
+
+@dataclass(kw_only=True)
+class Shards(Record):
+    """What is looked at of a merge.json to check its folder."""
+
+    shards: list[Shard] = field(default_factory=list)
 
 
 @dataclass(kw_only=True)

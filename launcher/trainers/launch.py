@@ -18,13 +18,15 @@ from launcher.processes.child import child, child_environment
 from launcher.processes.events import Events, training_facts
 from launcher.processes.faults import CAUSES
 from launcher.processes.secrets import redacted_log
+from launcher.records.events import Event
+from launcher.records.run import Training
 from launcher.resources import PACKAGE
 from launcher.trainers import quiet_environment
 from launcher.trainers.codec import Codec
 
 INJECT = PACKAGE / "inject"
 EFFECTIVE = "effective.yaml"
-OnEvent = Callable[[dict[str, Any]], None]
+OnEvent = Callable[[Event], None]
 
 
 @dataclass(frozen=True)
@@ -98,7 +100,7 @@ class Launch(ABC):
         changes: Mapping[str, Any] | None = None,
         track: Sequence[str] = (),
         start: Start | None = None,
-    ) -> dict[str, Any]:
+    ) -> Training:
         """Run the trainer in ``folder`` to its end; the facts of the training come back for the manifest.
 
         ``changes`` are keys of the config that have another value in this run. ``memory_fraction`` caps the trainer's

@@ -18,6 +18,7 @@ from launcher.errors import Unreadable
 from launcher.json_schema import load_schema
 from launcher.planning.decide import make_plan
 from launcher.planning.request import make_request
+from manifests import new_manifest
 
 GOOD = """\
 # a comment
@@ -357,8 +358,6 @@ def test_a_size_of_zero_is_an_error_and_not_a_job_to_estimate(key: str) -> None:
 
 def test_a_run_manifest() -> None:
     import json
-
-    from launcher.runs.run import new_manifest
 
     plan = {"backend": "axolotl", "base_model": "a", "compute_dtype": "float16", "method": "qlora"}
     manifest = {"name": "a-1", **new_manifest(plan=plan, trainer_python="python")}

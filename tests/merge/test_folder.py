@@ -160,11 +160,11 @@ def test_added_tokens_change_the_vocabulary(make_base: Any, train: Any, merge: C
 
 
 def test_progress_tells_rate_and_time_left(trained: Any, tmp_path: Path) -> None:
-    from launcher.merge import job
+    from launcher.records.jobs import MERGE
 
     messages: list[dict[str, Any]] = []
     request = {"base": str(trained.base), "adapter": str(trained.adapter), "out": str(tmp_path / "out")}
-    job.run({**request, "record": trained.record, "device": "cpu"}, messages.append)
+    MERGE.do({**request, "record": trained.record, "device": "cpu"}, messages.append)
     assert messages[-1]["fraction"] == 1.0
     assert "MB/s" in messages[-1]["text"]
     assert "0 s left" in messages[-1]["text"]

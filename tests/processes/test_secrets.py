@@ -15,7 +15,8 @@ from launcher.cli.main import report
 from launcher.errors import RunFailed
 from launcher.processes.child import child, child_environment
 from launcher.processes.secrets import is_secret, redact, redacted_log
-from launcher.runs.run import create_run, new_manifest
+from launcher.runs.run import create_run
+from manifests import new_manifest
 
 TOKEN = "hf_" + "A1b2C3d4E5f6G7h8I9j0K1l2"
 
