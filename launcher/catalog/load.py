@@ -49,7 +49,7 @@ def _read(path: Path, schema: str) -> dict[str, Any]:
     problems = check(data, schema, file=str(path), positions=positions)
     if problems:
         raise Unreadable(problems)
-    read: dict[str, Any] = data
+    read: dict[str, object] = data
     return read
 
 

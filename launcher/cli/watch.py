@@ -35,7 +35,7 @@ class StageView:
 class Known(Record):
     """What is known of a run before it is watched; of one that had begun, when, and how its stages stood."""
 
-    plan: dict[str, Any] = field(default_factory=dict)
+    plan: dict[str, object] = field(default_factory=dict)
     estimate: Estimate = field(default_factory=Estimate)
     created: str | None = None
     stages: list[Stage] = field(default_factory=list)

@@ -24,7 +24,7 @@ from launcher.data.base import added_tokens, base_tokens, read_tokenizer_config
 from launcher.errors import BadInput, Unreadable, nearest
 from launcher.resources import resource
 
-Message = Mapping[str, Any]
+Message = Mapping[str, object]
 Span = tuple[int, int]
 
 OWN_TEMPLATE = "tokenizer"  # the setting that asks for the base model's own template
@@ -202,7 +202,7 @@ def render(
     template: ChatTemplate | str,
     tokens: Mapping[str, str],
     *,
-    tools: Sequence[Mapping[str, Any]] | None = None,
+    tools: Sequence[Mapping[str, object]] | None = None,
     add_generation_prompt: bool = False,
 ) -> str:
     """The conversation as text: what transformers' ``apply_chat_template(tokenize=False)`` gives.
@@ -228,7 +228,7 @@ def render_with_spans(
     template: ChatTemplate,
     tokens: Mapping[str, str],
     *,
-    tools: Sequence[Mapping[str, Any]] | None = None,
+    tools: Sequence[Mapping[str, object]] | None = None,
 ) -> tuple[str, list[Span]]:
     """The conversation as text, and the character spans (start, end) that are trained, one per assistant turn.
 

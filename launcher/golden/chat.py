@@ -77,7 +77,7 @@ class Conversation:
     def _answer(self, subject: str, text: str) -> Answer:
         turns = self.turns[subject]
         turns.append({"role": "user", "content": text})
-        prompt: dict[str, Any] = {"messages": turns} if self.template else {"text": text}
+        prompt: dict[str, object] = {"messages": turns} if self.template else {"text": text}
         try:
             ids = prompt_ids(prompt, self.tokenizer, self.template)
         except Exception as error:  # a template may raise anything that Jinja, or Python in it, can raise

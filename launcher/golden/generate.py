@@ -169,7 +169,7 @@ def greedy(
     return answers
 
 
-def read_lines(path: Path) -> dict[str, dict[str, Any]]:
+def read_lines(path: Path) -> dict[str, dict[str, object]]:
     """The answers in a file by prompt id; a last line cut off when a run was killed is passed over."""
     records = {}
     if path.is_file():

@@ -131,7 +131,7 @@ def checkpoint_bytes(folder: str) -> int:
     return sum(path.stat().st_size for path in Path(folder).glob("*.safetensors"))
 
 
-def place(size: int, device: str, free: Mapping[str, int]) -> dict[str, Any]:
+def place(size: int, device: str, free: Mapping[str, int]) -> dict[str, object]:
     """Where ``size`` bytes of weights go: arguments of ``from_pretrained``.
 
     On the card where they fit, else what does not fit stays in host memory and is streamed in at every step (never on

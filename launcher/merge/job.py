@@ -202,7 +202,7 @@ class Merge:
             fingerprint=self.fingerprint,
         )
 
-    def index(self) -> dict[str, Any]:
+    def index(self) -> dict[str, object]:
         weight_map = {output.name: shard.file for shard in self.shards for output in shard.outputs}
         return {"metadata": {"total_size": self.outline.nbytes}, "weight_map": weight_map}
 
@@ -258,7 +258,7 @@ class Progress:
 
 
 def quantization(
-    request: MergeRequest, config: Mapping[str, Any], base: dict[str, TensorRef], adapter: Adapter
+    request: MergeRequest, config: Mapping[str, object], base: dict[str, TensorRef], adapter: Adapter
 ) -> Quantization:
     """What training computed with: recorded, or read off a base that is stored quantised, or by the rule."""
     if request.record:

@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from itertools import pairwise
-from typing import Any
 
 from launcher.errors import BadInput, Problem
 from launcher.merge.names import BaseNames, is_expert, spellings
@@ -86,7 +85,7 @@ def from_record(record: QuantizationRecord, base: dict[str, TensorRef]) -> Quant
 
 
 def assume(
-    quantized: str, config: Mapping[str, Any], base: dict[str, TensorRef], adapter_modules: list[str]
+    quantized: str, config: Mapping[str, object], base: dict[str, TensorRef], adapter_modules: list[str]
 ) -> Quantization:
     """The rule for a bare adapter. ``quantized`` is auto, nf4, int8 or none; auto means nf4.
 

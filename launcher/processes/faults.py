@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 from launcher.errors import Problem, RunFailed
 from launcher.processes.child import tail
@@ -37,7 +36,7 @@ class TrainerFailed(RunFailed):
         *,
         kind: str = "broken",
         step: int | None = None,
-        evidence: Mapping[str, Any] | None = None,
+        evidence: Mapping[str, object] | None = None,
         hint: str | None = None,
     ) -> None:
         super().__init__(problems if isinstance(problems, str | Problem) else list(problems), hint=hint)

@@ -6,7 +6,7 @@ here stay, in their places, and keys that it has not are not added as long as th
 
 An annotation may be a dataclass that is a `Record`, str, bool, int, float (which takes whole numbers as they are),
 None, a `Literal`, a union of these, ``list[T]``, ``tuple[T, ...]``, ``tuple[T, U]``, ``frozenset[T]``,
-``dict[str, T]``, and Any.
+``dict[str, T]``, and object or Any for any JSON.
 """
 
 from __future__ import annotations
@@ -204,7 +204,7 @@ def _read_as(hint: Any) -> _Read:
     origin, inside = get_origin(hint), get_args(hint)
     if origin is Annotated:
         return _read_as(inside[0])
-    if hint is Any:
+    if hint in (Any, object):
         return lambda value, where: value
     if origin in (Union, types.UnionType):
         return _one_of([(option, _read_as(option)) for option in inside])

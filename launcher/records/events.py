@@ -40,7 +40,7 @@ class Event(TypedDict, total=False):
     trial: bool
     # fault, crash, error
     kind: str
-    evidence: dict[str, Any]
+    evidence: dict[str, object]
     message: str
     phase: str
     out_of_memory: bool

@@ -31,7 +31,7 @@ class Job(Generic[Asked, Answered]):
     answer: type[Answered]
     online: bool = False
 
-    def do(self, data: Any, emit: Emit) -> dict[str, Any]:
+    def do(self, data: Any, emit: Emit) -> dict[str, object]:
         """Do it in this process, as its worker does: from JSON to JSON."""
         return encode(import_module(self.module).run(decode(self.request, data), emit))
 

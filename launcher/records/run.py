@@ -59,7 +59,7 @@ class AskedFor(Record):
     backend: str | None = None
     data: str | None = None
     config: str | None = None
-    settings: dict[str, Any] = field(default_factory=dict)
+    settings: dict[str, object] = field(default_factory=dict)
     golden: str | None = None
     gates: list[str] = field(default_factory=list)
     allow_overlap: bool = False
@@ -139,7 +139,7 @@ class DataRecord(Record):
     eval_rows: Annotated[int | None, LATE] = None
     left_out: Annotated[int | None, LATE] = None
     excess: Annotated[str | None, LATE] = None
-    cut: Annotated[dict[str, Any] | None, LATE] = None
+    cut: Annotated[dict[str, object] | None, LATE] = None
     lengths: Annotated[RowLengths | None, LATE] = None
 
     @property
@@ -290,10 +290,10 @@ class Manifest(Record):
     )
     trainer_python: Annotated[str | None, LATE, "The Python that has the trainer.", _NOT_EMPTY] = None
     memory_fraction: Annotated[float | None, "The trainer's share of the card, where it is capped."] = None
-    overlay: Annotated[dict[str, Any], "Keys of the config that this run changes."] = field(default_factory=dict)
+    overlay: Annotated[dict[str, object], "Keys of the config that this run changes."] = field(default_factory=dict)
     track: Annotated[list[str], "Experiment trackers that the trainer logs to."] = field(default_factory=list)
     repair_policy: Annotated[RepairPolicy, "Which repairs are allowed."] = field(default_factory=RepairPolicy)
-    changes: Annotated[dict[str, Any], "What repairs have changed of the plan."] = field(default_factory=dict)
+    changes: Annotated[dict[str, object], "What repairs have changed of the plan."] = field(default_factory=dict)
     base_mode: Annotated[str, "The weights that the adapter is merged into."] = "dequantized"
     merge_wanted: Annotated[bool, "Whether the adapter is merged."] = True
     base_folder: Annotated[str | None, "Where the base model was found."] = None

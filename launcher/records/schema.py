@@ -42,7 +42,7 @@ def _property(hint: Any) -> dict[str, Any]:
 def _schema(hint: Any) -> dict[str, Any]:
     hint, _ = taken_apart(hint)
     origin, inside = get_origin(hint), get_args(hint)
-    if hint is Any:
+    if hint in (Any, object):
         return {}
     if origin in (Union, types.UnionType):
         return _union([_schema(option) for option in inside])

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 from launcher.records.codec import Record, encode
 from launcher.records.run import Curve, GateResult, Price, Repair, Resume, Scores, Stage, Training
@@ -48,6 +47,6 @@ class Summary(Record):
     resumes: list[Resume]
     notes: list[str]
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, object]:
         """JSON-ready; a run that was not trained yet has an empty ``training``."""
         return encode(self) | {"training": encode(self.training) if self.training else {}}

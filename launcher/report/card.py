@@ -67,7 +67,7 @@ def _metadata(record: Manifest, subject: Subject) -> str:
 
     plan = record.plan
     license_name = _license(record)
-    data: dict[str, Any] = {"license": license_name}
+    data: dict[str, object] = {"license": license_name}
     if license_name not in HUB_LICENSES:
         data = {"license": "other", "license_name": license_name}
         if _on_hub(plan):
@@ -153,7 +153,7 @@ def _use(record: Manifest, subject: Subject) -> str:
     return "\n".join(["`ADAPTER` is this folder, or the name of this repository:", "", "```python", *code, "```"])
 
 
-def _data(record: Manifest) -> dict[str, Any]:
+def _data(record: Manifest) -> dict[str, object]:
     data = record.data
     assert data is not None
     return {

@@ -40,7 +40,7 @@ def render_comparison(facts: Comparison, runs: Sequence[RunFacts]) -> str:
     return render("report_compare.html.j2", title, data if figures else None, page=page)
 
 
-def _charts(runs: Sequence[RunFacts]) -> tuple[list[Figure], dict[str, Any]]:
+def _charts(runs: Sequence[RunFacts]) -> tuple[list[Figure], dict[str, object]]:
     sets: dict[str, dict[str, Any]] = {}
     for index, run in enumerate(runs):
         start = next((begin["time"] for begin in run.series.begins if begin["time"]), 0)
@@ -102,7 +102,7 @@ def figure(key: str, unit: str, value: Any) -> str:
     return f"{text} {unit}".rstrip()
 
 
-def _scores(facts: Comparison) -> list[dict[str, Any]]:
+def _scores(facts: Comparison) -> list[dict[str, object]]:
     """A line for each metric of each pair."""
     return [
         {**score, "metric": metric, "first_name": pair["first"], "second_name": pair["second"]}
@@ -111,7 +111,7 @@ def _scores(facts: Comparison) -> list[dict[str, Any]]:
     ]
 
 
-def _flips(flipped: Sequence[Flip]) -> list[dict[str, Any]]:
+def _flips(flipped: Sequence[Flip]) -> list[dict[str, object]]:
     """The prompts that flipped, for the page; ``short`` leaves out what all of them begin with."""
     texts = [prompt_text(flip["input"]) for flip in flipped]
     shared = shared_start(texts)

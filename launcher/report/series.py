@@ -60,7 +60,7 @@ class Series:
         """The evaluation losses that no later attempt superseded, in order."""
         return _kept(self.evals, "eval_loss")
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, object]:
         """JSON-ready; columns in which nothing was ever logged are left out."""
         return {
             "logs": _used(self.logs),

@@ -9,7 +9,6 @@ import tempfile
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 from launcher.catalog import Gpu, find_gpu, load_gpu
 from launcher.errors import BadInput, Problem, RunFailed
@@ -55,7 +54,7 @@ class Calibration:
     path: Path
     notes: tuple[str, ...]
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, object]:
         plan = self.plan
         keys = ("backend", "method", "compute_dtype", "sequence_len", "micro_batch_size", "gradient_checkpointing")
         return {

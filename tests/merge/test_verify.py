@@ -91,8 +91,8 @@ def test_logits_that_are_not_finite_are_no_agreement(value: float) -> None:
     good = torch.randn(5, 9)
     bad = good.clone()
     bad[2, 3] = value
-    assert verify.compare(good, good)["relative_l2"] == 0.0
-    assert verify.compare(torch.zeros(5, 9), torch.zeros(5, 9))["relative_l2"] == 0.0
+    assert verify.compare(good, good).relative_l2 == 0.0
+    assert verify.compare(torch.zeros(5, 9), torch.zeros(5, 9)).relative_l2 == 0.0
     for wanted, found, whose in ((bad, good, "trained"), (good, bad, "merged")):
         with pytest.raises(RunFailed, match=rf"the {whose} model's logits are not finite at 1 of 5 tokens"):
             verify.compare(wanted, found)

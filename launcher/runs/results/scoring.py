@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from launcher.errors import BadInput, RunFailed
 from launcher.files import sha256_file, write_json
@@ -29,7 +28,7 @@ class Evaluation:
     result: GoldenResult
     gates: Sequence[GateResult]
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, object]:
         return {
             "folder": str(self.folder),
             "rows": self.rows,

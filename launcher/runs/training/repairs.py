@@ -45,14 +45,14 @@ class Measure:
     """
 
     action: str
-    before: dict[str, Any]
-    after: dict[str, Any]
+    before: dict[str, object]
+    after: dict[str, object]
     upto: int | None = None
 
 
 def choose(
     failure: TrainerFailed,
-    plan: Mapping[str, Any],
+    plan: Mapping[str, object],
     policy: RepairPolicy,
     *,
     has_bfloat16: bool,
@@ -130,7 +130,7 @@ def _against_overflow(
         action = (
             f"back to the last good checkpoint, at most step {upto}, and on in bfloat16; the loss scaler is dropped"
         )
-        after: dict[str, Any] = {"compute_dtype": "bfloat16"}
+        after: dict[str, object] = {"compute_dtype": "bfloat16"}
         kernels = plan.get("kernels") or ()
         if "lora" in kernels and stored_dtype not in (None, "bfloat16"):
             action += f"; without the LoRA kernels, which fail in it on a base stored from {stored_dtype}"
@@ -143,11 +143,11 @@ def _against_overflow(
     return _change(plan, action, upto=upto, learning_rate=rate)
 
 
-def _change(plan: Mapping[str, Any], action: str, *, upto: int | None = None, **after: Any) -> Measure:
+def _change(plan: Mapping[str, object], action: str, *, upto: int | None = None, **after: Any) -> Measure:
     return Measure(action, {key: plan[key] for key in after}, after, upto)
 
 
-def likely_cause(kind: str, plan: Mapping[str, Any], capability: float | None) -> str | None:
+def likely_cause(kind: str, plan: Mapping[str, object], capability: float | None) -> str | None:
     """What a person should look at first, for a fault that no repair helps against."""
     template = "`ql check DATA --show 3` marks what is trained"
     match kind:
