@@ -4,32 +4,24 @@ The trainer's environment need not have ql installed, and the environment that h
 trainer's pins, so nothing is put on ``sys.path``: this file makes the package ``launcher`` importable from its own
 folder and nothing else. Jobs may use the trainer's libraries and those modules of ql that need only them.
 
-A job is a function ``run(request: dict, emit: Callable[[dict], None]) -> dict``. Each message is one line of JSON on
-stdout: ``{"event": "progress", ...}`` as often as the job likes, then ``{"event": "result", "result": {...}}`` or
-``{"event": "error", "problems": [...], "exit_code": n}``. Anything a library prints goes to stderr.
+A job is a function ``run(request, emit)``: what it is asked and answers is in `launcher.records.jobs`. Each message is
+one line of JSON on stdout: ``{"event": "progress", ...}`` as often as the job likes, then ``{"event": "result",
+"result": {...}}`` or ``{"event": "error", "problems": [...], "exit_code": n}``. Anything that a library prints goes to
+stderr.
 """
 
 from __future__ import annotations
 
-import importlib
 import importlib.util
 import json
 import os
 import sys
 import traceback
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
-JOBS = {
-    "probe": "launcher.backends.probe",
-    "fetch": "launcher.backends.fetch",
-    "adapter": "launcher.backends.adapter",
-    "push": "launcher.backends.push",
-    "golden": "launcher.golden.generate",
-    "merge": "launcher.merge.job",
-    "verify": "launcher.merge.verify",
-    "chat": "launcher.golden.chat",
-}
+if TYPE_CHECKING:
+    from launcher.records.events import Message
 
 
 def adopt_package() -> None:
@@ -50,18 +42,19 @@ def adopt_package() -> None:
 def main(argv: list[str]) -> int:
     adopt_package()
     from launcher.errors import QlError
+    from launcher.records.jobs import JOBS
 
     channel = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)  # whatever a library prints to stdout must not mix with our messages
 
-    def emit(message: dict[str, Any]) -> None:
+    def emit(message: Message) -> None:
         channel.write(json.dumps(message) + "\n")
         channel.flush()
 
     job, request_path = argv
     request = json.loads(Path(request_path).read_text(encoding="utf-8"))
     try:
-        result = importlib.import_module(JOBS[job]).run(request, emit)
+        result = JOBS[job].do(request, emit)
     except QlError as error:
         problems = [problem.to_dict() for problem in error.problems]
         emit({"event": "error", "problems": problems, "exit_code": error.exit_code})

@@ -16,6 +16,8 @@ from pathlib import Path
 from typing import Any
 
 from launcher.cli.progress import LiveProgress
+from launcher.cli.watch import Known
+from launcher.records.codec import decode
 
 
 def happenings(folder: Path, manifest: dict[str, Any]) -> list[tuple[float, str, Any]]:
@@ -37,7 +39,7 @@ def main() -> None:
     parser.add_argument("--speed", type=float, default=1.0)
     options = parser.parse_args()
     manifest = json.loads((options.run / "run.json").read_text(encoding="utf-8"))
-    facts = {key: manifest[key] for key in ("plan", "estimate", "created")}
+    facts = decode(Known, {key: manifest[key] for key in ("plan", "estimate", "created")})
     queue = happenings(options.run, manifest)
     offset, began = queue[0][0], time.monotonic()
     progress = LiveProgress(facts)

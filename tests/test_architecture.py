@@ -30,7 +30,9 @@ LAYERS: tuple[frozenset[str], ...] = (
     frozenset({"data"}),
     frozenset({"catalog"}),
     frozenset({"yaml_source", "json_schema"}),
-    frozenset({"errors", "resources", "files", "worker"}),
+    frozenset({"worker"}),
+    frozenset({"records"}),
+    frozenset({"errors", "resources", "files"}),
 )
 HEAVY = ("torch", "transformers", "peft", "bitsandbytes", "axolotl", "unsloth", "datasets", "safetensors", "numpy")
 # Run by the trainer's python only, through launcher/worker.py or on the trainer's path.

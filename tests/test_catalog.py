@@ -283,9 +283,9 @@ def test_a_folder_is_known_by_its_whole_path(name: str, tmp_path: Path, monkeypa
     base = Path(resolve_base(load_model(named)))
     assert base.is_absolute()
     assert base.samefile(tmp_path / "base")
-    asked = Asked(data="rows.jsonl", gpu="cpu", model=named).to_dict()
+    asked = Asked(data="rows.jsonl", gpu="cpu", model=named).record()
     monkeypatch.chdir("/")
-    assert Asked.from_dict(asked).request().base_model == str(base)
+    assert Asked.of(asked).request().base_model == str(base)
 
 
 def test_a_name_of_the_catalog_or_the_hub_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

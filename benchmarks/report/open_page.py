@@ -21,8 +21,10 @@ from pathlib import Path
 
 from playwright.sync_api import sync_playwright
 
+from launcher.records.codec import decode
+from launcher.records.run import Manifest
 from launcher.runs.results.reporting import write_report
-from launcher.runs.run import create_run, new_manifest
+from launcher.runs.run import create_run
 
 RECORDED = Path(__file__).resolve().parent.parent.parent / "tests" / "report" / "recorded" / "qlora"
 
@@ -75,7 +77,7 @@ def main() -> None:
     options = parser.parse_args()
     manifest = json.loads((RECORDED / "run.json").read_text(encoding="utf-8"))
     with tempfile.TemporaryDirectory() as folder:
-        run = create_run(Path(folder), "long", new_manifest(**{k: v for k, v in manifest.items() if k != "stages"}))
+        run = create_run(Path(folder), "long", decode(Manifest, manifest))
         shutil.copytree(RECORDED / "golden", run.path / "golden")
         write_events(run.path / "events.jsonl", options.steps)
         began = time.monotonic()

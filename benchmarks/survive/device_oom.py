@@ -48,7 +48,7 @@ def hold_to(cap: float) -> Callable[[], None]:
     def capped(plan: Any, gpu: Any, needed_gib: float, facts: Any) -> tuple[float | None, list[str]]:
         _, notes = check(plan, gpu, min(cap, needed_gib), facts)
         text = f"benchmark: the trainer is held to {cap:.1f} GiB, where {needed_gib:.1f} GiB are planned"
-        share = round(cap / facts["devices"][0]["total_gib"], 4) if facts["devices"] else None
+        share = round(cap / facts.devices[0].total_gib, 4) if facts.devices else None
         return share, [*notes, text]
 
     modules = [

@@ -3,24 +3,23 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
-from typing import Any
 
 from launcher.errors import RunFailed
+from launcher.records.jobs import Emit, Fetched, FetchRequest
 
 PATTERNS = ["*.safetensors", "*.json", "*.jinja", "tokenizer.model"]  # never pickled weights
 
 
-def run(request: dict[str, Any], emit: Callable[[dict[str, Any]], None]) -> dict[str, Any]:
-    """``{"base_model"}`` → ``{"path"}``. Raises RunFailed: not reachable, not found, or gated and not granted."""
+def run(request: FetchRequest, emit: Emit) -> Fetched:
+    """Where the model is on this machine now. Raises RunFailed: not reachable, not found, or gated and not granted."""
     from httpx import HTTPError  # huggingface_hub lets a connection that was cut come through as it is
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import GatedRepoError, HfHubHTTPError, LocalEntryNotFoundError, RepositoryNotFoundError
 
-    name = request["base_model"]
+    name = request.base_model
     emit({"event": "progress", "text": f"base model {name}"})
     try:
-        return {"path": snapshot_download(name, allow_patterns=PATTERNS)}
+        return Fetched(path=snapshot_download(name, allow_patterns=PATTERNS))
     except GatedRepoError:
         hint = "ask for access on its page and set HF_TOKEN, or choose an ungated base with --model"
         raise RunFailed(f"{name} is gated and this account has no access", hint=hint) from None

@@ -6,8 +6,9 @@ import importlib.metadata
 import platform
 import subprocess
 import sys
-from collections.abc import Callable
-from typing import Any
+
+from launcher.records.environment import CardProcess, Device, Probed, SeenCard
+from launcher.records.jobs import Emit, ProbeRequest
 
 GIB = 2**30
 PACKAGES = (
@@ -16,28 +17,24 @@ PACKAGES = (
 )  # fmt: skip
 
 
-def run(request: dict[str, Any], emit: Callable[[dict[str, Any]], None]) -> dict[str, Any]:
-    """``{"requires"?, "trainers"}`` → python, executable, versions (None where not installed), devices with GiB.
-
-    ``trainers`` are the trainers' distributions, ``requires`` requirement specifiers; ``unsupported`` says which are
-    not met. ``seen`` and ``processes`` are nvidia-smi's: cards with their driver, and who holds how much of their
-    memory.
-    """
-    return {
-        "python": platform.python_version(),
-        "executable": sys.executable,
-        "versions": {name: _version(name) for name in (*request.get("trainers", ()), *PACKAGES)},
-        "devices": _devices(),
-        "cuda": _cuda(),
-        "arch_list": _architectures(),
-        "seen": [{"name": name, "driver": driver} for name, driver in _smi("--query-gpu=name,driver_version")],
-        "processes": [
-            {"pid": int(pid), "name": name, "gib": round(float(mib) / 1024, 3) if mib.isdigit() else None}
-            for pid, name, mib in _smi("--query-compute-apps=pid,process_name,used_memory")
+def run(request: ProbeRequest, emit: Emit) -> Probed:
+    """What is there; nvidia-smi is asked too, which sees cards that torch cannot use."""
+    processes = _smi("--query-compute-apps=pid,process_name,used_memory")
+    return Probed(
+        python=platform.python_version(),
+        executable=sys.executable,
+        versions={name: _version(name) for name in (*request.trainers, *PACKAGES)},
+        devices=_devices(),
+        cuda=_cuda(),
+        arch_list=_architectures(),
+        seen=[SeenCard(name=name, driver=driver) for name, driver in _smi("--query-gpu=name,driver_version")],
+        processes=[
+            CardProcess(pid=int(pid), name=name, gib=round(float(mib) / 1024, 3) if mib.isdigit() else None)
+            for pid, name, mib in processes
             if pid.isdigit()
         ],
-        "unsupported": _unsupported(request.get("requires") or []),
-    }
+        unsupported=_unsupported(request.requires),
+    )
 
 
 def _cuda() -> str | None:
@@ -93,7 +90,7 @@ def _version(name: str) -> str | None:
         return None
 
 
-def _devices() -> list[dict[str, Any]]:
+def _devices() -> list[Device]:
     try:
         import torch
     except ImportError:
@@ -105,12 +102,12 @@ def _devices() -> list[dict[str, Any]]:
         properties = torch.cuda.get_device_properties(index)
         free, total = torch.cuda.mem_get_info(index)
         devices.append(
-            {
-                "index": index,
-                "name": properties.name,
-                "compute_capability": f"{properties.major}.{properties.minor}",
-                "total_gib": round(total / GIB, 3),
-                "free_gib": round(free / GIB, 3),
-            }
+            Device(
+                index=index,
+                name=properties.name,
+                compute_capability=f"{properties.major}.{properties.minor}",
+                total_gib=round(total / GIB, 3),
+                free_gib=round(free / GIB, 3),
+            )
         )
     return devices

@@ -7,11 +7,11 @@ result or a message of ours.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from launcher.errors import RunFailed
+from launcher.records.jobs import Emit, PushedFiles, PushRequest
 
 # Files that name folders of this machine, and the ending of the keys that do.
 NAMING = {"merge.json": "_path", "adapter_config.json": "base_model_name_or_path"}
@@ -20,8 +20,8 @@ IGNORED = ["optimizer.pt", "*.tmp", ".*", "*/.*"]
 SIGN_IN = "set HF_TOKEN to a token that may write, or sign in with `hf auth login`"
 
 
-def run(request: dict[str, Any], emit: Callable[[dict[str, Any]], None]) -> dict[str, Any]:
-    """``{"folder", "repo", "private", "revision", "message"}`` → ``{"url", "commit", "files", "bytes"}``.
+def run(request: PushRequest, emit: Emit) -> PushedFiles:
+    """Send the folder, and tell where it is now.
 
     The repository is made when there is none. Nothing shows in it before all files have arrived. Raises RunFailed:
     no token, not allowed, not reachable, refused.
@@ -31,7 +31,7 @@ def run(request: dict[str, Any], emit: Callable[[dict[str, Any]], None]) -> dict
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError
     from huggingface_hub.utils._paths import filter_repo_objects
 
-    folder, repo = Path(request["folder"]), request["repo"]
+    folder, repo = Path(request.folder), request.repo
     if get_token() is None:
         raise RunFailed("there is no token for the hub", hint=SIGN_IN)
     files = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
@@ -40,14 +40,14 @@ def run(request: dict[str, Any], emit: Callable[[dict[str, Any]], None]) -> dict
     emit({"event": "progress", "text": f"{len(files)} files, {size / 1e6:,.1f} MB, to {repo}"})
     api = HfApi()
     try:
-        api.create_repo(repo, repo_type="model", private=request["private"], exist_ok=True)
-        if request["revision"]:
-            api.create_branch(repo, branch=request["revision"], exist_ok=True)
+        api.create_repo(repo, repo_type="model", private=request.private, exist_ok=True)
+        if request.revision:
+            api.create_branch(repo, branch=request.revision, exist_ok=True)
         commit = api.create_commit(
             repo,
             [CommitOperationAdd(name, _content(folder / name)) for name in files],
-            commit_message=request["message"],
-            revision=request["revision"],
+            commit_message=request.message,
+            revision=request.revision,
         )
     except HFValidationError as error:
         raise RunFailed(f"{repo} cannot be a repository's name: {error}", hint="OWNER/NAME") from None
@@ -57,7 +57,7 @@ def run(request: dict[str, Any], emit: Callable[[dict[str, Any]], None]) -> dict
         cause = error.__cause__ or error
         hint = "run it again: what has arrived is not sent twice"
         raise RunFailed(f"the upload to {repo} failed: {_first_line(cause)}", hint=hint) from None
-    return {"url": str(commit.repo_url), "commit": commit.oid, "files": files, "bytes": size}
+    return PushedFiles(url=str(commit.repo_url), commit=commit.oid, files=files, bytes=size)
 
 
 def _content(path: Path) -> str | bytes:

@@ -7,44 +7,44 @@ import subprocess
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 from launcher.errors import BadInput, Problem, QlError, RunFailed, Unreadable
 from launcher.processes.child import child, child_environment, tail
 from launcher.processes.secrets import redacted_log
+from launcher.records.codec import decode, encode
+from launcher.records.events import Message
+from launcher.records.jobs import Answered, Asked, Job
 from launcher.resources import PACKAGE
 from launcher.trainers import default_trainer, quiet_environment
 
-Progress = Callable[[dict[str, Any]], None]
-ONLINE = ("fetch", "push")
+Progress = Callable[[Message], None]
 _ERRORS: dict[int, type[QlError]] = {1: BadInput, 2: Unreadable, 3: RunFailed}
 
 
 def call_worker(
-    python: str, job: str, request: dict[str, Any], log_path: Path, on_progress: Progress | None = None
-) -> dict[str, Any]:
-    """Run ``job`` (a key of `launcher.worker.JOBS`) with ``request`` and return its result.
+    python: str, job: Job[Asked, Answered], request: Asked, log_path: Path, on_progress: Progress | None = None
+) -> Answered:
+    """Run ``job`` with ``request`` and return its answer.
 
     What its libraries print goes to ``log_path``. Raises the error that the job reports, and RunFailed when the
-    process cannot be started or dies without one. Only the jobs in ONLINE may reach for the hub.
+    process cannot be started or dies without one. Only a job that is ``online`` may reach for the hub.
     """
-    offline = {} if job in ONLINE else {"HF_HUB_OFFLINE": "1"}
+    offline = {} if job.online else {"HF_HUB_OFFLINE": "1"}
     with (
         tempfile.NamedTemporaryFile("w", suffix=".json", encoding="utf-8") as handed,
         redacted_log(log_path) as log,
     ):
-        json.dump(request, handed)
+        json.dump(encode(request), handed)
         handed.flush()
-        argv = [python, str(PACKAGE / "worker.py"), job, handed.name]
-        environment = child_environment(quiet_environment() | offline, with_secrets=job in ONLINE)
+        argv = [python, str(PACKAGE / "worker.py"), job.name, handed.name]
+        environment = child_environment(quiet_environment() | offline, with_secrets=job.online)
         with child(argv, environment=environment, stdout=subprocess.PIPE, stderr=log) as process:
             assert process.stdout is not None
             for line in process.stdout:
-                message = json.loads(line)
+                message: Message = json.loads(line)
                 match message["event"]:
                     case "result":
-                        result: dict[str, Any] = message["result"]
-                        return result
+                        return decode(job.answer, message["result"])
                     case "error":
                         raise _error(message, python, log_path)
                     case _ if on_progress is not None:
@@ -52,11 +52,13 @@ def call_worker(
             code = process.wait()
     last = tail(log_path, 3)
     raise RunFailed(
-        Problem(f"the {job} job ended with exit code {code}" + (f": {last[-1]}" if last else ""), hint=_where(log_path))
+        Problem(
+            f"the {job.name} job ended with exit code {code}" + (f": {last[-1]}" if last else ""), hint=_where(log_path)
+        )
     )
 
 
-def _error(message: dict[str, Any], python: str, log_path: Path) -> QlError:
+def _error(message: Message, python: str, log_path: Path) -> QlError:
     problems = [Problem(**problem) for problem in message["problems"]]
     code = message["exit_code"]
     if problems and problems[0].message.startswith("ModuleNotFoundError"):

@@ -27,7 +27,7 @@ def model_by_hand(text: str, name: str = "by-hand") -> Model:
 
     Raises Unreadable with every bad or missing number.
     """
-    config: dict[str, Any] = {"model_type": "llama"}
+    config: dict[str, object] = {"model_type": "llama"}
     problems: list[Problem] = []
     for pair in filter(None, (part.strip() for part in text.split(","))):
         key, _, value = (part.strip() for part in pair.partition("="))

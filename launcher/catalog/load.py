@@ -57,7 +57,7 @@ def _read_as_of(path: Path, schema: str, state: tuple[int, int, int]) -> dict[st
     problems = check(data, schema, file=str(path), positions=positions)
     if problems:
         raise Unreadable(problems)
-    read: dict[str, Any] = data
+    read: dict[str, object] = data
     return read
 
 

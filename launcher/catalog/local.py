@@ -89,7 +89,7 @@ def stored_base(base_model: str) -> Stored | None:
     return read_stored(folder, config) if folder and isinstance(config, dict) else None
 
 
-def _chat_template(folder: Path, config: dict[str, Any]) -> str:
+def _chat_template(folder: Path, config: dict[str, object]) -> str:
     """The tokenizer's own template where it has one; else one that ends a turn with a token the base was trained on."""
     if (folder / "chat_template.jinja").exists():
         return "tokenizer"

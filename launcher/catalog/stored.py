@@ -11,7 +11,7 @@ import json
 import struct
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
 from launcher.catalog.types import Stored
 
@@ -21,7 +21,7 @@ LARGEST_HEADER = 100 * 2**20  # bytes; safetensors itself refuses a longer one
 LARGEST_STATE = 4096  # bytes; one has about 150
 
 
-def read_stored(folder: Path, config: Mapping[str, Any]) -> Stored | None:
+def read_stored(folder: Path, config: Mapping[str, object]) -> Stored | None:
     """How the base in ``folder``, whose config.json is ``config``, is stored in 4 bit; None for any other base.
 
     Never fails: what cannot be read leaves the dtype unknown, and whoever loads the weights says what is wrong.
@@ -39,7 +39,7 @@ def read_stored(folder: Path, config: Mapping[str, Any]) -> Stored | None:
     return Stored(kind, double, dtype)  # type: ignore[arg-type] # one of DTYPES
 
 
-def quantised_otherwise(config: Mapping[str, Any]) -> str | None:
+def quantised_otherwise(config: Mapping[str, object]) -> str | None:
     """What a base is stored in that is neither 16 bit nor 4 bit of bitsandbytes; None for one that ql can train on."""
     quantised = config.get("quantization_config")
     if not isinstance(quantised, dict):
@@ -50,7 +50,7 @@ def quantised_otherwise(config: Mapping[str, Any]) -> str | None:
     return "8 bit by bitsandbytes" if quantised.get("load_in_8bit") or quantised.get("_load_in_8bit") else None
 
 
-def _dtype_of_config(config: Mapping[str, Any]) -> str | None:
+def _dtype_of_config(config: Mapping[str, object]) -> str | None:
     """The dtype the checkpoint was saved from, which is that of its states: for a base whose weights are not here."""
     name = str(config.get("dtype") or config.get("torch_dtype") or "").removeprefix("torch.")
     return name if name in DTYPES else None
@@ -68,7 +68,7 @@ def _dtype_of_states(folder: Path) -> str | None:
     return None
 
 
-def _states(stream: BinaryIO) -> Iterator[dict[str, Any]]:
+def _states(stream: BinaryIO) -> Iterator[dict[str, object]]:
     """The quantisation states of a shard. Format: https://huggingface.co/docs/safetensors."""
     (length,) = struct.unpack("<Q", stream.read(8))
     if length > LARGEST_HEADER:

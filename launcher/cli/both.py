@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 if TYPE_CHECKING:
+    from launcher.records.events import Event, Message
+    from launcher.records.run import Repair
     from launcher.runs.asked import Asked
     from launcher.runs.both import Both
     from launcher.runs.launch import LaunchOptions
@@ -42,7 +44,7 @@ def run_both(asked: Asked, options: LaunchOptions, *, dry_run: bool, as_json: bo
         click.echo(f"page: {runs[-1].path / 'comparison.html'}", err=True)
     taken = facts["trade"]["run"] if facts["trade"] else runs[0].path.name
     chosen = next(run for run in runs if run.path.name == taken)
-    if any(not gate["passed"] for gate in chosen.data["gates"]):
+    if any(not gate.passed for gate in chosen.record.gates):
         sys.exit(1)
 
 
@@ -57,10 +59,11 @@ class _Observer:
     def _open(self) -> Any:
         if self.view is None:
             from launcher.cli.progress import make_progress
+            from launcher.cli.watch import Known
             from launcher.runs.expected import expected
 
             estimate = expected(self.prepared, self.options.usd_per_hour, merge=self.options.merge)
-            self.view = make_progress({"plan": self.prepared.plan.to_dict(), "estimate": estimate})
+            self.view = make_progress(Known(plan=self.prepared.plan.to_dict(), estimate=estimate))
             self.view.note(f"{self.prepared.plan.method}, one of two runs")
         return self.view
 
@@ -69,16 +72,16 @@ class _Observer:
         if name == "report" and state != "running":
             self.close()
 
-    def telemetry(self, event: dict[str, Any]) -> None:
+    def telemetry(self, event: Event) -> None:
         self._open().telemetry(event)
 
-    def progress(self, stage: str, message: dict[str, Any]) -> None:
+    def progress(self, stage: str, message: Message) -> None:
         self._open().progress(stage, message)
 
     def note(self, text: str) -> None:
         self._open().note(text)
 
-    def repair(self, record: dict[str, Any]) -> None:
+    def repair(self, record: Repair) -> None:
         self._open().repair(record)
 
     def close(self) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -13,6 +13,7 @@ from launcher.cli.options import Wanted, json_option, plan_options, trainer_pyth
 from launcher.cli.words import examples
 
 if TYPE_CHECKING:
+    from launcher.records.events import Event
     from launcher.runs.calibrate import Calibration
 
 DEFAULT_MODEL = "mistral-7b"
@@ -69,7 +70,7 @@ def command(
         click.echo(f"note: {note}", err=True)
 
 
-def _say(event: dict[str, Any]) -> None:
+def _say(event: Event) -> None:
     if event.get("event") == "log":
         rate = event.get("tokens_per_second")
         click.echo(f"  step {event['step']}" + (f": {rate:,.0f} tokens/s" if rate else ""), err=True)

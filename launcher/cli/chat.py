@@ -7,13 +7,16 @@ import os
 import sys
 import tempfile
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import click
 
 from launcher.cli import complete
 from launcher.cli.options import json_option, runs_dir, trainer_python_option
 from launcher.cli.words import examples
+
+if TYPE_CHECKING:
+    from launcher.records.events import Answer, Message
 
 HELP = "An empty line is passed over, /reset forgets what was said, Ctrl-D ends."
 
@@ -34,13 +37,15 @@ def command(
     """
     from launcher.backends.workers import call_worker
     from launcher.errors import Unreadable
+    from launcher.records.codec import fields_of
+    from launcher.records.jobs import CHAT, ChatRequest
     from launcher.runs.results.scoring import model_request
     from launcher.runs.run import open_run
 
     if prompt is not None and not prompt.strip():
         raise Unreadable("--prompt is empty")
     found = open_run(run, runs_dir)
-    request = {**model_request(found), "max_new_tokens": max_new_tokens}
+    models = fields_of(model_request(found))
     python = trainer_python or found.trainer_python
     click.echo("loading the model …", err=True)
     with tempfile.TemporaryDirectory(prefix="ql-chat-") as folder:
@@ -49,7 +54,8 @@ def command(
         os.mkfifo(pipe)
         asker = Asker(os.open(pipe, os.O_RDWR), prompt, as_json)
         try:
-            call_worker(python, "chat", {**request, "questions": str(pipe)}, found.path / "chat.log", asker.hear)
+            request = ChatRequest(**models, max_new_tokens=max_new_tokens, questions=str(pipe))
+            call_worker(python, CHAT, request, found.path / "chat.log", asker.hear)
         finally:
             asker.close()
 
@@ -64,12 +70,12 @@ class Asker:
         self.asked = ""
         self.at_terminal = prompt is None and sys.stdin.isatty()
 
-    def hear(self, message: dict[str, Any]) -> None:
+    def hear(self, message: Message) -> None:
         """A message of the worker: it is ready, or it has answered."""
         if message["event"] == "ready" and self.at_terminal:
             click.echo(HELP, err=True)
         elif message["event"] == "answer":
-            self.show({subject: message[subject] for subject in ("base", "adapter")})
+            self.show({"base": message["base"], "adapter": message["adapter"]})
             if self.prompt is not None:
                 return self.close()
         self.ask(self.prompt)
@@ -95,7 +101,7 @@ class Asker:
             click.echo("\n> ", nl=False, err=True)
         return sys.stdin.readline() or None
 
-    def send(self, question: dict[str, Any]) -> None:
+    def send(self, question: dict[str, str | bool]) -> None:
         if self.pipe is not None:
             os.write(self.pipe, json.dumps(question).encode() + b"\n")
 
@@ -105,7 +111,7 @@ class Asker:
             os.close(self.pipe)
         self.pipe = None
 
-    def show(self, answers: dict[str, dict[str, Any]]) -> None:
+    def show(self, answers: dict[str, Answer]) -> None:
         if self.as_json:
             click.echo(json.dumps({"prompt": self.asked, **answers}, ensure_ascii=False))
             return

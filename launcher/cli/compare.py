@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import click
 
 from launcher.cli.options import json_option, runs_dir
 from launcher.cli.words import examples
+
+if TYPE_CHECKING:
+    from launcher.report.facts import Comparison, GateVerdict, GoldenPair
 
 SHOWN_FLIPS = 10  # of the prompts that flipped, on a terminal; all are in the JSON and on the page
 
@@ -30,7 +33,7 @@ def command(runs: tuple[str, ...], html: Path | None, runs_dir: Path, as_json: b
         click.echo(f"page: {html}", err=True)
 
 
-def describe_comparison(facts: dict[str, Any]) -> str:
+def describe_comparison(facts: Comparison) -> str:
     """A comparison in words and tables."""
     from launcher.cli.glyphs import spark
     from launcher.cli.text import table
@@ -61,21 +64,21 @@ def describe_comparison(facts: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def _gates(gates: list[dict[str, Any]]) -> str:
+def _gates(gates: list[GateVerdict]) -> str:
     missed = [gate["gate"] for gate in gates if not gate["passed"]]
     return "none" if not gates else f"missed: {', '.join(missed)}" if missed else "passed"
 
 
-def _describe_pair(pair: dict[str, Any]) -> list[str]:
+def _describe_pair(pair: GoldenPair) -> list[str]:
     from launcher.cli.text import table
 
     rows = []
     for metric, score in pair["metrics"].items():
         interval = f"{score['low'] * 100:+.1f} to {score['high'] * 100:+.1f}"
         chance = "-" if score["p_value"] is None else f"{score['p_value']:.3g}"
-        flips = f"{score['better']} better, {score['worse']} worse"
+        changed = f"{score['better']} better, {score['worse']} worse"
         change = f"{score['difference'] * 100:+.1f}"
-        rows.append((metric, f"{score['first']:.3f}", f"{score['second']:.3f}", change, interval, chance, flips))
+        rows.append((metric, f"{score['first']:.3f}", f"{score['second']:.3f}", change, interval, chance, changed))
     head = f"golden set, {pair['prompts']} prompts: {pair['second']} against {pair['first']}"
     header = ("metric", "first", "second", "points", "95 % interval", "p", "prompts")
     lines = [head, table(header, rows)]

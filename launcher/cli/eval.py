@@ -6,13 +6,17 @@ import json
 import sys
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import click
 
 from launcher.cli import complete
 from launcher.cli.options import json_option, runs_dir, trainer_python_option
 from launcher.cli.words import examples
+
+if TYPE_CHECKING:
+    from launcher.records.jobs import Answered, Asked, Call, Job
+    from launcher.runs.results.scoring import Evaluation
 
 
 @click.command(epilog=examples('ql eval latest --golden other.jsonl --gate "exact_match>=0.8"'))
@@ -47,33 +51,32 @@ def command(
     python = trainer_python or found.trainer_python
     progress = make_progress()
 
-    def connect(log: Path) -> Any:
-        return lambda job, request: call_worker(python, job, request, log, partial(progress.progress, "eval"))
+    def connect(log: Path) -> Call:
+        def call(job: Job[Asked, Answered], request: Asked, /) -> Answered:
+            return call_worker(python, job, request, log, partial(progress.progress, "eval"))
+
+        return call
 
     try:
         evaluation = evaluate_run(found, golden, gates, connect, max_new_tokens=max_new_tokens)
     finally:
         progress.close()
-    facts = evaluation.to_dict()
-    click.echo(json.dumps(facts, indent=2) if as_json else describe(facts))
+    click.echo(json.dumps(evaluation.to_dict(), indent=2) if as_json else describe(evaluation))
     if not as_json:
         click.echo(f"every answer with its scores: {evaluation.folder}/scores/", err=True)
     if not all(gate.passed for gate in evaluation.gates):
         sys.exit(1)
 
 
-def describe(facts: dict[str, Any]) -> str:
+def describe(found: Evaluation) -> str:
     """Scores, gates and notes in words."""
     from launcher.cli.text import table
 
-    metrics = list(next(iter(facts["golden"].values())))
-    header = (f"{facts['rows']} prompts", *metrics)
-    lines = [
-        table(
-            header,
-            [(subject, *(f"{values[name]:.3f}" for name in metrics)) for subject, values in facts["golden"].items()],
-        )
-    ]
-    for gate in facts["gates"]:
-        lines.append(f"gate {gate['gate']}: {'passed' if gate['passed'] else 'MISSED'} ({gate['reason']})")
-    return "\n".join(lines + [f"note: {note}" for note in facts["notes"]])
+    scores = found.result.scores
+    metrics = list(next(iter(scores.values())))
+    header = (f"{found.rows} prompts", *metrics)
+    rows = [(subject, *(f"{values[name]:.3f}" for name in metrics)) for subject, values in scores.items()]
+    lines = [table(header, rows)]
+    for gate in found.gates:
+        lines.append(f"gate {gate.gate}: {'passed' if gate.passed else 'MISSED'} ({gate.reason})")
+    return "\n".join(lines + [f"note: {note}" for note in found.result.notes])

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from itertools import chain, count
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -212,8 +212,8 @@ def job_text(
     path: Path,
     card: str,
     others: Sequence[Forecast],
-    asked: dict[str, Any],
-    settings: dict[str, Any],
+    asked: dict[str, object],
+    settings: dict[str, object],
 ) -> str:
     """The job file: the proposal, with what was found and what else there is as comments."""
     from launcher.configs.render import render_text

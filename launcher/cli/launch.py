@@ -105,12 +105,12 @@ def command(
     Exits 1 when the data, the fit or a gate is bad, 3 when the run cannot start or fails.
     """
     from launcher.planning.names import Names
+    from launcher.records.run import RepairPolicy
     from launcher.runs import launch as runs
     from launcher.runs.asked import Asked
     from launcher.runs.job import Job, read_job
     from launcher.runs.prepare import prepare_asked
     from launcher.runs.prepared import require_scored
-    from launcher.runs.training.repairs import Policy
 
     given = wanted.settings(keep=keep)  # first: after a `--set key` without its `=value`, the value would be a job
     written = read_job(job) if job is not None else Job()
@@ -141,7 +141,12 @@ def command(
         track=track or written.track,
         usd_per_hour=price,
         detach=detach,
-        policy=Policy(frozenset(no_repair), allow_shorter, stall_after, stop_within),
+        policy=RepairPolicy(
+            off=frozenset(no_repair),
+            allow_shorter=allow_shorter,
+            stall_seconds=stall_after,
+            stop_seconds=stop_within,
+        ),
         asked=asked,
     )
     if asked.method == "both":
@@ -164,18 +169,19 @@ def _run(prepared: Prepared, options: LaunchOptions, as_json: bool) -> None:
         show_detached(run, as_json)
         return
     show_result(run, as_json)
-    if any(not gate["passed"] for gate in run.data["gates"]):
+    if any(not gate.passed for gate in run.record.gates):
         sys.exit(1)
 
 
 def _launch(prepared: Prepared, options: LaunchOptions) -> Run:
     """The run, finished or gone into the background; Ctrl-C ends the program with 130."""
     from launcher.cli.progress import make_progress
+    from launcher.cli.watch import Known
     from launcher.runs.expected import expected
     from launcher.runs.launch import launch
 
     estimate = expected(prepared, options.usd_per_hour, merge=options.merge)
-    progress = make_progress({"plan": prepared.plan.to_dict(), "estimate": estimate})
+    progress = make_progress(Known(plan=prepared.plan.to_dict(), estimate=estimate))
     try:
         return launch(prepared, options, progress)
     except KeyboardInterrupt:
@@ -219,6 +225,6 @@ def show_result(run: Run, as_json: bool) -> None:
     from launcher.runs.results.summary import summarise
 
     facts = summarise(run)
-    click.echo(json.dumps(facts, indent=2) if as_json else describe(facts))
+    click.echo(json.dumps(facts.to_dict(), indent=2) if as_json else describe(facts))
     if not as_json:
         click.echo(f"report: {run.path / 'report.html'}", err=True)

@@ -81,7 +81,7 @@ def _narrow(watch: Watch, plain: bool) -> RenderableType:
 def _title(watch: Watch, plain: bool) -> str:
     plan = watch.plan
     parts = [plan.get("preset") or plan.get("model"), plan.get("method") and f"{plan['method']} with {plan['backend']}"]
-    parts.append(watch.estimate.get("gpu_title") or plan.get("gpu"))
+    parts.append(watch.estimate.gpu_title or plan.get("gpu"))
     return (" - " if plain else " · ").join(str(part) for part in parts if part) or "run"
 
 
@@ -185,14 +185,14 @@ def _pairs(watch: Watch, curve: int, plain: bool) -> Iterator[tuple[str, str]]:
 
 
 def _speed(watch: Watch) -> str:
-    predicted = watch.estimate.get("tokens_per_second")
+    predicted = watch.estimate.tokens_per_second
     return f"{watch.last['tokens_per_second']:,.0f}" + (f" (predicted {predicted:,.0f})" if predicted else "")
 
 
 def _memory(watch: Watch, width: int, plain: bool) -> str:
     assert watch.peak_gib is not None
     text = f"{watch.peak_gib:.2f} GiB peak"
-    predicted, budget = watch.estimate.get("peak_gib"), watch.estimate.get("budget_gib")
+    predicted, budget = watch.estimate.peak_gib, watch.estimate.budget_gib
     if budget:
         marks = [predicted / budget] if predicted else []
         text += f" of {budget:.2f} {bar(watch.peak_gib / budget, width // 2, marks=marks, ascii_only=plain)}"

@@ -8,6 +8,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +19,10 @@ from launcher.cli.options import json_option, runs_dir, trainer_python_option
 from launcher.cli.words import examples
 
 if TYPE_CHECKING:
+    from launcher.records.events import Message
+    from launcher.records.jobs import Answered, Asked, Job
+    from launcher.records.merged import Merged, QuantizationFacts, WantedDtype
+    from launcher.records.quantization import QuantizationRecord
     from launcher.runs.run import Run
 
 SAMPLES = (
@@ -85,7 +90,7 @@ def command(
     adapter: Path | None,
     out: Path | None,
     base_mode: str | None,
-    dtype: str,
+    dtype: WantedDtype,
     record: Path | None,
     quantized: str,
     tokenizer: Path | None,
@@ -106,70 +111,76 @@ def command(
     if check is not None:
         _check(check, as_json)
         return
+    from launcher.records.codec import encode
+    from launcher.records.jobs import MERGE, VERIFY, MergeRequest, VerifyRequest
+    from launcher.runs.results.merging import merge_request
     from launcher.runs.results.model_cards import write_cards
     from launcher.runs.run import open_run
 
     found = open_run(run, runs_dir) if run is not None else None
-    request = _request_of_run(found) if found else {}
-    given = {
+    paths = {
         "base": base,
         "adapter": adapter,
         "out": out,
-        "base_mode": base_mode,
         "tokenizer": tokenizer,
         "chat_template": chat_template,
     }
-    request |= {key: str(value) for key, value in given.items() if value is not None}
-    missing = [f"--{key}" for key in ("base", "adapter", "out") if key not in request]
-    if missing:
+    given: dict[str, Any] = {key: str(value) for key, value in paths.items() if value is not None}
+    given |= {"base_mode": base_mode} if base_mode is not None else {}
+    missing = [f"--{key}" for key in ("base", "adapter", "out") if key not in given]
+    if missing and not found:
         raise click.UsageError(f"give a RUN, or {', '.join(missing)} as well")
-    request |= {"dtype": dtype, "quantized": quantized, "device": device}
-    if record is not None or not request.get("record"):
-        request["record"] = _read_record(record, Path(request["adapter"]))
+    request = replace(merge_request(found), **given) if found else MergeRequest(**given)
+    request = replace(request, dtype=dtype, quantized=quantized, device=device)
+    if record is not None or not request.record:
+        request.record = _read_record(record, Path(request.adapter))
     python = trainer_python or (found.trainer_python if found else sys.executable)
 
-    result = _work(python, "merge", request)
+    result = _work(python, MERGE, request)
     if verify:
-        samples = _read_prompts(prompts, found)
-        result |= _work(python, "verify", {**request, "merged": request["out"], "prompts": samples, "both": both})
-    if found is not None and Path(request["out"]) == found.path / "merged":
-        before = found.data.get("merge") or {}
-        same = before.get("fingerprint") == result["fingerprint"]  # then what it was verified to be still holds
-        found.data["merge"] = before | result if same else result
-        if not same:
-            found.stage("merge").update(state="done", seconds=result["seconds"])
+        asked = VerifyRequest(merge=request, prompts=_read_prompts(prompts, found), both=both)
+        result.amend(encode(_work(python, VERIFY, asked)))
+    if found is not None and Path(request.out) == found.path / "merged":
+        before = found.record.merge
+        if before and before.fingerprint == result.fingerprint:  # then what it was verified to be still holds
+            before.amend(encode(result))
+        else:
+            found.record.merge = result
+            stage = found.stage("merge")
+            stage.state, stage.seconds = "done", result.seconds
         found.save()
         write_cards(found)
-    click.echo(json.dumps(result, indent=2) if as_json else describe(request["out"], result))
+    click.echo(json.dumps(encode(result), indent=2) if as_json else describe(request.out, result))
 
 
-def describe(out: str, result: dict[str, Any]) -> str:
+def describe(out: str, result: Merged) -> str:
     """A finished merge in words."""
-    quantization = result["quantization"]
     lines = [
         f"merged into {out}",
-        f"base: {result['base']}; {_held(quantization)} ({quantization['source']})",
-        f"dtype: {result['dtype']} ({result['dtype_reason']})",
-        f"written: {result['merged_modules']} updates in {result['tensors']} tensors, "
-        f"{_shards(len(result['shards']), result['bytes'])}, {result['seconds']:.1f} s on {result['device']}",
+        f"base: {result.base}; {_held(result.quantization)} ({result.quantization.source})",
+        f"dtype: {result.dtype} ({result.dtype_reason})",
+        f"written: {result.merged_modules} updates in {result.tensors} tensors, "
+        f"{_shards(len(result.shards), result.bytes or 0)}, {result.seconds or 0:.1f} s on {result.device}",
     ]
-    if result.get("delta_error") is not None:
-        lines.append(f"rounding to {result['dtype']} changed the adapter's delta by {result['delta_error']:.2%}")
-    if result.get("delta_vs_quant_error") is not None:
-        lines.append(f"the delta is {result['delta_vs_quant_error']:.2f} times the size of the quantisation error")
-    if "kl" in result:
-        lines.append(f"against the unmerged model, over {result['tokens']} tokens: {_figures(result)}")
-    if "other" in result:
-        lines.append(f"merged into the {result['other']['base']} base it would be: {_figures(result['other'])}")
-    return "\n".join([*lines, *(f"note: {note}" for note in result["notes"])])
+    if result.delta_error is not None:
+        lines.append(f"rounding to {result.dtype} changed the adapter's delta by {result.delta_error:.2%}")
+    if result.delta_vs_quant_error is not None:
+        lines.append(f"the delta is {result.delta_vs_quant_error:.2f} times the size of the quantisation error")
+    if result.kl is not None and result.top1_agreement is not None and result.relative_l2 is not None:
+        figures = _figures(result.kl, result.top1_agreement, result.relative_l2)
+        lines.append(f"against the unmerged model, over {result.tokens} tokens: {figures}")
+    if result.other is not None:
+        figures = _figures(result.other.kl, result.other.top1_agreement, result.other.relative_l2)
+        lines.append(f"merged into the {result.other.base} base it would be: {figures}")
+    return "\n".join([*lines, *(f"note: {note}" for note in result.notes)])
 
 
-def _held(quantization: dict[str, Any]) -> str:
-    if quantization["kind"] is None:
+def _held(quantization: QuantizationFacts) -> str:
+    if quantization.kind is None:
         return "trained on 16- or 32-bit weights"
-    double = ", double quantisation" if quantization["double_quant"] else ""
-    block = f", blocks of {quantization['block_size']}" if quantization["kind"] != "int8" else ""
-    return f"trained in {quantization['kind']}{double}{block}"
+    double = ", double quantisation" if quantization.double_quant else ""
+    block = f", blocks of {quantization.block_size}" if quantization.kind != "int8" else ""
+    return f"trained in {quantization.kind}{double}{block}"
 
 
 def _shards(count: int, size: int) -> str:
@@ -177,48 +188,29 @@ def _shards(count: int, size: int) -> str:
     return f"{amount} in {count} {'shard' if count == 1 else 'shards'}"
 
 
-def _figures(found: dict[str, Any]) -> str:
-    return (
-        f"KL {found['kl']:.1e}, top-1 agreement {found['top1_agreement']:.2%}, relative L2 {found['relative_l2']:.1e}"
-    )
+def _figures(kl: float, agreement: float, relative_l2: float) -> str:
+    return f"KL {kl:.1e}, top-1 agreement {agreement:.2%}, relative L2 {relative_l2:.1e}"
 
 
 def _check(folder: Path, as_json: bool) -> None:
     from launcher.merge.manifest import check_folder
+    from launcher.records.codec import plain
 
-    manifest = check_folder(folder)
-    shards = manifest["shards"]
-    total = sum(shard["bytes"] for shard in shards)
+    shards = check_folder(folder)
+    total = sum(shard.bytes for shard in shards)
     if as_json:
-        click.echo(json.dumps({"path": str(folder), "shards": shards, "bytes": total}, indent=2))
+        click.echo(json.dumps({"path": str(folder), "shards": plain(shards), "bytes": total}, indent=2))
     else:
         click.echo(f"{folder}: {_shards(len(shards), total)}, every sha256 as written")
 
 
-def _request_of_run(run: Run) -> dict[str, Any]:
-    """What ``ql launch`` would hand to the merge of this run."""
-    from launcher.errors import RunFailed
-
-    places = [run.path / name for name in ("trainer", "adapter") if (run.path / name / "adapter_config.json").is_file()]
-    if not places:
-        raise RunFailed(f"{run.path} has no adapter yet", hint="let the training finish: `ql runs` shows its state")
-    template = run.path / "chat_template.jinja"
-    return {
-        "base": run.data["base_folder"],
-        "adapter": str(places[0]),
-        "out": str(run.path / "merged"),
-        "base_mode": run.data.get("base_mode", "dequantized"),
-        "record": run.data.get("quantization"),
-        "tokenizer": str(run.path / "adapter"),
-        "chat_template": str(template) if template.is_file() else None,
-    }
-
-
-def _read_record(given: Path | None, adapter: Path) -> dict[str, Any] | None:
+def _read_record(given: Path | None, adapter: Path) -> QuantizationRecord | None:
     from launcher.merge.manifest import find_record, read_object
+    from launcher.records.codec import decode
+    from launcher.records.quantization import QuantizationRecord
 
     path = given or find_record(adapter)
-    return read_object(path) if path else None
+    return decode(QuantizationRecord, read_object(path), file=str(path)) if path else None
 
 
 def _read_prompts(given: Path | None, run: Run | None) -> list[Any]:
@@ -239,19 +231,19 @@ def _read_prompts(given: Path | None, run: Run | None) -> list[Any]:
     return list(SAMPLES)
 
 
-def _work(python: str, job: str, request: dict[str, Any]) -> dict[str, Any]:
+def _work(python: str, job: Job[Asked, Answered], request: Asked) -> Answered:
     """Run a job under the trainer's python; its log stays only when it failed."""
     from launcher.backends.workers import call_worker
 
-    log = Path(tempfile.gettempdir()) / f"ql-{job}-{os.getpid()}.log"
-    with _progress(job) as show:
+    log = Path(tempfile.gettempdir()) / f"ql-{job.name}-{os.getpid()}.log"
+    with _progress(job.name) as show:
         result = call_worker(python, job, request, log, show)
     log.unlink(missing_ok=True)
     return result
 
 
 @contextmanager
-def _progress(job: str) -> Iterator[Callable[[dict[str, Any]], None]]:
+def _progress(job: str) -> Iterator[Callable[[Message], None]]:
     """A bar with rate and time left on a terminal, a line now and then elsewhere."""
     if not sys.stderr.isatty():
         from launcher.cli.progress import PlainProgress

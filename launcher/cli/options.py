@@ -60,7 +60,7 @@ class Wanted(Names):
         if empty:
             raise Unreadable([Problem(f"--{name} is empty", hint="leave it out, or name one") for name in empty])
 
-    def settings(self, **more: Any) -> dict[str, Any]:
+    def settings(self, **more: Any) -> dict[str, object]:
         """``--set`` pairs and the flags that are short for one, as one dict; ``more`` are such flags of a verb's own.
 
         Raises Unreadable for bad pairs and flags, and where a flag says another thing than a pair.

@@ -5,24 +5,24 @@ from __future__ import annotations
 import os
 import sys
 import time
-from collections.abc import Mapping
 from typing import Any
 
 import click
 
 from launcher.cli.text import duration, usd
-from launcher.cli.watch import Watch
+from launcher.cli.watch import Known, Watch
+from launcher.records.events import Event, Message
+from launcher.records.run import STAGES, Repair
 
 PIPE_INTERVAL = 10.0  # seconds between two plain lines of the same kind
 CI_INTERVAL = 30.0  # the same in a CI log, which is read afterwards
-STAGES = ("prepare", "train", "evaluate", "merge", "verify", "report")
 
 
 class PlainProgress:
     """One line per stage, evaluation, warning and repair, and one of the training every ``interval`` seconds."""
 
-    def __init__(self, facts: Mapping[str, Any] | None = None, *, interval: float = PIPE_INTERVAL) -> None:
-        self.watch = Watch(facts or {})
+    def __init__(self, facts: Known | None = None, *, interval: float = PIPE_INTERVAL) -> None:
+        self.watch = Watch(facts or Known())
         self.interval = interval
         self.last = -interval
         self.on_github = os.environ.get("GITHUB_ACTIONS") == "true"
@@ -35,7 +35,7 @@ class PlainProgress:
         took = f" in {duration(view.seconds)}" if view.seconds is not None else ""
         self._say(f"{name} {state}{took}{': ' + note if note else ''}")
 
-    def telemetry(self, event: dict[str, Any]) -> None:
+    def telemetry(self, event: Event) -> None:
         for warning in self.watch.telemetry(event):
             self._warn("warning", warning)
         if event.get("event") == "eval":
@@ -43,7 +43,7 @@ class PlainProgress:
         elif event.get("event") == "log" and self._due():
             self._say("  " + describe_step(event, self.watch.total_steps) + self._left())
 
-    def progress(self, stage: str, message: dict[str, Any]) -> None:
+    def progress(self, stage: str, message: Message) -> None:
         self.watch.progress(stage, message)
         if self._due():
             self._say(f"  {stage}: {_describe_progress(message)}")
@@ -52,7 +52,7 @@ class PlainProgress:
         self.watch.messages.append(("note", text))
         self._say(f"note: {text}")
 
-    def repair(self, record: Mapping[str, Any]) -> None:
+    def repair(self, record: Repair) -> None:
         """Something that went wrong and was mended: a record of the manifest's ``repairs``."""
         text = describe_repair(record)
         self.watch.messages.append(("repair", text))
@@ -84,7 +84,7 @@ class PlainProgress:
 class LiveProgress(PlainProgress):
     """The live view, drawn in place below the lines that stay: stages that ended, warnings, repairs, notes."""
 
-    def __init__(self, facts: Mapping[str, Any] | None = None) -> None:
+    def __init__(self, facts: Known | None = None) -> None:
         super().__init__(facts)
         from rich.console import Console
         from rich.live import Live
@@ -103,11 +103,11 @@ class LiveProgress(PlainProgress):
         else:
             super().stage(name, state, note)
 
-    def telemetry(self, event: dict[str, Any]) -> None:
+    def telemetry(self, event: Event) -> None:
         for warning in self.watch.telemetry(event):
             self._warn("warning", warning)
 
-    def progress(self, stage: str, message: dict[str, Any]) -> None:
+    def progress(self, stage: str, message: Message) -> None:
         self.watch.progress(stage, message)
 
     def close(self) -> None:
@@ -117,11 +117,10 @@ class LiveProgress(PlainProgress):
         self.console.print(text, highlight=False, markup=False)
 
 
-def make_progress(facts: Mapping[str, Any] | None = None) -> PlainProgress:
+def make_progress(facts: Known | None = None) -> PlainProgress:
     """The live view on a terminal, plain lines everywhere else: in a pipe, in CI, on a terminal that cannot move up.
 
-    ``facts`` are ``plan``, ``estimate`` and, for a run that has begun, ``created``, as run.json has them: with them the
-    view knows quarter epochs, budget, prediction and price.
+    With ``facts`` the view knows quarter epochs, budget, prediction and price.
     """
     in_ci = os.environ.get("CI", "").lower() not in ("", "0", "false")
     if in_ci:
@@ -131,31 +130,30 @@ def make_progress(facts: Mapping[str, Any] | None = None) -> PlainProgress:
     return PlainProgress(facts)
 
 
-def describe_step(event: dict[str, Any], total_steps: int | None) -> str:
+def describe_step(event: Event, total_steps: int | None) -> str:
     """One logged step in words: step, epoch, loss, learning rate, gradient norm, tokens/s, memory in GiB."""
     parts = [f"step {event.get('step')}" + (f"/{total_steps}" if total_steps else "")]
     if event.get("epoch") is not None:
         parts.append(f"epoch {event['epoch']:.2f}")
     parts.append(f"loss {_number(event.get('loss'))}")
-    for key, name, form in (("learning_rate", "lr", ".2e"), ("grad_norm", "grad", ".3f")):
-        if isinstance(event.get(key), int | float):
-            parts.append(f"{name} {event[key]:{form}}")
-    for key, unit in (("tokens_per_second", "tok/s"), ("peak_memory_gib", "GiB")):
-        value = event.get(key)
+    for value, name, form in ((event.get("learning_rate"), "lr", ".2e"), (event.get("grad_norm"), "grad", ".3f")):
+        if isinstance(value, int | float):
+            parts.append(f"{name} {value:{form}}")
+    for value, unit in ((event.get("tokens_per_second"), "tok/s"), (event.get("peak_memory_gib"), "GiB")):
         if isinstance(value, int | float):
             parts.append(f"{value:,.0f} {unit}" if value >= 100 else f"{value:.2f} {unit}")
     return "  ".join(parts)
 
 
-def describe_repair(record: Mapping[str, Any]) -> str:
+def describe_repair(record: Repair) -> str:
     """A repair in one line: where, what went wrong, what was done."""
-    where = str(record.get("stage") or record.get("kind") or "run")
-    if record.get("step") is not None:
-        where += f", step {record['step']}"
-    return f"{where}: {record.get('cause') or record.get('kind')}: {record.get('action')}"
+    where = record.stage or record.kind or "run"
+    if record.step is not None:
+        where += f", step {record.step}"
+    return f"{where}: {record.cause or record.kind}: {record.action}"
 
 
-def _describe_progress(message: dict[str, Any]) -> str:
+def _describe_progress(message: Message) -> str:
     done, total = message.get("done"), message.get("total")
     counted = f"{done}/{total}" if done is not None and total else ""
     return " ".join(part for part in (str(message.get("text") or ""), counted) if part) or "working"

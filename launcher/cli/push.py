@@ -13,6 +13,7 @@ from launcher.cli.options import json_option, runs_dir
 from launcher.cli.words import examples
 
 if TYPE_CHECKING:
+    from launcher.records.events import Message
     from launcher.runs.run import Run
 
 
@@ -58,30 +59,35 @@ def command(
     The token comes from HF_TOKEN or from `hf auth login`, and is never shown. Exits 1 when the run missed a gate, 3
     when there is nothing to upload or the hub refuses.
     """
+    from launcher.records.codec import encode
     from launcher.runs.results.pushing import push, what_to_push
     from launcher.runs.run import open_run
 
     found = open_run(run, runs_dir)
     what = what_to_push(found, adapter=adapter, missed_gates=missed_gates)
-    facts: dict[str, Any]
+    place = {"repo": repo, "folder": str(what.folder)}
     if dry_run:
-        facts = {"repo": repo, "folder": str(what.folder), "files": what.files, "bytes": what.bytes}
-    else:
-        facts = push(found, what, repo, private=not public, revision=revision, message=message, show=_show(found))
-    if as_json:
-        click.echo(json.dumps(facts, indent=2))
+        files = what.files
+        if as_json:
+            click.echo(json.dumps({**place, "files": files, "bytes": what.bytes}, indent=2))
+            return
+        click.echo("\n".join(files))
+        click.echo(f"would upload {_size(files, what.bytes)} of {what.folder} to {repo}", err=True)
         return
-    amount = f"{facts['bytes'] / 1e9:.2f} GB" if facts["bytes"] >= 1e9 else f"{facts['bytes'] / 1e6:.1f} MB"
-    size = f"{len(facts['files'])} files, {amount}"
-    if dry_run:
-        click.echo("\n".join(facts["files"]))
-        click.echo(f"would upload {size} of {what.folder} to {repo}", err=True)
+    sent = push(found, what, repo, private=not public, revision=revision, message=message, show=_show(found))
+    if as_json:
+        click.echo(json.dumps({**place, **encode(sent)}, indent=2))
     else:
-        click.echo(f"{facts['url']}: {size}, commit {facts['commit'][:12]}")
+        click.echo(f"{sent.url}: {_size(sent.files, sent.bytes)}, commit {sent.commit[:12]}")
+
+
+def _size(files: list[str], size: int) -> str:
+    amount = f"{size / 1e9:.2f} GB" if size >= 1e9 else f"{size / 1e6:.1f} MB"
+    return f"{len(files)} files, {amount}"
 
 
 def _show(run: Run) -> Any:
-    def show(message: dict[str, Any]) -> None:
+    def show(message: Message) -> None:
         print(f"{run.path.name}: {message['text']}", file=sys.stderr)  # noqa: T201
 
     return show

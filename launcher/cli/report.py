@@ -34,6 +34,6 @@ def command(run: str, out: Path | None, runs_dir: Path, as_json: bool) -> None:
         raise Unreadable(f"cannot write {out or found.path / 'report.html'}: {error.strerror or error}") from None
     if as_json:
         series = read_series(read_events(found.path)).to_dict()
-        click.echo(json.dumps({"report": str(path), **summarise(found), "series": series}, indent=2))
+        click.echo(json.dumps({"report": str(path), **summarise(found).to_dict(), "series": series}, indent=2))
     else:
         click.echo(path)

@@ -27,6 +27,8 @@ def command(
     """
     from launcher.cli.launch import show_detached, show_result
     from launcher.cli.progress import make_progress
+    from launcher.cli.watch import Known
+    from launcher.records.run import Estimate
     from launcher.runs.detach import start_detached
     from launcher.runs.execute import is_finished
     from launcher.runs.resume import resume
@@ -39,7 +41,7 @@ def command(
         start_detached(found, more)
         show_detached(found, as_json)
         return
-    progress = make_progress({"plan": found.plan, "estimate": found.data.get("estimate") or {}})
+    progress = make_progress(Known(plan=found.plan, estimate=found.record.estimate or Estimate()))
     try:
         found = resume(found, progress, accept_changes=accept_changes, trainer_python=trainer_python)
     except KeyboardInterrupt:
@@ -48,5 +50,5 @@ def command(
     finally:
         progress.close()
     show_result(found, as_json)
-    if any(not gate["passed"] for gate in found.data.get("gates") or ()):
+    if any(not gate.passed for gate in found.record.gates):
         sys.exit(1)

@@ -9,6 +9,9 @@ from datetime import datetime
 from typing import Any
 
 from launcher.cli.text import duration, usd
+from launcher.records.codec import Record
+from launcher.records.events import Event, Message
+from launcher.records.run import Estimate, Manifest, Stage
 
 OVER_PREDICTION = 1.05  # of the predicted peak: what is above is worth a warning
 RISING = 2  # evaluations in a row that are worse than the best one before they are worth a warning
@@ -28,21 +31,33 @@ class StageView:
     text: str = ""
 
 
+@dataclass(kw_only=True)
+class Known(Record):
+    """What is known of a run before it is watched; of one that had begun, when, and how its stages stood."""
+
+    plan: dict[str, object] = field(default_factory=dict)
+    estimate: Estimate = field(default_factory=Estimate)
+    created: str | None = None
+    stages: list[Stage] = field(default_factory=list)
+
+    @staticmethod
+    def of(record: Manifest) -> Known:
+        estimate = record.estimate or Estimate()
+        return Known(plan=record.plan, estimate=estimate, created=record.created, stages=record.stages)
+
+
 @dataclass
 class Watch:
     """The state of a run.
-
-    ``facts`` are ``plan`` and ``estimate`` as a manifest has them, and the whole manifest where the run
-    had begun before it was watched.
 
     Times are Unix seconds, so that a run can be watched from its middle. Every method that returns text returns what is
     worth a line of its own, None otherwise.
     """
 
-    facts: Mapping[str, Any] = field(default_factory=dict)
+    facts: Known = field(default_factory=Known)
     clock: Callable[[], float] = time.time
     stages: dict[str, StageView] = field(default_factory=dict)
-    last: dict[str, Any] = field(default_factory=dict)  # the newest log record
+    last: Event = field(default_factory=Event)  # the newest log record
     losses: list[float] = field(default_factory=list)
     evals: list[float] = field(default_factory=list)
     total_steps: int | None = None
@@ -52,9 +67,9 @@ class Watch:
     peak_gib: float | None = None
 
     def __post_init__(self) -> None:
-        created = self.facts.get("created")
+        created = self.facts.created
         self.began = datetime.fromisoformat(created).timestamp() if created else self.clock()
-        self._known = {stage["name"]: stage for stage in self.facts.get("stages") or () if stage["state"] != "pending"}
+        self._known: dict[str, Stage] = {stage.name: stage for stage in self.facts.stages if stage.state != "pending"}
         self._said: set[str] = set()
         self._thinned = 1
         self._seen = 0
@@ -64,18 +79,18 @@ class Watch:
     def stage(self, name: str, state: str) -> StageView:
         view = self.stages.setdefault(name, StageView())
         view.state = state
-        known = self._known.get(name, {})  # what happened before we began to watch has its times in the manifest
+        known = self._known.get(name)  # what happened before we began to watch has its times in the manifest
         if state == "running":
-            started = known.get("started")
+            started = known and known.started
             view.began = datetime.fromisoformat(started).timestamp() if started else self.clock()
             view.seconds, view.done, view.total, view.left = None, None, None, None
-        elif known.get("state") == state and known.get("seconds") is not None:
-            view.seconds = known["seconds"]
+        elif known and known.state == state and known.seconds is not None:
+            view.seconds = known.seconds
         elif view.began is not None:
             view.seconds = self.clock() - view.began
         return view
 
-    def progress(self, stage: str, message: Mapping[str, Any]) -> None:
+    def progress(self, stage: str, message: Message) -> None:
         view = self.stages.setdefault(stage, StageView("running", self.clock()))
         view.done, view.total = message.get("done"), message.get("total")
         view.left = message.get("seconds_left")
@@ -83,7 +98,7 @@ class Watch:
             view.done, view.total = float(message["fraction"]), 1
         view.text = str(message.get("text") or "")
 
-    def telemetry(self, event: Mapping[str, Any]) -> list[str]:
+    def telemetry(self, event: Event) -> list[str]:
         """Take a record of events.jsonl; the warnings that it gives rise to, each once."""
         kind = event.get("event")
         found: list[str] = []
@@ -93,8 +108,8 @@ class Watch:
             self.train_ended = False
         elif kind == "log":
             found += self._log(event)
-        elif kind == "eval" and isinstance(event.get("eval_loss"), int | float) and not event.get("trial"):
-            self.evals.append(float(event["eval_loss"]))
+        elif kind == "eval" and isinstance(loss := event.get("eval_loss"), int | float) and not event.get("trial"):
+            self.evals.append(float(loss))
             found += self._check_rise()
         elif kind == "train_end":
             self.train_ended = True
@@ -105,14 +120,14 @@ class Watch:
         self.messages += [("warning", text) for text in fresh]
         return fresh
 
-    def _log(self, event: Mapping[str, Any]) -> list[str]:
+    def _log(self, event: Event) -> list[str]:
         skipped_before = self.last.get("skipped_steps") or 0
-        self.last = dict(event)
+        self.last = event
         step = event.get("step")
-        if isinstance(event.get("loss"), int | float):
+        if isinstance(loss := event.get("loss"), int | float):
             self._seen += 1
             if self._seen % self._thinned == 0:
-                self.losses.append(float(event["loss"]))
+                self.losses.append(float(loss))
             if len(self.losses) > CURVE:
                 self.losses, self._thinned = self.losses[::2], self._thinned * 2
         found = [f"{name} is not finite at step {step}" for name in event.get("nonfinite", ())]
@@ -122,7 +137,7 @@ class Watch:
         peak = event.get("device_gib") or event.get("peak_memory_gib")
         if isinstance(peak, int | float):
             self.peak_gib = max(self.peak_gib or 0.0, float(peak))
-            predicted = self.estimate.get("peak_gib")
+            predicted = self.estimate.peak_gib
             if predicted and self.peak_gib > predicted * OVER_PREDICTION and "over" not in self._said:
                 self._said.add("over")
                 found.append(f"memory {self.peak_gib:.2f} GiB is over the {predicted:.2f} GiB that were predicted")
@@ -139,14 +154,12 @@ class Watch:
     # what follows from it
 
     @property
-    def estimate(self) -> Mapping[str, Any]:
-        found: Mapping[str, Any] = self.facts.get("estimate") or {}
-        return found
+    def estimate(self) -> Estimate:
+        return self.facts.estimate
 
     @property
     def plan(self) -> Mapping[str, Any]:
-        found: Mapping[str, Any] = self.facts.get("plan") or {}
-        return found
+        return self.facts.plan
 
     @property
     def running(self) -> str | None:
@@ -207,15 +220,14 @@ class Watch:
 
     def left_after(self) -> float | None:
         """Seconds that the stages after the training were predicted to take; None without a prediction."""
-        parts = self.estimate.get("hours_by_part")
+        parts = self.estimate.hours_by_part
         if not parts or self.running != "train":
             return None
         return 3600 * sum(float(parts.get(part) or 0) for part in ("golden", "merge"))
 
     @property
     def usd_per_hour(self) -> float | None:
-        price = self.estimate.get("price")
-        return float(price["usd_per_hour"]) if price else None
+        return self.estimate.price.usd_per_hour if self.estimate.price else None
 
     def describe_time(self) -> str:
         """Time spent and left, in words."""

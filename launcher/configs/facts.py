@@ -115,7 +115,7 @@ def _plain_yaml(path: Path) -> dict[str, Any]:
     """One of ql's own files, which its tests hold against their schemas; so without positions and checks."""
     from launcher.yaml_source import load_plain
 
-    data: dict[str, Any] = load_plain(path)
+    data: dict[str, object] = load_plain(path)
     return data
 
 

@@ -38,7 +38,7 @@ class Finding:
     why: str = ""
     edits: tuple[Edit, ...] = ()
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, object]:
         """The finding as JSON-ready data, as ``--format json`` prints it."""
         return {
             "code": self.code,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
 from urllib.parse import quote
 
 from launcher import __version__
@@ -115,7 +114,7 @@ def sarif(findings: Sequence[Finding], sources: Sources, files: int, *, colour: 
     return json.dumps({"$schema": SARIF_SCHEMA, "version": "2.1.0", "runs": [run]}, indent=2, ensure_ascii=False) + "\n"
 
 
-def _sarif_rule(code: str) -> dict[str, Any]:
+def _sarif_rule(code: str) -> dict[str, object]:
     from launcher.configs.catalogue import explain
 
     entry = explain(code)
@@ -127,11 +126,11 @@ def _sarif_rule(code: str) -> dict[str, Any]:
     }
 
 
-def _sarif_result(finding: Finding, index: int) -> dict[str, Any]:
+def _sarif_result(finding: Finding, index: int) -> dict[str, object]:
     location = {"uri": quote(finding.file.replace("\\", "/"), safe="/~")}
     region = {"startLine": finding.line, "startColumn": finding.column, "endColumn": finding.end_column}
     message = finding.message + (f" (fix: {finding.hint})" if finding.hint else "")
-    result: dict[str, Any] = {
+    result: dict[str, object] = {
         "ruleId": finding.code,
         "ruleIndex": index,
         "level": finding.severity,

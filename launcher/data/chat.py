@@ -25,7 +25,7 @@ from launcher.data.template_names import OWN_TEMPLATE, SHIPPED, SHIPPED_TEMPLATE
 from launcher.errors import BadInput, Unreadable
 from launcher.resources import resource
 
-Message = Mapping[str, Any]
+Message = Mapping[str, object]
 Span = tuple[int, int]
 
 
@@ -176,7 +176,7 @@ def render(
     template: ChatTemplate | str,
     tokens: Mapping[str, str],
     *,
-    tools: Sequence[Mapping[str, Any]] | None = None,
+    tools: Sequence[Mapping[str, object]] | None = None,
     add_generation_prompt: bool = False,
 ) -> str:
     """The conversation as text: what transformers' ``apply_chat_template(tokenize=False)`` gives.
@@ -202,7 +202,7 @@ def render_with_spans(
     template: ChatTemplate,
     tokens: Mapping[str, str],
     *,
-    tools: Sequence[Mapping[str, Any]] | None = None,
+    tools: Sequence[Mapping[str, object]] | None = None,
 ) -> tuple[str, list[Span]]:
     """The conversation as text, and the character spans (start, end) that are trained, one per assistant turn.
 

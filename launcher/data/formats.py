@@ -53,7 +53,7 @@ class _Problems(list[tuple[str, str]]):
         self.append((kind, message))
 
 
-def format_of(row: Mapping[str, Any]) -> Format | None:
+def format_of(row: Mapping[str, object]) -> Format | None:
     """The format whose keys a row has, or None."""
     return next((name for name, keys in _SIGNS if all(key in row for key in keys)), None)
 
@@ -85,7 +85,7 @@ class RepeatedKey(ValueError):
     """A key that stands twice in one object. Readers of JSON keep the last value, and the person may mean the other."""
 
 
-def _once_each(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def _once_each(pairs: list[tuple[str, Any]]) -> dict[str, object]:
     found = dict(pairs)
     if len(found) != len(pairs):
         keys = [key for key, _ in pairs]
@@ -112,7 +112,7 @@ def scan_json(text: str, start: int) -> tuple[Any, int]:
         raise ValueError("nested too deeply") from None
 
 
-def normalise(row: Mapping[str, Any], form: Format) -> tuple[Row, set[str]]:
+def normalise(row: Mapping[str, object], form: Format) -> tuple[Row, set[str]]:
     """A row of a known format as ``{"messages", "tools"?}`` or ``{"text"}``, and the names of fields that are ignored.
 
     Messages have ``role`` (system, user, assistant, tool) and ``content`` (str), and where given ``tool_calls`` (whose
@@ -140,7 +140,7 @@ def normalise(row: Mapping[str, Any], form: Format) -> tuple[Row, set[str]]:
     return out, ignored
 
 
-def row_line(row: Mapping[str, Any]) -> str:
+def row_line(row: Mapping[str, object]) -> str:
     """A normalised row as one line of the trainer's file.
 
     Tool definitions are written as JSON text: the trainers read the file into columns of one type, which would
@@ -206,7 +206,7 @@ def _kind(value: Any) -> str:
     return names.get(type(value), "null")
 
 
-def _alpaca(row: Mapping[str, Any], problems: _Problems, ignored: set[str]) -> list[Row]:
+def _alpaca(row: Mapping[str, object], problems: _Problems, ignored: set[str]) -> list[Row]:
     messages = []
     system = _text(row.get("system"), "system", problems, may_be_empty=True)
     if system.strip():
@@ -222,7 +222,7 @@ def _alpaca(row: Mapping[str, Any], problems: _Problems, ignored: set[str]) -> l
     return [*messages, {"role": "user", "content": question}, {"role": "assistant", "content": answer}]
 
 
-def _prompt_completion(row: Mapping[str, Any], problems: _Problems, ignored: set[str]) -> list[Row]:
+def _prompt_completion(row: Mapping[str, object], problems: _Problems, ignored: set[str]) -> list[Row]:
     messages: list[Row] = []
     for name, role in (("prompt", "user"), ("completion", "assistant")):
         value = row[name]
@@ -233,11 +233,11 @@ def _prompt_completion(row: Mapping[str, Any], problems: _Problems, ignored: set
     return messages
 
 
-def _openai(row: Mapping[str, Any], problems: _Problems, ignored: set[str]) -> list[Row]:
+def _openai(row: Mapping[str, object], problems: _Problems, ignored: set[str]) -> list[Row]:
     return _messages(row["messages"], "messages", problems, ignored)
 
 
-def _sharegpt(row: Mapping[str, Any], problems: _Problems, ignored: set[str]) -> list[Row]:
+def _sharegpt(row: Mapping[str, object], problems: _Problems, ignored: set[str]) -> list[Row]:
     messages = _messages(row["conversations"], "conversations", problems, ignored)
     system = _text(row.get("system"), "system", problems, may_be_empty=True)
     if system.strip() and not (messages and messages[0]["role"] == "system"):
@@ -245,7 +245,7 @@ def _sharegpt(row: Mapping[str, Any], problems: _Problems, ignored: set[str]) ->
     return messages
 
 
-_READERS: dict[str, Callable[[Mapping[str, Any], _Problems, set[str]], list[Row]]] = {
+_READERS: dict[str, Callable[[Mapping[str, object], _Problems, set[str]], list[Row]]] = {
     "messages": _openai,
     "sharegpt": _sharegpt,
     "alpaca": _alpaca,

@@ -30,7 +30,7 @@ class GoldenInputs:
             if asked:
                 self._lines.setdefault(_key(asked), line.number)
 
-    def overlap(self, row: Mapping[str, Any]) -> int | None:
+    def overlap(self, row: Mapping[str, object]) -> int | None:
         """The golden line that a normalised training row asks too, or None."""
         return next((self._lines[key] for key in _keys(row) if key in self._lines), None)
 
@@ -65,7 +65,7 @@ def repeated_prompts(rows: Iterable[tuple[int, Mapping[str, Any]]]) -> list[Repe
     return found
 
 
-def _asked_by_golden(row: Mapping[str, Any]) -> list[str] | None:
+def _asked_by_golden(row: Mapping[str, object]) -> list[str] | None:
     given = row.get("input")
     if isinstance(given, str):
         return [given]

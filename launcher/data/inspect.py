@@ -8,7 +8,6 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from launcher.data.base import added_tokens, base_tokens
 from launcher.data.chat import CannotRender, ChatTemplate, load_chat_template
@@ -143,7 +142,7 @@ class _Inspection:
             excess=None,
         )
 
-    def _row(self, number: int, row: dict[str, Any]) -> None:
+    def _row(self, number: int, row: dict[str, object]) -> None:
         form = format_of(row)
         if form is None:
             keys = ", ".join(json.dumps(key) for key in sorted(row)[:6]) or "none"

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, TextIO
+from typing import TextIO
 
 from launcher.data.facts import DataFacts
 from launcher.data.formats import row_line
@@ -36,7 +36,7 @@ class PreparedData:
     left_out: int
     sha256: dict[str, str]
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, object]:
         """JSON-ready, for a run's manifest."""
         excess, lengths = self.report.excess, self.report.lengths
         return {

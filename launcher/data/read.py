@@ -34,7 +34,7 @@ class Line:
     """A row as it stands in the file: its line (from 1), and either the parsed object or what is wrong with it."""
 
     number: int
-    row: dict[str, Any] | None
+    row: dict[str, object] | None
     problem: str | None = None
 
 

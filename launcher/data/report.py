@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from copy import deepcopy
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from launcher.data.facts import MOST_PIECES, NEVER, DataFacts
 from launcher.data.formats import Format
@@ -242,7 +242,7 @@ class DataReport:
         lengths = summarise(rows, self.lengths.exact, self.lengths.source) if self.lengths else None
         return replace(self, rows=rows, lengths=lengths)
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, object]:
         """The report as JSON-ready data; per row only what was found."""
         return {
             "path": str(self.path),

@@ -1,17 +1,14 @@
 """Worker job ``chat``: base and adapter answer the same conversation, turn by turn.
 
-Runs under the trainer's python. The request names the models as that of the job ``golden`` does: ``base``, ``adapter``,
-``tokenizer``, ``quantization``, ``compute_dtype``, ``device``, ``chat_template``; and ``max_new_tokens`` and
-``questions``, the path of a file or a named pipe. Each line of that is ``{"text": what the person says}`` or
+Runs under the trainer's python. Each line of ``questions`` is ``{"text": what the person says}``, or
 ``{"reset": true}``, which forgets what was said. The job emits ``{"event": "ready", "device": …}`` when the model is
-loaded and ``{"event": "answer", "base": {…}, "adapter": {…}}`` for each text, both with ``output``, ``tokens`` and
-``finished``. It ends with the last line; its result is ``{"turns": n}``.
+loaded, and ``{"event": "answer", "base": {…}, "adapter": {…}}`` for each text. It ends with the last line.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
@@ -20,25 +17,25 @@ from launcher.errors import RunFailed
 from launcher.golden.generate import greedy, quiet
 from launcher.golden.models import add_adapter, as_base, choose_device, load_base
 from launcher.golden.prompts import load_tokenizer, prompt_ids, read_template, stop_ids
+from launcher.records.events import Answer
+from launcher.records.jobs import ChatRequest, Chatted, Emit
 
-Emit = Callable[[dict[str, Any]], None]
 
-
-def run(request: dict[str, Any], emit: Emit) -> dict[str, Any]:
+def run(request: ChatRequest, emit: Emit) -> Chatted:
     """Answer until stdin ends; see the module's text. Raises RunFailed when a model cannot be loaded."""
     quiet()
-    tokenizer = load_tokenizer(request["tokenizer"])
-    device = choose_device(request["device"])
-    base = load_base(request["base"], request["quantization"], request["compute_dtype"], device)
+    tokenizer = load_tokenizer(request.tokenizer)
+    device = choose_device(request.device)
+    base = load_base(request.base, request.quantization, request.compute_dtype, device)
     conversation = Conversation(
-        model=add_adapter(base, request["adapter"]),
+        model=add_adapter(base, request.adapter),
         tokenizer=tokenizer,
-        template=read_template(request["chat_template"], tokenizer),
-        limit=request["max_new_tokens"],
+        template=read_template(request.chat_template, tokenizer),
+        limit=request.max_new_tokens,
     )
-    with Path(request["questions"]).open(encoding="utf-8") as questions:
+    with Path(request.questions).open(encoding="utf-8") as questions:
         emit({"event": "ready", "device": device})
-        return {"turns": converse(conversation, questions, emit)}
+        return Chatted(turns=converse(conversation, questions, emit))
 
 
 def converse(conversation: Conversation, lines: Iterable[str], emit: Emit) -> int:
@@ -49,7 +46,8 @@ def converse(conversation: Conversation, lines: Iterable[str], emit: Emit) -> in
         if said.get("reset"):
             conversation.reset()
             continue
-        emit({"event": "answer", **conversation.ask(said["text"])})
+        answers = conversation.ask(said["text"])
+        emit({"event": "answer", "base": answers["base"], "adapter": answers["adapter"]})
         turns += 1
     return turns
 
@@ -72,14 +70,14 @@ class Conversation:
         """Forget what was said."""
         self.turns: dict[str, list[dict[str, str]]] = {"base": [], "adapter": []}
 
-    def ask(self, text: str) -> dict[str, dict[str, Any]]:
+    def ask(self, text: str) -> dict[str, Answer]:
         """The answers of base and adapter to ``text``."""
         return {subject: self._answer(subject, text) for subject in self.turns}
 
-    def _answer(self, subject: str, text: str) -> dict[str, Any]:
+    def _answer(self, subject: str, text: str) -> Answer:
         turns = self.turns[subject]
         turns.append({"role": "user", "content": text})
-        prompt: dict[str, Any] = {"messages": turns} if self.template else {"text": text}
+        prompt: dict[str, object] = {"messages": turns} if self.template else {"text": text}
         try:
             ids = prompt_ids(prompt, self.tokenizer, self.template)
         except Exception as error:  # a template may raise anything that Jinja, or Python in it, can raise

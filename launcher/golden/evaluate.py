@@ -6,18 +6,17 @@ In the folder ``golden/`` of a run: ``outputs/<subject>.jsonl`` are the answers 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from launcher.errors import BadInput, Problem
 from launcher.golden.gates import Gate, Scores
 from launcher.golden.metrics import PATTERN_SECONDS, check_patterns, choose_metrics
 from launcher.golden.rows import GoldenRow
 from launcher.golden.score import read_answers, score_answers
-
-Call = Callable[[str, dict[str, Any]], dict[str, Any]]
+from launcher.records.codec import fields_of
+from launcher.records.jobs import GOLDEN, Call, GoldenRequest, ModelRequest, SubjectAnswers
 
 
 @dataclass(frozen=True)
@@ -26,7 +25,7 @@ class GoldenResult:
 
     scores: Scores
     skipped: Mapping[str, str] = field(default_factory=dict)
-    generation: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    generation: Mapping[str, SubjectAnswers] = field(default_factory=dict)
     undecided: Mapping[str, int] = field(default_factory=dict)  # patterns that took too long, by subject
 
     @property
@@ -34,9 +33,9 @@ class GoldenResult:
         """What a person should know besides the scores."""
         notes = [f"{subject} was not scored on the golden set: it {reason}" for subject, reason in self.skipped.items()]
         for subject, counts in self.generation.items():
-            if counts["unfinished"] and subject != "base":  # a base has not learnt to stop
-                count = f"{counts['unfinished']} of {counts['outputs']}"
-                notes.append(f"{subject}: {count} golden answers did not end within {counts['limit']} tokens")
+            if counts.unfinished and subject != "base":  # a base has not learnt to stop
+                count = f"{counts.unfinished} of {counts.outputs}"
+                notes.append(f"{subject}: {count} golden answers did not end within {counts.limit} tokens")
         for subject, patterns in self.undecided.items():
             if patterns:
                 took = f"took more than {PATTERN_SECONDS:g} s in its answer and count as not found"
@@ -64,11 +63,7 @@ def evaluate(
     call: Call,
     *,
     subjects: Sequence[str],
-    base: str,
-    record: Mapping[str, Any] | None,
-    compute_dtype: str,
-    on_cpu: bool,
-    chat_template: str | None,
+    models: ModelRequest,
     gates: Sequence[Gate] = (),
     conversational: bool = True,
     folder: Path | None = None,
@@ -77,42 +72,32 @@ def evaluate(
 ) -> GoldenResult:
     """Score ``subjects`` of the run in ``run_dir`` (adapter/ and merged/ there), greedily, on the same prompts.
 
-    ``base`` is the base model's folder, ``record`` the run's quantization.json, ``chat_template`` the path of its
-    template. ``call(job, request)`` runs a torch job under the trainer's python. Answers and scores go into
-    ``folder`` (default: golden/ of the run). ``shrink``: a batch that runs out of memory is halved. Raises
+    ``models`` are the run's base and adapter; ``call`` runs a job under the trainer's python. Answers and scores go
+    into ``folder`` (default: golden/ of the run). ``shrink``: a batch that runs out of memory is halved. Raises
     RunFailed when the worker fails.
     """
     folder = folder or run_dir / "golden"
     outputs = {subject: folder / "outputs" / f"{subject}.jsonl" for subject in subjects}
-    found = call(
-        "golden",
-        {
-            "subjects": list(subjects),
-            "outputs": {subject: str(path) for subject, path in outputs.items()},
-            "base": base,
-            "adapter": str(run_dir / "adapter"),
-            "merged": str(run_dir / "merged"),
-            "tokenizer": str(run_dir / "adapter"),
-            "quantization": record,
-            "compute_dtype": compute_dtype,
-            "device": "cpu" if on_cpu else "auto",
-            "prompts": [row.prompt(conversational=conversational) for row in rows],
-            "answers": sorted({target for row in rows for target in row.targets}),
-            "chat_template": chat_template,
-            "max_new_tokens": max_new_tokens,
-            "batch_size": None,
-            "shrink": shrink,
-        },
-    )["subjects"]
+    request = GoldenRequest(
+        **fields_of(models),
+        merged=str(run_dir / "merged"),
+        subjects=list(subjects),
+        outputs={subject: str(path) for subject, path in outputs.items()},
+        prompts=[row.prompt(conversational=conversational) for row in rows],
+        answers=sorted({target for row in rows for target in row.targets}),
+        max_new_tokens=max_new_tokens,
+        shrink=shrink,
+    )
+    found = call(GOLDEN, request).subjects
     metrics = choose_metrics([gate.metric for gate in gates])
-    scored = [subject for subject in subjects if "skipped" not in found[subject]]
+    scored = [subject for subject in subjects if found[subject].skipped is None]
     results = {
         subject: score_answers(rows, read_answers(outputs[subject]), metrics, folder / "scores" / f"{subject}.jsonl")
         for subject in scored
     }
     return GoldenResult(
         scores={subject: result.means for subject, result in results.items()},
-        skipped={subject: found[subject]["skipped"] for subject in subjects if subject not in scored},
+        skipped={subject: reason for subject in subjects if (reason := found[subject].skipped) is not None},
         generation={subject: found[subject] for subject in scored},
         undecided={subject: result.undecided for subject, result in results.items()},
     )

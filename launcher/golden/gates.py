@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
 
 from launcher.errors import Problem, Unreadable, did_you_mean
 from launcher.golden.metrics import METRICS
+from launcher.records.run import GateResult
 
 SUBJECTS = ("base", "adapter", "merged")
 # Scores are means of ratios: 0.9 - 0.01 must not miss 0.89 by a rounding error.
@@ -44,21 +44,6 @@ class Gate:
     def subjects(self) -> set[str]:
         """The subjects that must be scored for this gate whatever else is."""
         return {subject for subject in (self.subject, self.bound_subject) if subject}
-
-
-@dataclass(frozen=True)
-class GateResult:
-    """What a gate found. ``value`` and ``bound`` are None where a subject was not scored; then it is not passed."""
-
-    gate: str
-    passed: bool
-    subject: str
-    value: float | None
-    bound: float | None
-    reason: str
-
-    def to_dict(self) -> dict[str, Any]:
-        return asdict(self)
 
 
 class _Parser:
@@ -148,8 +133,9 @@ def _judge(gate: Gate, scores: Scores) -> GateResult:
         bound = None if other is None else other + gate.offset
     if value is None or bound is None:
         absent = subject if value is None else gate.bound_subject
-        return GateResult(gate.text, False, subject, value, bound, f"{absent} was not scored in {gate.metric}")
-    passed = _COMPARE[gate.comparison](value, bound)
-    verb = "meets" if passed else "misses"
-    reason = f"{subject} {gate.metric} {value:.4g} {verb} {gate.comparison} {bound:.4g}"
-    return GateResult(gate.text, passed, subject, value, bound, reason)
+        passed, reason = False, f"{absent} was not scored in {gate.metric}"
+    else:
+        passed = _COMPARE[gate.comparison](value, bound)
+        verb = "meets" if passed else "misses"
+        reason = f"{subject} {gate.metric} {value:.4g} {verb} {gate.comparison} {bound:.4g}"
+    return GateResult(gate=gate.text, passed=passed, subject=subject, value=value, bound=bound, reason=reason)

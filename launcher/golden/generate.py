@@ -1,21 +1,7 @@
 """Worker job ``golden``: greedy answers of base, adapter or merged to the golden prompts, one JSON line each.
 
-Runs under the trainer's python. The request:
-
-``subjects``        which of base, adapter and merged; base and adapter share one loaded model
-``outputs``         ``{subject: path}`` of the JSON lines; answers that stand there already are not generated again
-``base, adapter, merged, tokenizer``  folders (adapter and merged where asked for)
-``quantization``    quantization.json of the run, or null
-``compute_dtype``   of base and adapter
-``device``          auto, cpu or cuda
-``prompts``         ``[{"id", "messages", "tools"?} | {"id", "text"}]``
-``answers``         right answers: the longest sets how long an answer may get, unless ``max_new_tokens`` does
-``chat_template``   path of the run's template, or null for the tokenizer's own
-``batch_size``      prompts at once, or null
-``shrink``          whether a batch that runs out of memory is halved; else the job fails, with what to do
-
-The result: ``{"device", "subjects": {subject: {"outputs", "limit", "tokens", "unfinished", "seconds"}}}``, or
-``{"skipped": reason}`` for a subject that fits nowhere.
+Runs under the trainer's python. Answers that stand in a subject's file already are not generated again. Base and
+adapter share one loaded model.
 """
 
 from __future__ import annotations
@@ -23,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,9 +19,11 @@ from launcher.errors import RunFailed
 from launcher.files import json_lines, write_atomic
 from launcher.golden.models import DoesNotFit, add_adapter, as_base, choose_device, load_base, load_merged
 from launcher.golden.prompts import all_prompt_ids, answer_limit, load_tokenizer, read_template, stop_ids
+from launcher.records.codec import encode
+from launcher.records.events import Answer
+from launcher.records.jobs import Emit, GoldenAnswers, GoldenRequest, SubjectAnswers
 
 SUBJECTS = ("base", "adapter", "merged")
-Emit = Callable[[dict[str, Any]], None]
 # Prompts at once: a GPU is read-bound in decoding, so more is faster until memory ends, and then the batch is halved.
 BATCH = {"cuda": 32, "cpu": 8}
 
@@ -44,7 +32,7 @@ BATCH = {"cuda": 32, "cpu": 8}
 class Job:
     """What is the same for every subject, and the model that is loaded just now."""
 
-    request: Mapping[str, Any]
+    request: GoldenRequest
     tokenizer: Any
     template: str | None
     ids: Mapping[str, list[int]]
@@ -54,22 +42,22 @@ class Job:
     model: Any = None
 
 
-def run(request: dict[str, Any], emit: Emit) -> dict[str, Any]:
-    """Answer every prompt with each subject; see the module's text. Raises RunFailed when a model cannot be loaded."""
+def run(request: GoldenRequest, emit: Emit) -> GoldenAnswers:
+    """Answer every prompt with each subject. Raises RunFailed when a model cannot be loaded."""
     quiet()
-    tokenizer = load_tokenizer(request["tokenizer"])
-    template = read_template(request["chat_template"], tokenizer)
+    tokenizer = load_tokenizer(request.tokenizer)
+    template = read_template(request.chat_template, tokenizer)
     job = Job(
         request=request,
         tokenizer=tokenizer,
         template=template,
-        ids=all_prompt_ids(request["prompts"], tokenizer, template),
-        limit=request.get("max_new_tokens") or answer_limit(request["answers"], tokenizer),
-        device=choose_device(request["device"]),
+        ids=all_prompt_ids(request.prompts, tokenizer, template),
+        limit=request.max_new_tokens or answer_limit(request.answers, tokenizer),
+        device=choose_device(request.device),
         emit=emit,
     )
-    subjects = [subject for subject in SUBJECTS if subject in request["subjects"]]
-    return {"device": job.device, "subjects": {subject: answer_all(job, subject) for subject in subjects}}
+    subjects = [subject for subject in SUBJECTS if subject in request.subjects]
+    return GoldenAnswers(device=job.device, subjects={subject: answer_all(job, subject) for subject in subjects})
 
 
 def quiet() -> None:
@@ -80,10 +68,10 @@ def quiet() -> None:
     logging.disable_progress_bar()
 
 
-def answer_all(job: Job, subject: str) -> dict[str, Any]:
+def answer_all(job: Job, subject: str) -> SubjectAnswers:
     """Generate what the subject's file of answers lacks, and count what it then holds."""
     begin = time.monotonic()
-    path = Path(job.request["outputs"][subject])
+    path = Path(job.request.outputs[subject])
     salt = fingerprint(job, subject)
     keys = {name: _digest([salt, ids]) for name, ids in job.ids.items()}
     there = keep_valid(path, keys)
@@ -92,7 +80,7 @@ def answer_all(job: Job, subject: str) -> dict[str, Any]:
         try:
             context = load(job, subject)
         except DoesNotFit as error:
-            return {"skipped": str(error)}
+            return SubjectAnswers(skipped=str(error))
         with context, path.open("a", encoding="utf-8") as stream:
             for answers in generate(job, missing):
                 for name, record in answers.items():
@@ -100,13 +88,13 @@ def answer_all(job: Job, subject: str) -> dict[str, Any]:
                     stream.write(json.dumps(there[name], ensure_ascii=False) + "\n")
                 stream.flush()
                 job.emit({"event": "progress", "text": subject, "done": len(there), "total": len(keys)})
-    return {
-        "outputs": len(there),
-        "limit": job.limit,
-        "tokens": sum(record["tokens"] for record in there.values()),
-        "unfinished": sum(not record["finished"] for record in there.values()),
-        "seconds": round(time.monotonic() - begin, 3),
-    }
+    return SubjectAnswers(
+        outputs=len(there),
+        limit=job.limit,
+        tokens=sum(record["tokens"] for record in there.values()),
+        unfinished=sum(not record["finished"] for record in there.values()),
+        seconds=round(time.monotonic() - begin, 3),
+    )
 
 
 def load(job: Job, subject: str) -> AbstractContextManager[Any]:
@@ -114,16 +102,16 @@ def load(job: Job, subject: str) -> AbstractContextManager[Any]:
     request = job.request
     if subject == "merged":
         job.model = None  # base and adapter give their memory back first
-        job.model = load_merged(request["merged"], job.device)
+        job.model = load_merged(request.merged, job.device)
         return nullcontext()
-    shared = "adapter" in request["subjects"]
+    shared = "adapter" in request.subjects
     if job.model is None:
-        base = load_base(request["base"], request["quantization"], request["compute_dtype"], job.device)
-        job.model = add_adapter(base, request["adapter"]) if shared else base
+        base = load_base(request.base, request.quantization, request.compute_dtype, job.device)
+        job.model = add_adapter(base, request.adapter) if shared else base
     return as_base(job.model) if shared and subject == "base" else nullcontext()
 
 
-def generate(job: Job, names: Sequence[str]) -> Iterator[dict[str, dict[str, Any]]]:
+def generate(job: Job, names: Sequence[str]) -> Iterator[dict[str, Answer]]:
     """Yield answers batch by batch, by prompt id. A batch that does not fit the card is halved, where that is allowed.
 
     Raises RunFailed when it is not, or when one prompt alone does not fit.
@@ -131,7 +119,7 @@ def generate(job: Job, names: Sequence[str]) -> Iterator[dict[str, dict[str, Any
     import torch
 
     stops = stop_ids(job.model, job.tokenizer, job.template)
-    size, start = job.request.get("batch_size") or BATCH[job.device], 0
+    size, start = job.request.batch_size or BATCH[job.device], 0
     while start < len(names):
         batch = names[start : start + size]
         try:
@@ -139,7 +127,7 @@ def generate(job: Job, names: Sequence[str]) -> Iterator[dict[str, dict[str, Any
         except torch.OutOfMemoryError:
             if len(batch) == 1:
                 raise RunFailed("one prompt of the golden set alone does not fit the card's memory") from None
-            if not job.request["shrink"]:
+            if not job.request.shrink:
                 said = f"out of memory answering {len(batch)} golden prompts at once, and the repair oom-eval is off"
                 raise RunFailed(said, hint="give the card more free memory, or leave oom-eval on") from None
             size = len(batch) // 2
@@ -152,7 +140,7 @@ def generate(job: Job, names: Sequence[str]) -> Iterator[dict[str, dict[str, Any
 
 def greedy(
     model: Any, tokenizer: Any, prompts: Sequence[Sequence[int]], limit: int, stops: Sequence[int]
-) -> list[dict[str, Any]]:
+) -> list[Answer]:
     """The most likely answer, token by token, to each prompt: text without special tokens, its tokens, its end.
 
     ``finished`` is False where the answer ran into ``limit`` (tokens).
@@ -172,7 +160,7 @@ def greedy(
         out = model.generate(
             input_ids=torch.tensor(padded, device=device), attention_mask=torch.tensor(mask, device=device)
         )
-    answers = []
+    answers: list[Answer] = []
     for row in out[:, width:].tolist():
         end = next((index for index, token in enumerate(row) if token in stops), None)
         answer = row[:end]
@@ -181,7 +169,7 @@ def greedy(
     return answers
 
 
-def read_lines(path: Path) -> dict[str, dict[str, Any]]:
+def read_lines(path: Path) -> dict[str, dict[str, object]]:
     """The answers in a file by prompt id; a last line cut off when a run was killed is passed over."""
     records = {}
     if path.is_file():
@@ -205,13 +193,18 @@ def keep_valid(path: Path, keys: Mapping[str, str]) -> dict[str, dict[str, Any]]
 def fingerprint(job: Job, subject: str) -> str:
     """Of all that an answer depends on besides its prompt: the weights' files and how they are loaded."""
     request = job.request
-    folders = {"base": ["base"], "adapter": ["base", "adapter"], "merged": ["merged"]}[subject]
+    folders = {
+        "base": [request.base],
+        "adapter": [request.base, request.adapter],
+        "merged": [request.merged],
+    }[subject]
     files = [
         [path.name, path.stat().st_size, path.stat().st_mtime_ns]
         for folder in folders
-        for path in sorted(Path(request[folder]).glob("*.safetensors"))
+        for path in sorted(Path(folder).glob("*.safetensors"))
     ]
-    loading = None if subject == "merged" else [request["quantization"], request["compute_dtype"]]
+    record = request.quantization and encode(request.quantization)
+    loading = None if subject == "merged" else [record, request.compute_dtype]
     return _digest([subject, files, loading, job.limit, job.template])
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from launcher.errors import RunFailed
+from launcher.records.quantization import QuantizationRecord
 
 GIB = 2**30
 # Share of the free memory that weights may fill; the rest is for the cache of keys and values and for activations.
@@ -31,7 +32,7 @@ def choose_device(asked: str) -> str:
     return "cuda" if available and asked != "cpu" else "cpu"
 
 
-def load_base(base: str, record: Mapping[str, Any] | None, compute_dtype: str, device: str) -> Any:
+def load_base(base: str, record: QuantizationRecord | None, compute_dtype: str, device: str) -> Any:
     """The frozen base as the adapter saw it in training, in evaluation mode.
 
     What ``record`` (quantization.json) names is quantised from the dtype it had then; the rest computes in
@@ -41,16 +42,16 @@ def load_base(base: str, record: Mapping[str, Any] | None, compute_dtype: str, d
     from transformers import AutoModelForCausalLM, BitsAndBytesConfig
 
     compute = getattr(torch, compute_dtype)
-    if not record or not record.get("quant_type"):
+    if not record or not record.quant_type:
         return _load_16bit(base, compute_dtype, device)
-    loaded = getattr(torch, record["load_dtype"] or compute_dtype)
+    loaded = getattr(torch, record.load_dtype or compute_dtype)
     quantization = BitsAndBytesConfig(
         load_in_4bit=True,
-        bnb_4bit_quant_type=record["quant_type"],
-        bnb_4bit_use_double_quant=record["double_quant"],
+        bnb_4bit_quant_type=record.quant_type,
+        bnb_4bit_use_double_quant=record.double_quant,
         bnb_4bit_compute_dtype=compute,
-        bnb_4bit_quant_storage=getattr(torch, record.get("storage_dtype") or "uint8"),
-        llm_int8_skip_modules=record["skipped_modules"],
+        bnb_4bit_quant_storage=getattr(torch, record.storage_dtype or "uint8"),
+        llm_int8_skip_modules=record.skipped_modules,
     )
     model = AutoModelForCausalLM.from_pretrained(
         base,
@@ -67,11 +68,11 @@ def load_base(base: str, record: Mapping[str, Any] | None, compute_dtype: str, d
     return model.eval()
 
 
-def _check_quantized(model: Any, record: Mapping[str, Any]) -> None:
+def _check_quantized(model: Any, record: QuantizationRecord) -> None:
     import bitsandbytes
 
     ours = {name for name, module in model.named_modules() if isinstance(module, bitsandbytes.nn.Linear4bit)}
-    theirs = set(record["quantized_modules"])
+    theirs = set(record.quantized_modules)
     if ours != theirs:
         example = sorted(ours ^ theirs)[0]
         raise RunFailed(
@@ -130,7 +131,7 @@ def checkpoint_bytes(folder: str) -> int:
     return sum(path.stat().st_size for path in Path(folder).glob("*.safetensors"))
 
 
-def place(size: int, device: str, free: Mapping[str, int]) -> dict[str, Any]:
+def place(size: int, device: str, free: Mapping[str, int]) -> dict[str, object]:
     """Where ``size`` bytes of weights go: arguments of ``from_pretrained``.
 
     On the card where they fit, else what does not fit stays in host memory and is streamed in at every step (never on

@@ -25,14 +25,14 @@ class GoldenRow:
     """
 
     id: str
-    input: str | tuple[dict[str, Any], ...]
+    input: str | tuple[dict[str, object], ...]
     targets: tuple[str, ...]
     line: int
-    tools: tuple[dict[str, Any], ...] = ()
-    metadata: Mapping[str, Any] = field(default_factory=dict)
+    tools: tuple[dict[str, object], ...] = ()
+    metadata: Mapping[str, object] = field(default_factory=dict)
 
     @property
-    def messages(self) -> list[dict[str, Any]]:
+    def messages(self) -> list[dict[str, object]]:
         """The turns so far."""
         return [{"role": "user", "content": self.input}] if isinstance(self.input, str) else list(self.input)
 
@@ -119,8 +119,8 @@ def _row(raw: dict[str, Any], line: int, conversational: bool) -> tuple[GoldenRo
 
 
 def _input(
-    raw: dict[str, Any], conversational: bool, said: _Said
-) -> tuple[str | tuple[dict[str, Any], ...], tuple[dict[str, Any], ...]] | None:
+    raw: dict[str, object], conversational: bool, said: _Said
+) -> tuple[str | tuple[dict[str, object], ...], tuple[dict[str, object], ...]] | None:
     if "input" not in raw:
         said.append(("has no input", _typo(raw, ("input",))))
         return None
@@ -151,7 +151,7 @@ def _input(
     return (value if isinstance(value, str) else messages), tuple(row.get("tools", ()))
 
 
-def _targets(raw: dict[str, Any], said: _Said) -> tuple[str, ...]:
+def _targets(raw: dict[str, object], said: _Said) -> tuple[str, ...]:
     given = [key for key in TARGET_KEYS if key in raw]
     if not given:
         said.append(("has no target", _typo(raw, TARGET_KEYS)))
@@ -174,7 +174,7 @@ def _targets(raw: dict[str, Any], said: _Said) -> tuple[str, ...]:
     return tuple(targets)
 
 
-def _id(raw: dict[str, Any], line: int, said: _Said) -> str:
+def _id(raw: dict[str, object], line: int, said: _Said) -> str:
     value = raw.get("id", f"line-{line}")
     if isinstance(value, bool) or not isinstance(value, str | int) or value == "":
         said.append(("id must be text or a whole number", None))
@@ -183,7 +183,7 @@ def _id(raw: dict[str, Any], line: int, said: _Said) -> str:
     return str(value)
 
 
-def _typo(raw: dict[str, Any], wanted: tuple[str, ...]) -> str:
+def _typo(raw: dict[str, object], wanted: tuple[str, ...]) -> str:
     """A hint for a missing key: the key that may have been meant, else what a row looks like."""
     unknown = [key for key in raw if key not in KEYS]
     for key in unknown:

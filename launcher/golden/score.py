@@ -14,7 +14,7 @@ from launcher.golden.metrics import score_answer
 from launcher.golden.rows import GoldenRow
 
 
-def read_answers(path: Path) -> dict[str, dict[str, Any]]:
+def read_answers(path: Path) -> dict[str, dict[str, object]]:
     """What the worker `golden` wrote, by prompt id. Raises RunFailed when the file cannot be read."""
     try:
         return {record["id"]: record for record in read_json_lines(path)}

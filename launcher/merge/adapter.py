@@ -134,7 +134,7 @@ class Adapter:
         return int(pattern_value(self.config.get("rank_pattern"), keys, self.config.get("r", 8)))
 
 
-def pattern_value(patterns: dict[str, Any] | None, keys: Iterable[str], default: Any) -> Any:
+def pattern_value(patterns: dict[str, object] | None, keys: Iterable[str], default: Any) -> Any:
     """The value of the first pattern that matches the end of a key, by peft's rule; else ``default``."""
     for key in keys:
         for pattern, value in (patterns or {}).items():
@@ -162,7 +162,7 @@ def read_adapter(folder: Path) -> Adapter:
     return adapter
 
 
-def refusals(config: dict[str, Any], path: Path) -> list[Problem]:
+def refusals(config: dict[str, object], path: Path) -> list[Problem]:
     """Why an adapter with this configuration cannot be merged; empty when it can."""
     kind = config.get("peft_type")
     if kind != "LORA":

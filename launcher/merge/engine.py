@@ -9,7 +9,6 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, fields
 from math import isfinite, prod, sqrt
-from typing import Any
 
 import torch
 
@@ -262,6 +261,6 @@ def choose_device(wanted: str, largest: int) -> tuple[torch.device, str]:
     return torch.device("cuda"), "asked for" if wanted == "cuda" else "the GPU is free"
 
 
-def facts(figures: Figures) -> dict[str, Any]:
+def facts(figures: Figures) -> dict[str, object]:
     """What the manifest says of the figures: how many modules were merged, and the relative errors."""
     return {"merged_modules": figures.modules, **figures.errors()}

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from launcher.errors import BadInput, Problem
 from launcher.merge.manifest import INDEX, MANIFEST, read_object
+from launcher.records.merged import StoredDtype, WantedDtype
 
 TEMPLATE = "chat_template.jinja"
 TOKENIZER_FILES = (
@@ -34,7 +36,7 @@ BFLOAT16_ONLY = {
 }
 
 
-def choose_dtype(wanted: str, config: dict[str, Any]) -> tuple[str, str]:
+def choose_dtype(wanted: WantedDtype, config: Mapping[str, object]) -> tuple[StoredDtype, str]:
     """The dtype of the merged weights and the reason. auto is float16, which keeps more of a small delta."""
     reason = BFLOAT16_ONLY.get(str(config.get("model_type")))
     if wanted == "auto":
@@ -80,7 +82,7 @@ def special_tokens(folder: Path) -> Tokens:
     return Tokens(find("eos_token"), find("pad_token"))
 
 
-def merged_config(config: dict[str, Any], dtype: str, tokens: Tokens) -> dict[str, Any]:
+def merged_config(config: dict[str, object], dtype: str, tokens: Tokens) -> dict[str, object]:
     """config.json of the merged model: no quantisation, the stored dtype, the trained tokenizer's special tokens."""
     merged = {key: value for key, value in config.items() if key not in ("quantization_config", "torch_dtype")}
     merged["dtype"] = dtype
@@ -96,7 +98,7 @@ def merged_config(config: dict[str, Any], dtype: str, tokens: Tokens) -> dict[st
     return merged
 
 
-def generation_config(base: Path, config: dict[str, Any], tokens: Tokens) -> dict[str, Any]:
+def generation_config(base: Path, config: dict[str, object], tokens: Tokens) -> dict[str, object]:
     """The base's generation config, stopping first at the token that training ended turns with.
 
     The base's other stop tokens are kept: chat models have several, and one too many costs nothing.
@@ -117,12 +119,12 @@ def generation_config(base: Path, config: dict[str, Any], tokens: Tokens) -> dic
 
 def write_small_files(
     staging: Path,
-    config: dict[str, Any],
-    generation: dict[str, Any],
+    config: dict[str, object],
+    generation: dict[str, object],
     tokenizer: Path,
     template: Path | None,
-    index: dict[str, Any],
-    manifest: dict[str, Any],
+    index: dict[str, object],
+    manifest: dict[str, object],
 ) -> None:
     """Everything beside the shards. The staging folder is synced when it is published."""
     for name in TOKENIZER_FILES:
@@ -141,6 +143,6 @@ def write_small_files(
     write(staging / MANIFEST, manifest)
 
 
-def write(path: Path, data: dict[str, Any]) -> None:
+def write(path: Path, data: dict[str, object]) -> None:
     """Write ``data`` as JSON, as the configs of a checkpoint are written."""
     path.write_text(json.dumps(data, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")

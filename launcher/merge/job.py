@@ -5,7 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -24,45 +25,45 @@ from launcher.merge.pipeline import Disk, Stages
 from launcher.merge.record import Quantization, assume, from_record
 from launcher.merge.sources import EightBit, FourBit
 from launcher.merge.tensors import TensorRef, read_checkpoint
+from launcher.records.codec import decode, encode
+from launcher.records.jobs import Emit, MergeRequest
+from launcher.records.merged import Merged, Shard
 
 SHARD_BYTES = 2_000_000_000
 FORMAT = 1
 
-Emit = Callable[[dict[str, Any]], None]
 
+def run(request: MergeRequest, emit: Emit) -> Merged:
+    """Merge the adapter into the base and write the model.
 
-def run(request: dict[str, Any], emit: Emit) -> dict[str, Any]:
-    """Merge ``request["adapter"]`` into ``request["base"]`` and write the model to ``request["out"]``.
-
-    Optional keys: ``record`` (quantization.json, else the rule of record.assume with ``quantized``), ``base_mode``
-    (dequantized or original), ``dtype`` (auto, float16, bfloat16), ``tokenizer``, ``chat_template``, ``device``,
-    ``shard_bytes``. Raises BadInput when adapter and base do not fit, before anything is written.
+    Where there is no record of how the base was held, the rule of record.assume says it. Raises BadInput when adapter
+    and base do not fit, before anything is written.
     """
     begin = time.monotonic()
-    out = Path(request["out"]).absolute()
+    out = Path(request.out).absolute()
     merge = Merge(request)
     finished = merge.already_done(out)
     if finished is not None:
-        return {**finished, "seconds": 0.0, "resumed_shards": len(finished["shards"])}
+        return replace(finished, seconds=0.0, resumed_shards=len(finished.shards))
     manifest, resumed, stages = merge.write(out, emit)
     seconds = round(time.monotonic() - begin, 3)
-    return {**manifest, "seconds": seconds, "stage_seconds": stages.rounded(), "resumed_shards": resumed}
+    return replace(manifest, seconds=seconds, stage_seconds=stages.rounded(), resumed_shards=resumed)
 
 
 class Merge:
     """A merge whose inputs have been read and found to fit."""
 
-    def __init__(self, request: dict[str, Any]) -> None:
-        self.base_path = Path(request["base"])
-        self.adapter_path = Path(request["adapter"])
-        self.mode = request.get("base_mode") or "dequantized"
+    def __init__(self, request: MergeRequest) -> None:
+        self.base_path = Path(request.base)
+        self.adapter_path = Path(request.adapter)
+        self.mode = request.base_mode
         if self.mode not in ("dequantized", "original"):
             raise BadInput(f"base_mode {self.mode!r} is neither dequantized nor original")
         self.config = read_object(self.base_path / "config.json")
         self.base = read_checkpoint(self.base_path)
         self.adapter = read_adapter(self.adapter_path)
         self.quantization = quantization(request, self.config, self.base, self.adapter)
-        self.dtype, self.dtype_reason = folder.choose_dtype(request.get("dtype") or "auto", self.config)
+        self.dtype, self.dtype_reason = folder.choose_dtype(request.dtype, self.config)
         self.outline: Outline = outline(
             self.base,
             self.config,
@@ -72,13 +73,12 @@ class Merge:
             self.mode == "original",
         )
         self.outline.notes += other_base(self.adapter.base_name, self.base_path)
-        template = request.get("chat_template")
-        self.template = Path(template) if template else None
-        self.tokenizer = folder.tokenizer_folder(request.get("tokenizer"), self.adapter_path, self.base_path)
+        self.template = Path(request.chat_template) if request.chat_template else None
+        self.tokenizer = folder.tokenizer_folder(request.tokenizer, self.adapter_path, self.base_path)
         self.tokens = folder.special_tokens(self.tokenizer)
-        self.shards = writer.split(self.outline.outputs, int(request.get("shard_bytes") or SHARD_BYTES))
+        self.shards = writer.split(self.outline.outputs, request.shard_bytes or SHARD_BYTES)
         largest = max((ref.nbytes for ref in self.base.values()), default=0)
-        self.device, self.device_reason = engine.choose_device(request.get("device") or "auto", largest)
+        self.device, self.device_reason = engine.choose_device(request.device, largest)
         if self.device.type == "cuda" and any(isinstance(o.source, FourBit) for o in self.outline.outputs):
             library.import_ahead()
         self.fingerprint = self.identify()
@@ -92,7 +92,7 @@ class Merge:
             "base": [(path.name, path.stat().st_size, path.stat().st_mtime_ns) for path in files],
             "config": self.config,
             "adapter": [sha256_file(self.adapter_path / name) for name in (CONFIG, WEIGHTS)],
-            "quantization": {**self.quantization.facts(), "tensors": sorted(self.quantization.tensors)},
+            "quantization": {**asdict(self.quantization), "tensors": sorted(self.quantization.tensors)},
             "mode": self.mode,
             "dtype": self.dtype,
             "device": self.device.type,
@@ -105,7 +105,7 @@ class Merge:
     def tokenizer_files(self) -> list[Path]:
         return [path for name in folder.TOKENIZER_FILES if (path := self.tokenizer / name).is_file()]
 
-    def already_done(self, out: Path) -> dict[str, Any] | None:
+    def already_done(self, out: Path) -> Merged | None:
         """The manifest of this very merge when it is complete in ``out``.
 
         Raises Unreadable when ``out`` holds anything else.
@@ -118,9 +118,9 @@ class Merge:
             manifest = {}
         if manifest.get("fingerprint") != self.fingerprint:
             raise Unreadable(Problem("the output folder is not empty", str(out), hint="name another with --out"))
-        return manifest
+        return decode(Merged, manifest, file=str(out / MANIFEST))
 
-    def write(self, out: Path, emit: Emit) -> tuple[dict[str, Any], int, Stages]:
+    def write(self, out: Path, emit: Emit) -> tuple[Merged, int, Stages]:
         """Write what is missing and publish it; returns the manifest, how many shards were kept, and the times."""
         staging = writer.Staging(out, self.fingerprint)
         try:
@@ -139,7 +139,9 @@ class Merge:
             config = folder.merged_config(self.outline.config, self.dtype, self.tokens)
             generation = folder.generation_config(self.base_path, self.config, self.tokens)
             index = self.index()
-            folder.write_small_files(staging.path, config, generation, self.tokenizer, self.template, index, manifest)
+            folder.write_small_files(
+                staging.path, config, generation, self.tokenizer, self.template, index, encode(manifest)
+            )
             staging.publish()
         except OSError as error:
             raise RunFailed(Problem(f"cannot write the merged model: {error.strerror}", str(staging.out))) from None
@@ -168,7 +170,7 @@ class Merge:
             disk.close()
         return stages
 
-    def manifest(self, staging: writer.Staging) -> dict[str, Any]:
+    def manifest(self, staging: writer.Staging) -> Merged:
         entries = [staging.done[shard.file] for shard in self.shards]
         figures = Figures()
         for entry in entries:
@@ -178,26 +180,29 @@ class Merge:
         again = any(isinstance(output.source, FourBit | EightBit) for output in self.outline.outputs)
         if again and trained_on and trained_on != self.device.type:
             notes.append(f"the base was quantised on {trained_on} and again here on {self.device.type}")
-        return {
-            "format": FORMAT,
-            "base": self.mode,
-            "base_path": str(self.base_path.absolute()),
-            "adapter_path": str(self.adapter_path.absolute()),
-            "dtype": self.dtype,
-            "dtype_reason": self.dtype_reason,
-            "quantization": self.quantization.facts(),
-            "tensors": len(self.outline.outputs),
-            "bytes": sum(entry["bytes"] for entry in entries),
-            **engine.facts(figures),
-            "device": self.device.type,
-            "device_reason": self.device_reason,
-            "notes": notes,
-            "tokenizer_path": str(self.tokenizer.absolute()),
-            "shards": [{key: entry[key] for key in ("file", "bytes", "sha256")} for entry in entries],
-            "fingerprint": self.fingerprint,
-        }
+        errors = figures.errors()
+        return Merged(
+            format=FORMAT,
+            base=self.mode,
+            base_path=str(self.base_path.absolute()),
+            adapter_path=str(self.adapter_path.absolute()),
+            dtype=self.dtype,
+            dtype_reason=self.dtype_reason,
+            quantization=self.quantization.facts(),
+            tensors=len(self.outline.outputs),
+            bytes=sum(entry["bytes"] for entry in entries),
+            merged_modules=figures.modules,
+            delta_error=errors["delta_error"],
+            delta_vs_quant_error=errors["delta_vs_quant_error"],
+            device=self.device.type,
+            device_reason=self.device_reason,
+            notes=notes,
+            tokenizer_path=str(self.tokenizer.absolute()),
+            shards=[Shard(file=entry["file"], bytes=entry["bytes"], sha256=entry["sha256"]) for entry in entries],
+            fingerprint=self.fingerprint,
+        )
 
-    def index(self) -> dict[str, Any]:
+    def index(self) -> dict[str, object]:
         weight_map = {output.name: shard.file for shard in self.shards for output in shard.outputs}
         return {"metadata": {"total_size": self.outline.nbytes}, "weight_map": weight_map}
 
@@ -253,18 +258,18 @@ class Progress:
 
 
 def quantization(
-    request: dict[str, Any], config: dict[str, Any], base: dict[str, TensorRef], adapter: Adapter
+    request: MergeRequest, config: Mapping[str, object], base: dict[str, TensorRef], adapter: Adapter
 ) -> Quantization:
     """What training computed with: recorded, or read off a base that is stored quantised, or by the rule."""
-    if request.get("record"):
-        return from_record(request["record"], base)
+    if request.record:
+        return from_record(request.record, base)
     if config.get("quantization_config"):
         return stored_quantization(config)
     modules = [spelling for module in adapter.updates for spelling in spellings(module)]
-    return assume(request.get("quantized") or "auto", config, base, modules)
+    return assume(request.quantized, config, base, modules)
 
 
-def stored_quantization(config: dict[str, Any]) -> Quantization:
+def stored_quantization(config: Mapping[str, Any]) -> Quantization:
     """How a base that is stored quantised was quantised; each tensor carries the rest of its state itself."""
     stored = config["quantization_config"]
     method = stored.get("quant_method", "bitsandbytes")

@@ -11,14 +11,16 @@ from typing import Any
 
 from launcher.errors import BadInput, Problem, Unreadable
 from launcher.files import read_bounded, sha256_file
+from launcher.records.codec import decode
+from launcher.records.merged import Shard, Shards
 
 MANIFEST = "merge.json"
 INDEX = "model.safetensors.index.json"
 RECORD = "quantization.json"
 
 
-def check_folder(folder: Path) -> dict[str, Any]:
-    """Compare every shard of a merged folder with the sha256 that its manifest has; returns the manifest.
+def check_folder(folder: Path) -> list[Shard]:
+    """Compare every shard of a merged folder with the sha256 that its manifest has; returns the shards.
 
     Raises Unreadable when there is no manifest, BadInput with every shard that is missing or differs.
     """
@@ -27,22 +29,22 @@ def check_folder(folder: Path) -> dict[str, Any]:
             f"there is no {MANIFEST} in it", str(folder), hint="--check takes a folder that `ql merge` wrote"
         )
         raise Unreadable(problem)
-    manifest = read_object(folder / MANIFEST)
+    shards = decode(Shards, read_object(folder / MANIFEST), file=str(folder / MANIFEST)).shards
     problems = []
-    for shard in manifest.get("shards", []):
-        path = folder / str(shard["file"])
+    for shard in shards:
+        path = folder / shard.file
         if not path.is_file():
             problems.append(Problem("this shard is missing", str(path)))
-        elif path.stat().st_size != shard["bytes"]:
-            problems.append(Problem(f"this shard has {path.stat().st_size} bytes, not {shard['bytes']}", str(path)))
-        elif sha256_file(path) != shard["sha256"]:
+        elif path.stat().st_size != shard.bytes:
+            problems.append(Problem(f"this shard has {path.stat().st_size} bytes, not {shard.bytes}", str(path)))
+        elif sha256_file(path) != shard.sha256:
             problems.append(Problem("this shard's sha256 is not the one it was written with", str(path)))
-    listed = {shard["file"] for shard in manifest.get("shards", [])}
+    listed = {shard.file for shard in shards}
     if not problems and set(read_object(folder / INDEX).get("weight_map", {}).values()) != listed:
         problems.append(Problem("the index names other shards than the manifest", str(folder / INDEX)))
     if problems:
         raise BadInput(problems)
-    return manifest
+    return shards
 
 
 def find_record(adapter: Path) -> Path | None:

@@ -9,7 +9,6 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from math import prod
-from typing import Any
 
 import torch
 
@@ -52,7 +51,7 @@ class Outline:
     """The merged model: its tensors in the order in which they are written, its config.json, and notes for a person."""
 
     outputs: list[Output]
-    config: dict[str, Any]
+    config: dict[str, object]
     notes: list[str] = field(default_factory=list)
 
     @property
@@ -109,7 +108,7 @@ def _source(
 
 def outline(
     base: dict[str, TensorRef],
-    config: dict[str, Any],
+    config: dict[str, object],
     adapter: Adapter,
     quantization: Quantization,
     dtype: torch.dtype,
@@ -136,7 +135,7 @@ class _Layout:
     def __init__(
         self,
         base: dict[str, TensorRef],
-        config: dict[str, Any],
+        config: dict[str, object],
         adapter: Adapter,
         dtype: torch.dtype,
         sources: dict[str, Source],

@@ -82,7 +82,7 @@ class Disk:
             self.bytes -= size
             done()
 
-    def finish(self, figures: dict[str, Any]) -> None:
+    def finish(self, figures: dict[str, object]) -> None:
         """The shard has all its bytes: let it be synced, renamed and entered in the ledger."""
         self.drain(0)
         assert self.file is not None
@@ -91,7 +91,7 @@ class Disk:
         while len(self.closing) > CLOSING:
             self.closing.popleft().result()
 
-    def close_shard(self, file: ShardWriter, figures: dict[str, Any]) -> None:
+    def close_shard(self, file: ShardWriter, figures: dict[str, object]) -> None:
         try:
             sha256 = file.finish()
         finally:

@@ -6,13 +6,15 @@ Only where there is neither does the rule of ``assume`` decide, and then it is s
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from itertools import pairwise
-from typing import Any
 
 from launcher.errors import BadInput, Problem
 from launcher.merge.names import BaseNames, is_expert, spellings
 from launcher.merge.tensors import FLOATS, TensorRef
+from launcher.records.merged import QuantizationFacts
+from launcher.records.quantization import QuantizationRecord
 
 FLOAT_NAMES = ("float16", "bfloat16", "float32")
 KINDS = ("nf4", "fp4", "int8")
@@ -39,27 +41,27 @@ class Quantization:
     bitsandbytes: str | None = None
     stored_dtype: str | None = None
 
-    def facts(self) -> dict[str, Any]:
+    def facts(self) -> QuantizationFacts:
         """For the manifest: everything but the long list, whose length stands for it."""
-        return {**asdict(self), "tensors": len(self.tensors)}
+        return QuantizationFacts(**{**asdict(self), "tensors": len(self.tensors)})
 
 
-def from_record(record: dict[str, Any], base: dict[str, TensorRef]) -> Quantization:
+def from_record(record: QuantizationRecord, base: dict[str, TensorRef]) -> Quantization:
     """The quantisation that ``quantization.json`` describes.
 
     Raises BadInput when the record is of another version, incomplete, or names modules that the base does not have.
     """
     file = "quantization.json"
-    if record.get("version") != 1:
-        raise BadInput(Problem(f"a record of version {record.get('version')!r}: ql reads version 1", file))
-    kind = record.get("quant_type")
+    if record.version != 1:
+        raise BadInput(Problem(f"a record of version {record.version!r}: ql reads version 1", file))
+    kind = record.quant_type
     problems = []
     if kind is not None and kind not in KINDS:
         problems.append(Problem(f"quant_type {kind!r} is none of {', '.join(KINDS)}", file))
-    if record.get("load_dtype") not in (*FLOAT_NAMES, None):
-        problems.append(Problem(f"load_dtype {record['load_dtype']!r} is none of {', '.join(FLOAT_NAMES)}", file))
+    if record.load_dtype not in (*FLOAT_NAMES, None):
+        problems.append(Problem(f"load_dtype {record.load_dtype!r} is none of {', '.join(FLOAT_NAMES)}", file))
     names = BaseNames(base)
-    found = {module: names.find(f"{module}.weight") for module in record.get("quantized_modules") or []}
+    found = {module: names.find(f"{module}.weight") for module in record.quantized_modules}
     lost = [module for module, tensor in found.items() if tensor is None]
     if lost:
         message = f"{len(lost)} quantised modules of the record are not in this base, the first is {lost[0]!r}"
@@ -70,20 +72,20 @@ def from_record(record: dict[str, Any], base: dict[str, TensorRef]) -> Quantizat
         raise BadInput(problems)
     return Quantization(
         kind,
-        bool(record.get("double_quant", False)),
-        int(record.get("block_size") or 64),
-        record.get("load_dtype"),
+        record.double_quant,
+        record.block_size or 64,
+        record.load_dtype,
         frozenset(tensor for tensor in found.values() if tensor),
         "recorded by the training run",
-        record.get("device"),
-        record.get("compute_dtype"),
-        record.get("bitsandbytes"),
-        record.get("load_dtype") if kind in ("nf4", "fp4") else None,
+        record.device,
+        record.compute_dtype,
+        record.bitsandbytes,
+        record.load_dtype if kind in ("nf4", "fp4") else None,
     )
 
 
 def assume(
-    quantized: str, config: dict[str, Any], base: dict[str, TensorRef], adapter_modules: list[str]
+    quantized: str, config: Mapping[str, object], base: dict[str, TensorRef], adapter_modules: list[str]
 ) -> Quantization:
     """The rule for a bare adapter. ``quantized`` is auto, nf4, int8 or none; auto means nf4.
 

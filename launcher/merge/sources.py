@@ -280,7 +280,7 @@ class StoredFourBit(Source):
     def facts(self) -> dict[str, Any]:
         """The part of the state that is no tensor: block sizes, shape, dtype, offset. Read from the file once."""
         packed = next(ref for name, ref in self.state.items() if name.startswith("quant_state."))
-        facts: dict[str, Any] = json.loads(bytes(packed.read().tolist()))
+        facts: dict[str, object] = json.loads(bytes(packed.read().tolist()))
         return facts
 
     @property

@@ -12,7 +12,6 @@ import os
 from dataclasses import dataclass
 from math import prod
 from pathlib import Path
-from typing import Any
 
 import torch
 
@@ -168,7 +167,7 @@ def read_checkpoint(folder: Path) -> dict[str, TensorRef]:
 
 def shard_header(tensors: list[tuple[str, torch.dtype, tuple[int, ...]]]) -> bytes:
     """The header of a safetensors file that holds ``tensors`` in this order; data follows without gaps."""
-    entries: dict[str, Any] = {"__metadata__": {"format": "pt"}}
+    entries: dict[str, object] = {"__metadata__": {"format": "pt"}}
     offset = 0
     for name, dtype, shape in tensors:
         size = prod(shape) * dtype.itemsize

@@ -6,7 +6,7 @@ merge: bitsandbytes itself quantises the base, and the adapter acts unmerged, as
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,42 +22,40 @@ from launcher.merge.names import BaseNames, embedding_names
 from launcher.merge.outline import Output
 from launcher.merge.sources import FourBit
 from launcher.merge.tensors import TensorRef, read_checkpoint
+from launcher.records.codec import encode
+from launcher.records.jobs import Emit, Verified, VerifyRequest
+from launcher.records.merged import Distance, OtherBase
 
 PROMPT_TOKENS = 256
 LOGITS_BYTES = 1 << 30
 """The logits of all prompts, twice and in float32, stay within this; longer prompts are cut."""
 
-Emit = Callable[[dict[str, Any]], None]
 
-
-def run(request: dict[str, Any], emit: Emit) -> dict[str, Any]:
-    """KL, top-1 agreement and relative L2 of the merged model's logits against the trained model's.
-
-    ``request``: base, adapter, merged, record, prompts (token ids, texts, or rows with messages or text), device, and
-    ``both`` to compare the other choice of base as well, without writing it.
-    """
-    merge = Merge({**request, "base_mode": "dequantized"})
-    folder = Path(request["merged"])
-    merged = read_checkpoint(folder)
-    device, _ = choose_device(request.get("device") or "auto", max(ref.nbytes for ref in merged.values()))
+def run(request: VerifyRequest, emit: Emit) -> Verified:
+    """How far the merged model's logits are from the trained model's."""
+    merge = Merge(replace(request.merge, base_mode="dequantized"))
+    place = request.merge.out
+    merged = read_checkpoint(Path(place))
+    device, _ = choose_device(request.merge.device, max(ref.nbytes for ref in merged.values()))
     from transformers import AutoConfig
 
-    config = AutoConfig.from_pretrained(request["merged"])
-    ids, mask = tokenise(request["prompts"], request["merged"], config.get_text_config().vocab_size)
-    runner = Runner(config, ids.to(device), mask.to(device), device, emit, passes=3 if request.get("both") else 2)
+    config = AutoConfig.from_pretrained(place)
+    ids, mask = tokenise(request.prompts, place, config.get_text_config().vocab_size)
+    runner = Runner(config, ids.to(device), mask.to(device), device, emit, passes=3 if request.both else 2)
 
     trained = Weights({output.name: TrainedTensor(output) for output in merge.outline.outputs})
     wanted = runner.logits(trained, "trained model", low_rank=True)
     stored = Weights({name: StoredTensor(ref) for name, ref in merged.items()})
-    result: dict[str, Any] = compare(wanted, runner.logits(stored, "merged model", low_rank=False))
-    result["tokens"] = int(mask.sum())
-    if request.get("both"):
-        known = read_object(folder / MANIFEST) if (folder / MANIFEST).is_file() else request
-        mode = "dequantized" if known.get("base", known.get("base_mode")) == "original" else "original"
-        other = Merge({**request, "base_mode": mode})
+    found = compare(wanted, runner.logits(stored, "merged model", low_rank=False))
+    result = Verified(**encode(found), tokens=int(mask.sum()))
+    if request.both:
+        manifest = Path(place) / MANIFEST
+        base = read_object(manifest).get("base") if manifest.is_file() else request.merge.base_mode
+        mode = "dequantized" if base == "original" else "original"
+        other = Merge(replace(request.merge, base_mode=mode))
         weights = Weights({output.name: MergedTensor(output) for output in other.outline.outputs})
-        found = compare(wanted, runner.logits(weights, f"{mode} base", low_rank=False))
-        result["other"] = {"base": mode, **found}
+        distance = compare(wanted, runner.logits(weights, f"{mode} base", low_rank=False))
+        result.other = OtherBase(base=mode, **encode(distance))
     return result
 
 
@@ -219,7 +217,7 @@ class Runner:
         return hooks
 
 
-def compare(wanted: torch.Tensor, found: torch.Tensor) -> dict[str, float]:
+def compare(wanted: torch.Tensor, found: torch.Tensor) -> Distance:
     """KL(trained ‖ other) per token in nats, share of tokens with the same likeliest next token, relative L2.
 
     Raises RunFailed for logits that are not finite: they would compare as equal.
@@ -233,11 +231,11 @@ def compare(wanted: torch.Tensor, found: torch.Tensor) -> dict[str, float]:
         p = wanted[first : first + 64].double().log_softmax(-1)
         q = found[first : first + 64].double().log_softmax(-1)
         kl += float((p.exp() * (p - q)).sum())
-    return {
-        "kl": max(0.0, kl / len(wanted)),
-        "top1_agreement": float((wanted.argmax(-1) == found.argmax(-1)).double().mean()),
-        "relative_l2": float((found - wanted).norm() / wanted.norm().clamp(min=1e-30)),
-    }
+    return Distance(
+        kl=max(0.0, kl / len(wanted)),
+        top1_agreement=float((wanted.argmax(-1) == found.argmax(-1)).double().mean()),
+        relative_l2=float((found - wanted).norm() / wanted.norm().clamp(min=1e-30)),
+    )
 
 
 def tokenise(prompts: list[Any], merged: str, vocabulary: int) -> tuple[torch.Tensor, torch.Tensor]:

@@ -97,7 +97,7 @@ class Staging:
     def save(self) -> None:
         write_json(self.path / LEDGER, {"fingerprint": self.fingerprint, "shards": list(self.done.values())})
 
-    def enter(self, shard: Shard, sha256: str, figures: dict[str, Any]) -> None:
+    def enter(self, shard: Shard, sha256: str, figures: dict[str, object]) -> None:
         """Write a finished shard into the ledger."""
         self.done[shard.file] = {"file": shard.file, "bytes": shard.nbytes, "sha256": sha256, "figures": figures}
         self.save()

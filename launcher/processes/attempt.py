@@ -10,10 +10,10 @@ import time
 from collections import deque
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 from launcher.processes.events import Events
-from launcher.processes.faults import TrainerFailed, explain, from_fault
+from launcher.processes.faults import TrainerFailed, explain, from_fault, steps_of
+from launcher.records.events import Event
 
 POLL = 0.2  # seconds between two looks
 STARTING = 1800.0  # seconds without a sign of life while data is tokenised and weights are loaded
@@ -68,14 +68,14 @@ class Attempt:
         folder: Path,
         process: subprocess.Popen[str],
         events: Events,
-        on_event: Callable[[dict[str, Any]], None],
+        on_event: Callable[[Event], None],
         stall_seconds: float | None,
         stop_seconds: float,
     ) -> None:
         self.name, self.folder, self.process = name, folder, process
         self.events, self.on_event, self.stop_seconds = events, on_event, stop_seconds
         self.heart = Heartbeat(folder, stall_seconds)
-        self.heard: list[dict[str, Any]] = []
+        self.heard: list[Event] = []
 
     def see_to_its_end(self) -> None:
         """Returns when the trainer has ended by itself and well, as far as its exit code says.
@@ -111,7 +111,7 @@ class Attempt:
         if self.heart.seen is not None and hasattr(signal, "SIGUSR1"):  # before, nobody would catch it
             os.kill(self.process.pid, signal.SIGUSR1)
             time.sleep(DUMP)
-        steps = [event["step"] for event in self.heard if isinstance(event.get("step"), int)]
+        steps = steps_of(self.heard)
         where = f"its stacks are in {self.folder / 'train.log'}"
         evidence = {"silent_seconds": round(silent, 1), "usual_seconds": round(max(self.heart.pauses, default=0.0), 1)}
         message = f"{self.name} has done nothing for {silent:.0f} s"

@@ -12,15 +12,24 @@ import shutil
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Any
 
 from launcher.files import sha256_file, sync_folder
+from launcher.records.codec import Record, decode
 
 SEAL = "ql-complete.json"
 STATE = "trainer_state.json"
 EXACT = "ql-weights.safetensors"  # the trained weights as they are, where the trainer rounded them
 RESUME = "resume"  # the folder in trainer/ for a checkpoint that had to be changed first
 _NAME = re.compile(r"checkpoint-(\d{1,9})")
+
+
+@dataclass(kw_only=True)
+class TrainerState(Record):
+    """trainer_state.json, as far as it is read here."""
+
+    global_step: int
+    max_steps: int
+    best_model_checkpoint: str | None = None
 
 
 @dataclass(frozen=True)
@@ -30,10 +39,11 @@ class Checkpoint:
     path: Path
     step: int
 
-    def state(self) -> dict[str, Any]:
+    def state(self) -> TrainerState:
         """The Trainer's own record."""
-        data: dict[str, Any] = json.loads((self.path / STATE).read_text(encoding="utf-8"))
-        return data
+        return decode(
+            TrainerState, json.loads((self.path / STATE).read_text(encoding="utf-8")), file=str(self.path / STATE)
+        )
 
 
 def newest_complete(

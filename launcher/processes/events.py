@@ -5,9 +5,24 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TypedDict
 
+from launcher.processes.checkpoints import TrainerState
 from launcher.processes.faults import TrainerFailed
+from launcher.records.events import Event
+from launcher.records.run import Training
+
+
+class _End(TypedDict):
+    """How a training ended."""
+
+    step: int
+    seconds: float
+    tokens: int
+    skipped_steps: int
+    best_checkpoint: str | None
+    peak_memory_gib: float | None
+    peak_allocated_gib: float | None
 
 
 class Events:
@@ -17,7 +32,7 @@ class Events:
         self.path = path
         self.position = path.stat().st_size if path.exists() else 0
 
-    def __iter__(self) -> Iterator[dict[str, Any]]:
+    def __iter__(self) -> Iterator[Event]:
         if not self.path.exists():
             return
         with self.path.open("rb") as stream:
@@ -27,7 +42,7 @@ class Events:
                     return
                 self.position += len(line)
                 try:
-                    event = json.loads(line)
+                    event: Event = json.loads(line)
                     if isinstance(event, dict) and isinstance(event.get("event"), str):
                         yield event
                 except (
@@ -37,7 +52,7 @@ class Events:
                     continue
 
 
-def training_facts(folder: Path) -> dict[str, Any]:
+def training_facts(folder: Path) -> Training:
     """What the telemetry says about a finished training: steps, losses, seconds, peaks in GiB.
 
     Raises TrainerFailed when the trainer ended without an end of training, or before its last step; early stopping is
@@ -50,39 +65,39 @@ def training_facts(folder: Path) -> dict[str, Any]:
     if end is None:
         said = "in the midst of" if attempts else "without"
         raise TrainerFailed(f"the trainer ended {said} training", kind="exit" if attempts else "broken", hint=log_file)
-    if end["stopped"] or (end["step"] < end["max_steps"] and not end.get("ended_early")):
+    if end["stopped"] or ((end["step"] or 0) < end["max_steps"] and not end.get("ended_early")):
         raise TrainerFailed(
             f"training stopped at step {end['step']} of {end['max_steps']}",
             kind="exit",
             step=end["step"],
             hint=log_file,
         )
-    return _facts(attempts, end)
+    return _facts(attempts, _end(end))
 
 
-def facts_of_checkpoint(folder: Path, state: dict[str, Any]) -> dict[str, Any]:
+def facts_of_checkpoint(folder: Path, state: TrainerState) -> Training:
     """The same of a training that ended with its last checkpoint; ``state`` is that checkpoint's trainer_state.json."""
     attempts = _attempts(folder)
     last = attempts[-1] if attempts else []
-    best = state.get("best_model_checkpoint")
+    best = state.best_model_checkpoint
     logs = [event for event in last if event["event"] == "log"]
-    end = {
-        "step": state["global_step"],
+    end: _End = {
+        "step": state.global_step,
         "seconds": round(_seconds(last), 3),
         "tokens": sum(event.get("tokens") or 0 for event in logs),
         "skipped_steps": max((event.get("skipped_steps") or 0 for event in logs), default=0),
         "best_checkpoint": Path(best).name if best else None,
-        "peak_memory_gib": max((event["peak_memory_gib"] for event in logs), default=None),
+        "peak_memory_gib": max((gib for event in logs if (gib := event["peak_memory_gib"]) is not None), default=None),
         "peak_allocated_gib": max((event.get("peak_allocated_gib") or 0.0 for event in logs), default=0.0) or None,
     }
     return _facts(attempts, end)
 
 
-def _attempts(folder: Path) -> list[list[dict[str, Any]]]:
+def _attempts(folder: Path) -> list[list[Event]]:
     """The events of each start of the training; a resumed run has several."""
     events = Events(folder / "events.jsonl")
     events.position = 0
-    attempts: list[list[dict[str, Any]]] = []
+    attempts: list[list[Event]] = []
     for event in events:
         if event["event"] == "train_begin":
             attempts.append([])
@@ -91,7 +106,19 @@ def _attempts(folder: Path) -> list[list[dict[str, Any]]]:
     return attempts
 
 
-def _facts(attempts: list[list[dict[str, Any]]], end: dict[str, Any]) -> dict[str, Any]:
+def _end(event: Event) -> _End:
+    return {
+        "step": event["step"] or 0,
+        "seconds": event["seconds"],
+        "tokens": event["tokens"] or 0,
+        "skipped_steps": event["skipped_steps"],
+        "best_checkpoint": event["best_checkpoint"],
+        "peak_memory_gib": event["peak_memory_gib"],
+        "peak_allocated_gib": event.get("peak_allocated_gib"),
+    }
+
+
+def _facts(attempts: list[list[Event]], end: _End) -> Training:
     everything = [event for attempt in attempts for event in attempt]
     logs = [event for event in everything if event["event"] == "log"]
     last = [event for event in attempts[-1] if event["event"] == "log"] if attempts else []
@@ -99,28 +126,28 @@ def _facts(attempts: list[list[dict[str, Any]]], end: dict[str, Any]) -> dict[st
     tokens = {event["step"]: event.get("tokens") or 0 for event in logs}
     evaluations = {event["step"]: event for event in everything if event["event"] == "eval"}
     # The first step warms up and the second may compile.
-    rates = [event["tokens_per_second"] for event in last[2:] if event.get("tokens_per_second")]
+    rates = [rate for event in last[2:] if (rate := event.get("tokens_per_second"))]
     losses = [
         event["eval_loss"]
         for event in evaluations.values()
         if isinstance(event["eval_loss"], float) and not event.get("trial")
     ]
-    return {
-        "steps": end["step"],
-        "seconds": round(end["seconds"] + sum(_seconds(attempt) for attempt in attempts[:-1]), 3),
-        "tokens": end["tokens"] if len(attempts) == 1 else sum(tokens.values()),
-        "final_loss": logs[-1].get("loss") if logs else None,
-        "best_eval_loss": min(losses, default=None),
-        "best_checkpoint": end["best_checkpoint"],
-        "skipped_steps": end["skipped_steps"],
-        "tokens_per_second": sorted(rates)[len(rates) // 2] if rates else None,
-        "peak_memory_gib": max((e["peak_memory_gib"] for e in [*logs, end] if e["peak_memory_gib"]), default=None),
-        "peak_allocated_gib": end.get("peak_allocated_gib"),
-        "device_gib": max((event.get("device_gib") or 0.0 for event in logs), default=0.0) or None,
-    }
+    return Training(
+        steps=end["step"],
+        seconds=round(end["seconds"] + sum(_seconds(attempt) for attempt in attempts[:-1]), 3),
+        tokens=end["tokens"] if len(attempts) == 1 else sum(tokens.values()),
+        final_loss=logs[-1].get("loss") if logs else None,
+        best_eval_loss=min(losses, default=None),
+        best_checkpoint=end["best_checkpoint"],
+        skipped_steps=end["skipped_steps"],
+        tokens_per_second=sorted(rates)[len(rates) // 2] if rates else None,
+        peak_memory_gib=max((e["peak_memory_gib"] for e in [*logs, end] if e["peak_memory_gib"]), default=None),
+        peak_allocated_gib=end["peak_allocated_gib"],
+        device_gib=max((event.get("device_gib") or 0.0 for event in logs), default=0.0) or None,
+    )
 
 
-def _seconds(attempt: list[dict[str, Any]]) -> float:
+def _seconds(attempt: list[Event]) -> float:
     """How long an attempt trained that did not end by itself."""
     times = [
         event["time"]

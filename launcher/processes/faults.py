@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 from launcher.errors import Problem, RunFailed
 from launcher.processes.child import tail
+from launcher.records.events import Event
 
 OUT_OF_MEMORY = ("OutOfMemoryError", "CUDA out of memory", "CUBLAS_STATUS_ALLOC_FAILED", "CUDNN_STATUS_ALLOC_FAILED")
 # Names that a traceback shows when an evaluation was running.
@@ -36,14 +36,19 @@ class TrainerFailed(RunFailed):
         *,
         kind: str = "broken",
         step: int | None = None,
-        evidence: Mapping[str, Any] | None = None,
+        evidence: Mapping[str, object] | None = None,
         hint: str | None = None,
     ) -> None:
         super().__init__(problems if isinstance(problems, str | Problem) else list(problems), hint=hint)
         self.kind, self.step, self.evidence = kind, step, dict(evidence or {})
 
 
-def from_fault(name: str, event: Mapping[str, Any], folder: Path) -> TrainerFailed:
+def steps_of(events: Sequence[Event]) -> list[int]:
+    """The optimizer steps that events name."""
+    return [step for event in events if isinstance(step := event.get("step"), int)]
+
+
+def from_fault(name: str, event: Event, folder: Path) -> TrainerFailed:
     """What the callback's watch saw."""
     kind, step, evidence = str(event["kind"]), event.get("step"), event.get("evidence") or {}
     shown = ", ".join(f"{key} {value}" for key, value in evidence.items() if value is not None)
@@ -53,13 +58,13 @@ def from_fault(name: str, event: Mapping[str, Any], folder: Path) -> TrainerFail
     )
 
 
-def explain(name: str, code: int, folder: Path, events: Sequence[Mapping[str, Any]] = ()) -> TrainerFailed:
+def explain(name: str, code: int, folder: Path, events: Sequence[Event] = ()) -> TrainerFailed:
     """Why a trainer ended badly, as far as its events of this attempt and its log say."""
     log = folder / "train.log"
     last = tail(log, 40)
     text = "\n".join(last)
     hint = f"its output is in {log}"
-    steps = [event["step"] for event in events if isinstance(event.get("step"), int)]
+    steps = steps_of(events)
     step = max(steps, default=None)
     begun = any(event.get("event") == "train_begin" for event in events)
     crash = next((event for event in reversed(events) if event.get("event") == "crash"), None)
@@ -89,9 +94,7 @@ def explain(name: str, code: int, folder: Path, events: Sequence[Mapping[str, An
     )
 
 
-def _out_of_memory(
-    name: str, crash: Mapping[str, Any] | None, step: int | None, evaluating: bool, hint: str
-) -> TrainerFailed:
+def _out_of_memory(name: str, crash: Event | None, step: int | None, evaluating: bool, hint: str) -> TrainerFailed:
     less = "--set eval_batch_size=N" if evaluating else "--set micro_batch_size=N"
     return TrainerFailed(
         f"{name} ran out of GPU memory" + (" in an evaluation" if evaluating else ""),

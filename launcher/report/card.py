@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from pathlib import PurePath
 from typing import Any, Literal
 
+from launcher.records.codec import encode
+from launcher.records.run import Manifest, Repair
 from launcher.resources import resource
 
 Subject = Literal["adapter", "merged"]
@@ -19,7 +21,7 @@ RECIPE = (
 )  # fmt: skip
 
 
-def render_card(manifest: Mapping[str, Any], subject: Subject) -> str:
+def render_card(record: Manifest, subject: Subject) -> str:
     """The card's Markdown with its metadata. Paths of the machine that trained are left out: only file names stay."""
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
@@ -31,41 +33,41 @@ def render_card(manifest: Mapping[str, Any], subject: Subject) -> str:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    plan, golden = manifest["plan"], manifest.get("golden")
-    scores = manifest.get("golden_scores") or {}
+    plan, golden = record.plan, record.golden
+    scores = record.golden_scores
     return environment.get_template("model_card.md.j2").render(
-        name=manifest["name"],
-        metadata=_metadata(manifest, subject),
-        what=_what(manifest, subject),
-        base=_base(manifest),
-        license=_license(manifest),
-        created=manifest["created"],
-        ql_version=manifest.get("ql_version", "?"),
-        trainer=_trainer(manifest),
+        name=record.name,
+        metadata=_metadata(record, subject),
+        what=_what(record, subject),
+        base=_base(record),
+        license=_license(record),
+        created=record.created,
+        ql_version=record.ql_version or "?",
+        trainer=_trainer(record),
         plan=plan,
-        use=_use(manifest, subject),
-        data=_data(manifest),
+        use=_use(record, subject),
+        data=_data(record),
         trained="Trained on the whole text of each row."
         if not plan["conversational"]
         else "Trained on what the assistant says, each turn with the token that ends it; the rest is context.",
         recipe={key: _value(plan[key]) for key in RECIPE if plan.get(key) is not None},
-        training=_training(manifest),
-        repairs=[_repair(record) for record in manifest.get("repairs") or []],
+        training=_training(record),
+        repairs=[_repair(repair) for repair in record.repairs],
         scores=scores,
         metrics=list(dict.fromkeys(metric for values in scores.values() for metric in values)),
-        golden=golden and {**golden, "file": PurePath(golden["path"]).name},
-        gates=manifest.get("gates") or [],
-        fidelity=_fidelity(manifest) if subject == "merged" else "",
-        limits=_limits(manifest, subject),
+        golden=golden and {**encode(golden), "file": PurePath(golden.path).name},
+        gates=record.gates,
+        fidelity=_fidelity(record) if subject == "merged" else "",
+        limits=_limits(record, subject),
     )
 
 
-def _metadata(manifest: Mapping[str, Any], subject: Subject) -> str:
+def _metadata(record: Manifest, subject: Subject) -> str:
     import yaml
 
-    plan = manifest["plan"]
-    license_name = _license(manifest)
-    data: dict[str, Any] = {"license": license_name}
+    plan = record.plan
+    license_name = _license(record)
+    data: dict[str, object] = {"license": license_name}
     if license_name not in HUB_LICENSES:
         data = {"license": "other", "license_name": license_name}
         if _on_hub(plan):
@@ -76,16 +78,15 @@ def _metadata(manifest: Mapping[str, Any], subject: Subject) -> str:
     data["library_name"] = "peft" if subject == "adapter" else "transformers"
     data["pipeline_tag"] = "text-generation"
     data["tags"] = list(dict.fromkeys([plan["method"], "lora", plan["backend"], "ql"]))
-    scores = (manifest.get("golden_scores") or {}).get(subject)
-    if scores:
-        golden = manifest["golden"]
+    scores = record.golden_scores.get(subject)
+    if scores and record.golden:
         data["model-index"] = [
             {
-                "name": manifest["name"],
+                "name": record.name,
                 "results": [
                     {
                         "task": {"type": "text-generation"},
-                        "dataset": {"name": PurePath(golden["path"]).name, "type": "golden-set"},
+                        "dataset": {"name": PurePath(record.golden.path).name, "type": "golden-set"},
                         "metrics": [{"type": metric, "value": round(value, 4)} for metric, value in scores.items()],
                     }
                 ],
@@ -101,39 +102,38 @@ def _on_hub(plan: Mapping[str, Any]) -> bool:
     return base.count("/") == 1 and not base.startswith((".", "/", "~"))
 
 
-def _base(manifest: Mapping[str, Any]) -> str:
-    plan = manifest["plan"]
+def _base(record: Manifest) -> str:
+    plan = record.plan
     if _on_hub(plan):
         return f"[{plan['base_model']}](https://huggingface.co/{plan['base_model']})"
-    return (
-        f"{(manifest.get('model_facts') or {}).get('title') or plan['model']} (`{PurePath(plan['base_model']).name}`)"
-    )
+    return f"{record.model_facts.title or plan['model']} (`{PurePath(plan['base_model']).name}`)"
 
 
-def _license(manifest: Mapping[str, Any]) -> str:
-    return (manifest.get("model_facts") or {}).get("license") or "unknown"
+def _license(record: Manifest) -> str:
+    return record.model_facts.license or "unknown"
 
 
-def _trainer(manifest: Mapping[str, Any]) -> str:
-    name: str = manifest["plan"]["backend"]
-    version = ((manifest.get("environment") or {}).get("versions") or {}).get(name)
+def _trainer(record: Manifest) -> str:
+    name: str = record.plan["backend"]
+    version = record.environment.versions.get(name)
     return f"{name} {version}" if version else name
 
 
-def _what(manifest: Mapping[str, Any], subject: Subject) -> str:
-    plan, merge = manifest["plan"], manifest.get("merge") or {}
+def _what(record: Manifest, subject: Subject) -> str:
+    plan, merge = record.plan, record.merge
     rank = f"rank {plan['lora_r']} on {', '.join(plan['lora_target_modules'])}"
     if subject == "adapter":
-        return f"A LoRA adapter ({rank}) for {_base(manifest)}, in 16 bit."
-    dequantized = merge.get("base") == "dequantized" and plan["quant_type"]
+        return f"A LoRA adapter ({rank}) for {_base(record)}, in 16 bit."
+    dequantized = merge is not None and merge.base == "dequantized" and plan["quant_type"]
+    dtype = merge.dtype if merge else "float16"
     into = "the 4-bit base that it was trained on, dequantised" if dequantized else "the base's own weights"
-    return f"{_base(manifest)} with a LoRA adapter ({rank}) merged into {into}, in {merge.get('dtype', 'float16')}."
+    return f"{_base(record)} with a LoRA adapter ({rank}) merged into {into}, in {dtype}."
 
 
-def _use(manifest: Mapping[str, Any], subject: Subject) -> str:
-    plan = manifest["plan"]
+def _use(record: Manifest, subject: Subject) -> str:
+    plan = record.plan
     if subject == "merged":
-        dtype = "half" if (manifest.get("merge") or {}).get("dtype") == "float16" else "bfloat16"
+        dtype = "half" if record.merge and record.merge.dtype == "float16" else "bfloat16"
         return f"`MODEL` is this folder, or the name of this repository:\n\n```\nvllm serve MODEL --dtype {dtype}\n```"
     code = ["from peft import PeftModel", "from transformers import AutoModelForCausalLM, AutoTokenizer"]
     loading = ""
@@ -153,69 +153,76 @@ def _use(manifest: Mapping[str, Any], subject: Subject) -> str:
     return "\n".join(["`ADAPTER` is this folder, or the name of this repository:", "", "```python", *code, "```"])
 
 
-def _data(manifest: Mapping[str, Any]) -> dict[str, Any]:
-    data = manifest["data"]
-    written = data["sha256"] if isinstance(data["sha256"], dict) else {}
+def _data(record: Manifest) -> dict[str, object]:
+    data = record.data
+    assert data is not None
     return {
-        "file": PurePath(data["path"]).name,
-        "sha256": data.get("input_sha256") or data["sha256"],
-        "format": data.get("format") or "format unknown",
-        "written": written,
-        "train_rows": data.get("train_rows", "?"),
-        "eval_rows": data.get("eval_rows", "?"),
-        "left_out": data.get("left_out", "?"),
-        "excess": data.get("excess"),
+        "file": PurePath(data.path).name,
+        "sha256": data.given,
+        "format": data.format or "format unknown",
+        "written": data.written,
+        "train_rows": _or_unknown(data.train_rows),
+        "eval_rows": _or_unknown(data.eval_rows),
+        "left_out": _or_unknown(data.left_out),
+        "excess": data.excess,
     }
 
 
-def _training(manifest: Mapping[str, Any]) -> str:
-    found = manifest.get("training") or {}
+def _or_unknown(count: int | None) -> int | str:
+    return "?" if count is None else count
+
+
+def _training(record: Manifest) -> str:
+    found = record.training
     if not found:
         return ""
-    parts = [f"{found['steps']} optimizer steps"]
-    if found.get("tokens"):
-        parts.append(f"{found['tokens']:,} tokens")
-    if found.get("best_eval_loss") is not None:
-        parts.append(f"best evaluation loss {found['best_eval_loss']:.4f}")
+    parts = [f"{found.steps} optimizer steps"]
+    if found.tokens:
+        parts.append(f"{found.tokens:,} tokens")
+    if found.best_eval_loss is not None:
+        parts.append(f"best evaluation loss {found.best_eval_loss:.4f}")
     return ", ".join(parts) + "."
 
 
-def _repair(record: Mapping[str, Any]) -> str:
+def _repair(repair: Repair) -> str:
     """A measure that the launcher took by itself: it may have changed what the recipe says."""
-    step = f" at step {record['step']}" if record.get("step") is not None else ""
-    return f"{record['cause']}{step}: {record['action']}"
+    step = f" at step {repair.step}" if repair.step is not None else ""
+    return f"{repair.cause}{step}: {repair.action}"
 
 
-def _fidelity(manifest: Mapping[str, Any]) -> str:
-    merge = manifest.get("merge") or {}
+def _fidelity(record: Manifest) -> str:
+    merge = record.merge
+    if merge is None:
+        return ""
     parts = []
-    if merge.get("kl") is not None:
+    tokens = "the" if merge.tokens is None else merge.tokens
+    if merge.kl is not None and merge.top1_agreement is not None:
         parts.append(
-            f"Against the model that was trained (base as in training, adapter unmerged): KL {merge['kl']:.1e}, "
-            f"the same most likely token at {merge['top1_agreement']:.2%} of {merge.get('tokens', 'the')} tokens."
+            f"Against the model that was trained (base as in training, adapter unmerged): KL {merge.kl:.1e}, "
+            f"the same most likely token at {merge.top1_agreement:.2%} of {tokens} tokens."
         )
-    if merge.get("delta_error") is not None:
-        parts.append(f"Rounding to {merge['dtype']} changed the adapter's delta by {merge['delta_error']:.2%}.")
+    if merge.delta_error is not None:
+        parts.append(f"Rounding to {merge.dtype} changed the adapter's delta by {merge.delta_error:.2%}.")
     return " ".join(parts)
 
 
-def _limits(manifest: Mapping[str, Any], subject: Subject) -> list[str]:
-    plan, training = manifest["plan"], manifest.get("training") or {}
+def _limits(record: Manifest, subject: Subject) -> list[str]:
+    plan, training = record.plan, record.training
     limits = [
         f"Trained on rows of up to {plan['sequence_len']} tokens: longer inputs were not seen.",
         "What the base gets wrong or biased, this model may too; it was scored on the golden set alone."
-        if manifest.get("golden_scores")
+        if record.golden_scores
         else "Nothing but the evaluation loss was measured.",
     ]
     if plan.get("max_steps"):
         limits.append(f"Training was stopped after {plan['max_steps']} steps: this is not a finished model.")
-    if any(not gate["passed"] for gate in manifest.get("gates") or []):
+    if any(not gate.passed for gate in record.gates):
         limits.append("It missed a gate: see Scores.")
     if subject == "adapter" and plan["method"] == "qlora":
         limits.append("It was trained against a 4-bit base: on the original weights it answers a little differently.")
-    if training.get("skipped_steps"):
-        limits.append(f"{training['skipped_steps']} optimizer steps were skipped because gradients overflowed.")
-    return [*limits, *(manifest.get("notes") or [])]
+    if training and training.skipped_steps:
+        limits.append(f"{training.skipped_steps} optimizer steps were skipped because gradients overflowed.")
+    return [*limits, *record.notes]
 
 
 def _value(value: Any) -> str:

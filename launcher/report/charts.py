@@ -4,26 +4,77 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, TypedDict
 
+from launcher.records.run import Estimate, Manifest
 from launcher.report.series import Series
 
 SAMPLED_ROWS = 25  # of a table that the page is written with; its script fills in all of them
 Columns = Mapping[str, Sequence[Any]]
 
 
-def make_charts(series: Series, manifest: Mapping[str, Any]) -> tuple[list[dict[str, Any]], dict[str, Any]]:
+class Line(TypedDict):
+    """A level that a curve is held against."""
+
+    label: str
+    value: float
+    color: str
+
+
+class Drawn(TypedDict, total=False):
+    """A curve: a column of one of the sets."""
+
+    label: str
+    set: str
+    column: str
+    color: str
+    points: bool
+    dash: list[int]
+
+
+class Table(TypedDict):
+    """The numbers behind a chart; ``total`` counts all rows."""
+
+    set: str
+    title: str
+    columns: list[str]
+    rows: list[list[Any]]
+    total: int
+
+
+class Figure(TypedDict):
+    """A chart, in words too."""
+
+    id: str
+    title: str
+    unit: str
+    about: str
+    series: list[Drawn]
+    lines: list[Line]
+    zero: bool
+    tables: list[Table]
+
+
+class Mark(TypedDict):
+    """Something that happened, at a step and so many seconds after the start."""
+
+    kind: str
+    step: int | None
+    time: float | None
+
+
+def make_charts(series: Series, record: Manifest) -> tuple[list[Figure], dict[str, Any]]:
     """``(figures, data)``: what the template needs of each chart, and what its script draws and shows in tables."""
     sets = {name: columns for name, columns in (("logs", series.logs), ("evals", series.evals)) if columns.get("step")}
     if not sets:
         return [], {}
-    estimate = manifest.get("estimate") or {}
+    estimate = record.estimate or Estimate()
     figures = [
         figure
         for figure in (
             _loss(sets),
             _single(sets, "rate", "Learning rate", "learning_rate", "", "c"),
-            _single(sets, "norm", "Gradient norm", "grad_norm", "", "e", _clip(manifest)),
+            _single(sets, "norm", "Gradient norm", "grad_norm", "", "e", _clip(record)),
             _single(sets, "speed", "Tokens per second", "tokens_per_second", "tokens/s", "f", _speed(estimate)),
             _memory(sets, estimate),
         )
@@ -35,13 +86,13 @@ def make_charts(series: Series, manifest: Mapping[str, Any]) -> tuple[list[dict[
         "charts": [
             {key: figure.get(key) for key in ("id", "unit", "series", "lines", "log", "zero")} for figure in figures
         ],
-        "marks": _marks(series, manifest),
+        "marks": _marks(series, record),
     }
     return figures, data
 
 
-def _loss(sets: Mapping[str, Columns]) -> dict[str, Any] | None:
-    drawn: list[dict[str, Any]] = []
+def _loss(sets: Mapping[str, Columns]) -> Figure | None:
+    drawn: list[Drawn] = []
     if "logs" in sets and _any(sets["logs"]["loss"]):
         drawn.append({"label": "train loss", "set": "logs", "column": "loss", "color": "a"})
     if "evals" in sets and _any(sets["evals"]["eval_loss"]):
@@ -57,16 +108,16 @@ def _loss(sets: Mapping[str, Columns]) -> dict[str, Any] | None:
 
 def _single(
     sets: Mapping[str, Columns], name: str, title: str, column: str, unit: str, color: str,
-    lines: Sequence[Mapping[str, Any]] = (),
-) -> dict[str, Any] | None:  # fmt: skip
+    lines: Sequence[Line] = (),
+) -> Figure | None:  # fmt: skip
     if "logs" not in sets or not _any(sets["logs"].get(column, ())):
         return None
-    drawn = [{"label": title.lower(), "set": "logs", "column": column, "color": color}]
+    drawn: list[Drawn] = [{"label": title.lower(), "set": "logs", "column": column, "color": color}]
     tables = {"logs": (title.lower(), ("step", "epoch", column))}
     return _figure(sets, name, title, unit, drawn, tables, lines, zero=True)
 
 
-def _memory(sets: Mapping[str, Columns], estimate: Mapping[str, Any]) -> dict[str, Any] | None:
+def _memory(sets: Mapping[str, Columns], estimate: Estimate) -> Figure | None:
     if "logs" not in sets:
         return None
     labels: tuple[tuple[str, str, str, list[int]], ...] = (
@@ -74,36 +125,36 @@ def _memory(sets: Mapping[str, Columns], estimate: Mapping[str, Any]) -> dict[st
         ("peak_memory_gib", "peak so far", "c", []),
         ("peak_allocated_gib", "peak allocated", "f", [4, 3]),
     )
-    drawn = [
+    drawn: list[Drawn] = [
         {"label": label, "set": "logs", "column": column, "color": color, "dash": dash}
         for column, label, color, dash in labels
         if _any(sets["logs"].get(column, ()))
     ]
     if not drawn:
         return None
-    lines = [
-        {"label": label, "value": estimate[key], "color": color}
-        for key, label, color in (("peak_gib", "predicted", "b"), ("budget_gib", "budget", "d"))
-        if estimate.get(key)
+    lines: list[Line] = [
+        {"label": label, "value": value, "color": color}
+        for value, label, color in ((estimate.peak_gib, "predicted", "b"), (estimate.budget_gib, "budget", "d"))
+        if value
     ]
     columns = ["step", "epoch", *(str(one["column"]) for one in drawn)]
     return _figure(sets, "memory", "Memory", "GiB", drawn, {"logs": ("memory in GiB", columns)}, lines, zero=True)
 
 
-def _clip(manifest: Mapping[str, Any]) -> list[dict[str, Any]]:
-    clip = manifest["plan"].get("max_grad_norm")
+def _clip(record: Manifest) -> list[Line]:
+    clip = record.plan.get("max_grad_norm")
     return [{"label": "clipped at", "value": clip, "color": "d"}] if clip else []
 
 
-def _speed(estimate: Mapping[str, Any]) -> list[dict[str, Any]]:
-    speed = estimate.get("tokens_per_second")
+def _speed(estimate: Estimate) -> list[Line]:
+    speed = estimate.tokens_per_second
     return [{"label": "predicted", "value": speed, "color": "b"}] if speed else []
 
 
 def _figure(
-    sets: Mapping[str, Columns], name: str, title: str, unit: str, drawn: Sequence[Mapping[str, Any]],
-    tables: Mapping[str, tuple[str, Sequence[str]]], lines: Sequence[Mapping[str, Any]] = (), *, zero: bool = False,
-) -> dict[str, Any]:  # fmt: skip
+    sets: Mapping[str, Columns], name: str, title: str, unit: str, drawn: Sequence[Drawn],
+    tables: Mapping[str, tuple[str, Sequence[str]]], lines: Sequence[Line] = (), *, zero: bool = False,
+) -> Figure:  # fmt: skip
     about = [describe_curve(one["label"], sets[one["set"]], one["column"], unit) for one in drawn]
     about += [f"{line['label']} {line['value']:.4g} {unit}".rstrip() for line in lines]
     return {
@@ -136,7 +187,7 @@ def describe_curve(label: str, columns: Columns, column: str, unit: str) -> str:
     return text
 
 
-def table_of(name: str, columns: Columns, title: str, names: Sequence[str]) -> dict[str, Any]:
+def table_of(name: str, columns: Columns, title: str, names: Sequence[str]) -> Table:
     """The table behind a chart, with SAMPLED_ROWS of its rows."""
     names = [column for column in names if _any(columns.get(column, ()))]
     total = len(columns["step"])
@@ -147,7 +198,7 @@ def table_of(name: str, columns: Columns, title: str, names: Sequence[str]) -> d
     return {"set": name, "title": title, "columns": names, "rows": rows, "total": total}
 
 
-def _marks(series: Series, manifest: Mapping[str, Any]) -> list[dict[str, Any]]:
+def _marks(series: Series, record: Manifest) -> list[Mark]:
     """Evaluations, checkpoints, repairs and resumptions, with step and time where they are known."""
     steps, times = series.logs.get("step", []), series.logs.get("time", [])
     at = dict(zip(steps, times, strict=True))
@@ -157,20 +208,20 @@ def _marks(series: Series, manifest: Mapping[str, Any]) -> list[dict[str, Any]]:
         return None if moment is None or start is None else round(moment - start, 3)
 
     evals = series.evals
-    marks = [
+    marks: list[Mark] = [
         {"kind": "eval", "step": step, "time": since(time)}
         for step, time, gone in zip(evals["step"], evals["time"], evals["superseded"], strict=True)
         if not gone
     ]
     marks += [{"kind": "save", "step": step, "time": since(at.get(step))} for step in series.saves]
     marks += [{"kind": "resume", "step": begin["step"], "time": since(begin["time"])} for begin in series.begins[1:]]
-    for repair in manifest.get("repairs") or []:
-        moment = datetime.fromisoformat(repair["time"]).timestamp()
-        marks.append({"kind": "repair", "step": repair.get("step"), "time": since(moment)})
+    for repair in record.repairs:
+        moment = datetime.fromisoformat(repair.time).timestamp()
+        marks.append({"kind": "repair", "step": repair.step, "time": since(moment)})
     return marks
 
 
-def _used(columns: Columns) -> dict[str, Any]:
+def _used(columns: Columns) -> dict[str, Sequence[Any]]:
     return {name: values for name, values in columns.items() if name in ("step", "time") or _any(values)}
 
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
-from launcher.report.charts import describe_curve, table_of
+from launcher.report.charts import Drawn, Figure, describe_curve, table_of
 from launcher.report.comparison import FIGURES, RunFacts
 from launcher.report.difference import segments
+from launcher.report.facts import Comparison, Flip, GateVerdict
 from launcher.report.html import render
 from launcher.report.page import show
 from launcher.report.prompts import prompt_text, shared_start
@@ -22,32 +23,33 @@ _CHARTS = (
 )
 
 
-def render_comparison(facts: Mapping[str, Any], runs: Sequence[RunFacts]) -> str:
+def render_comparison(facts: Comparison, runs: Sequence[RunFacts]) -> str:
     """The page as HTML text; ``facts`` are what `compare_runs` found in ``runs``."""
     figures, data = _charts(runs)
+    title = " against ".join(run.name for run in runs)
     page = {
         **facts,
         "names": [run.name for run in runs],
-        "title": " against ".join(run.name for run in runs),
+        "title": title,
         "charts": figures,
         "rows": _rows(facts),
         "scores": _scores(facts),
         "plan": [{"key": row["key"], "values": [show(value) for value in row["values"]]} for row in facts["plan"]],
         "golden": [{**pair, "flipped": _flips(pair["flipped"])} for pair in facts["golden"]],
     }
-    return render("report_compare.html.j2", page["title"], data if figures else None, page=page)
+    return render("report_compare.html.j2", title, data if figures else None, page=page)
 
 
-def _charts(runs: Sequence[RunFacts]) -> tuple[list[dict[str, Any]], dict[str, Any]]:
+def _charts(runs: Sequence[RunFacts]) -> tuple[list[Figure], dict[str, object]]:
     sets: dict[str, dict[str, Any]] = {}
     for index, run in enumerate(runs):
         start = next((begin["time"] for begin in run.series.begins if begin["time"]), 0)
         for kind, columns in (("logs", run.series.logs), ("evals", run.series.evals)):
             if columns.get("step"):
                 sets[f"{kind}{index}"] = {**columns, "start": start}
-    figures = []
+    figures: list[Figure] = []
     for name, title, kind, column, unit in _CHARTS:
-        drawn: list[dict[str, Any]] = [
+        drawn: list[Drawn] = [
             {
                 "label": run.name, "set": f"{kind}{index}", "column": column, "color": COLORS[index % len(COLORS)],
                 "points": kind == "evals", "dash": [] if index < len(COLORS) else [6, 4],
@@ -70,7 +72,7 @@ def _charts(runs: Sequence[RunFacts]) -> tuple[list[dict[str, Any]], dict[str, A
     return figures, {"sets": sets, "charts": charts, "marks": [], "lengths": None}
 
 
-def _rows(facts: Mapping[str, Any]) -> list[tuple[str, list[str]]]:
+def _rows(facts: Comparison) -> list[tuple[str, list[str]]]:
     rows = [
         (name, [figure(key, unit, run[key]) for run in facts["runs"]])
         for key, name, unit in FIGURES
@@ -80,7 +82,7 @@ def _rows(facts: Mapping[str, Any]) -> list[tuple[str, list[str]]]:
     return [method, ("gates", [_gates(run["gates"]) for run in facts["runs"]]), *rows]
 
 
-def _gates(gates: Sequence[Mapping[str, Any]]) -> str:
+def _gates(gates: Sequence[GateVerdict]) -> str:
     """Whether a run passed its gates, short enough for a telephone."""
     missed = sum(not gate["passed"] for gate in gates)
     return "none" if not gates else f"{missed} of {len(gates)} missed" if missed else "passed"
@@ -100,7 +102,7 @@ def figure(key: str, unit: str, value: Any) -> str:
     return f"{text} {unit}".rstrip()
 
 
-def _scores(facts: Mapping[str, Any]) -> list[dict[str, Any]]:
+def _scores(facts: Comparison) -> list[dict[str, object]]:
     """A line for each metric of each pair."""
     return [
         {**score, "metric": metric, "first_name": pair["first"], "second_name": pair["second"]}
@@ -109,7 +111,7 @@ def _scores(facts: Mapping[str, Any]) -> list[dict[str, Any]]:
     ]
 
 
-def _flips(flipped: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+def _flips(flipped: Sequence[Flip]) -> list[dict[str, object]]:
     """The prompts that flipped, for the page; ``short`` leaves out what all of them begin with."""
     texts = [prompt_text(flip["input"]) for flip in flipped]
     shared = shared_start(texts)

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
+from launcher.records.run import Estimate, Manifest, Training
+from launcher.records.summary import Summary
+from launcher.report.facts import Comparison, Difference, FigureName, Flip, GoldenPair, RunFigures
 from launcher.report.paired import compare_scores
-from launcher.report.prompts import ANSWER_FACTS, Answers, main_metric
+from launcher.report.prompts import ANSWER_FACTS, Answers, Scored, main_metric
 from launcher.report.series import Series
 from launcher.report.trade import find_trade
 
-FIGURES: tuple[tuple[str, str, str], ...] = (
+FIGURES: tuple[tuple[FigureName, str, str], ...] = (
     ("seconds", "time", "s"),
     ("usd", "cost", "USD"),
     ("peak_memory_gib", "peak memory", "GiB"),
@@ -27,15 +29,14 @@ FIGURES: tuple[tuple[str, str, str], ...] = (
 class RunFacts:
     """One run as it is compared: its summary, its manifest, its telemetry, its golden answers."""
 
-    summary: Mapping[str, Any]
-    manifest: Mapping[str, Any]
+    summary: Summary
+    record: Manifest
     series: Series
     answers: Answers
 
     @property
     def name(self) -> str:
-        name: str = self.summary["name"]
-        return name
+        return self.summary.name
 
     @property
     def shipped(self) -> str | None:
@@ -43,61 +44,62 @@ class RunFacts:
         return next((subject for subject in ("merged", "adapter") if subject in self.answers), None)
 
 
-def compare_runs(runs: Sequence[RunFacts], settings: Sequence[str]) -> dict[str, Any]:
+def compare_runs(runs: Sequence[RunFacts], settings: Sequence[str]) -> Comparison:
     """JSON-ready facts of two runs or more; each of the others is held against the first.
 
     ``settings`` are the plan's keys in their order.
     """
     first, rest = runs[0], runs[1:]
-    facts = {
+    facts: Comparison = {
         "runs": [_figures(run) for run in runs],
         "plan": _differences(runs, settings),
         "golden": [pair for other in rest if (pair := compare_golden(first, other))],
         "notes": _notes(runs),
+        "trade": None,
     }
     facts["trade"] = find_trade(facts) if len(runs) == 2 else None
     return facts
 
 
-def _figures(run: RunFacts) -> dict[str, Any]:
-    summary, training = run.summary, run.summary["training"]
-    estimate = run.manifest.get("estimate") or {}
+def _figures(run: RunFacts) -> RunFigures:
+    summary, training = run.summary, run.summary.training or Training(steps=0)
+    estimate = run.record.estimate or Estimate()
     return {
         "name": run.name,
-        "path": summary["path"],
-        "state": summary["state"],
-        "method": summary["method"],
-        "backend": summary["backend"],
-        "gpu": estimate.get("gpu_title") or summary["gpu"],
-        "compute_dtype": run.manifest["plan"].get("compute_dtype"),
-        "seconds": summary["seconds"],
-        "usd": summary["usd"],
-        "peak_memory_gib": training.get("device_gib") or training.get("peak_memory_gib"),
-        "predicted_gib": estimate.get("peak_gib"),
-        "tokens_per_second": training.get("tokens_per_second"),
-        "best_eval_loss": summary["best_eval_loss"],
-        "final_loss": training.get("final_loss"),
-        "steps": training.get("steps"),
-        "golden": summary["golden"],
+        "path": summary.path,
+        "state": summary.state,
+        "method": summary.method,
+        "backend": summary.backend,
+        "gpu": estimate.gpu_title or summary.gpu,
+        "compute_dtype": run.record.plan.get("compute_dtype"),
+        "seconds": summary.seconds,
+        "usd": summary.usd,
+        "peak_memory_gib": training.device_gib or training.peak_memory_gib,
+        "predicted_gib": estimate.peak_gib,
+        "tokens_per_second": training.tokens_per_second,
+        "best_eval_loss": summary.best_eval_loss,
+        "final_loss": training.final_loss,
+        "steps": training.steps if summary.training else None,
+        "golden": summary.golden,
         "shipped": run.shipped,
-        "gates": [{"gate": gate["gate"], "passed": gate["passed"]} for gate in summary["gates"]],
-        "repairs": len(summary["repairs"]),
-        "curve": summary["curve"],
+        "gates": [{"gate": gate.gate, "passed": gate.passed} for gate in summary.gates],
+        "repairs": len(summary.repairs),
+        "curve": {"loss": summary.curve.loss, "eval_loss": summary.curve.eval_loss},
     }
 
 
-def _differences(runs: Sequence[RunFacts], settings: Sequence[str]) -> list[dict[str, Any]]:
+def _differences(runs: Sequence[RunFacts], settings: Sequence[str]) -> list[Difference]:
     """The identity and the settings in which the plans are not all alike."""
     keys = ("preset", "gpu", "base_model", *settings)
-    rows = []
+    rows: list[Difference] = []
     for key in keys:
-        values = [run.manifest["plan"].get(key) for run in runs]
+        values = [run.record.plan.get(key) for run in runs]
         if any(value != values[0] for value in values[1:]):
             rows.append({"key": key, "values": values})
     return rows
 
 
-def compare_golden(first: RunFacts, second: RunFacts) -> dict[str, Any] | None:
+def compare_golden(first: RunFacts, second: RunFacts) -> GoldenPair | None:
     """What the two would serve, on the prompts that both were asked; None where there are none."""
     if first.shipped is None or second.shipped is None:
         return None
@@ -112,26 +114,26 @@ def compare_golden(first: RunFacts, second: RunFacts) -> dict[str, Any] | None:
     ]
     if not shared:
         return None
-    wanted = main_metric(first.manifest)
+    wanted = main_metric(first.record)
     metrics = [key for key in shared[0][0] if key not in ANSWER_FACTS and all(key in b for _, b in shared)]
     found = {key: compare_scores([a[key] for a, _ in shared], [b[key] for _, b in shared]).to_dict() for key in metrics}
     if not metrics:
         return None
     main = wanted if wanted in metrics else metrics[0]
     flipped = [_flip(a, b, main) for a, b in shared if a[main] != b[main]]
-    return {
-        "first": first.name,
-        "second": second.name,
-        "subjects": [first.shipped, second.shipped],
-        "prompts": len(shared),
-        "left_out": len(set(ours) | set(theirs)) - len(shared),
-        "main_metric": main,
-        "metrics": found,
-        "flipped": sorted(flipped, key=lambda flip: flip["second_score"] - flip["first_score"]),
-    }
+    return GoldenPair(
+        first=first.name,
+        second=second.name,
+        subjects=[first.shipped, second.shipped],
+        prompts=len(shared),
+        left_out=len(set(ours) | set(theirs)) - len(shared),
+        main_metric=main,
+        metrics=found,
+        flipped=sorted(flipped, key=lambda flip: flip["second_score"] - flip["first_score"]),
+    )
 
 
-def _flip(a: Mapping[str, Any], b: Mapping[str, Any], metric: str) -> dict[str, Any]:
+def _flip(a: Scored, b: Scored, metric: str) -> Flip:
     return {
         "id": a["id"],
         "input": a["input"],
@@ -146,26 +148,18 @@ def _flip(a: Mapping[str, Any], b: Mapping[str, Any], metric: str) -> dict[str, 
 def _notes(runs: Sequence[RunFacts]) -> list[str]:
     """What makes a comparison unfair, or unfinished."""
     notes = []
-    for what, key in (("training data", "data"), ("golden set", "golden")):
-        digests = {_digest(run.manifest.get(key)) for run in runs}
+    data = {run.record.data and str(run.record.data.given) for run in runs}
+    golden = {run.record.golden and run.record.golden.sha256 for run in runs}
+    for what, digests in (("training data", data), ("golden set", golden)):
         if len(digests) > 1:
             notes.append(f"the runs do not have the same {what}")
-    seeds = {run.manifest["plan"].get("seed") for run in runs}
+    seeds = {run.record.plan.get("seed") for run in runs}
     if len(seeds) > 1:
         notes.append("the runs have different seeds: some of the difference is chance")
-    cards = {str(run.manifest["plan"].get("gpu")) for run in runs}
+    cards = {str(run.record.plan.get("gpu")) for run in runs}
     if len(cards) > 1:
         notes.append(
             f"the runs are planned for different cards ({', '.join(sorted(cards))}): time and cost differ by that too"
         )
-    notes += [
-        f"{run.name} is not finished: {run.summary['state']}" for run in runs if run.summary["state"] != "finished"
-    ]
+    notes += [f"{run.name} is not finished: {run.summary.state}" for run in runs if run.summary.state != "finished"]
     return notes
-
-
-def _digest(source: Any) -> Any:
-    if not isinstance(source, Mapping):
-        return None
-    digest = source.get("input_sha256") or source.get("sha256")
-    return digest if isinstance(digest, str) else str(digest)

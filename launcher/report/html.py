@@ -12,6 +12,8 @@ from pathlib import PurePath
 from typing import Any
 
 from launcher import __version__
+from launcher.records.run import Manifest
+from launcher.records.summary import Summary
 from launcher.report import page as parts
 from launcher.report.charts import make_charts
 from launcher.report.payload import pack
@@ -24,8 +26,8 @@ SCRIPTS = ("vendor/uplot/uPlot.iife.min.js", "report_page.js", "report_charts.js
 
 
 def render_report(
-    summary: Mapping[str, Any],
-    manifest: Mapping[str, Any],
+    summary: Summary,
+    record: Manifest,
     settings: Sequence[str],
     commands: Mapping[str, Sequence[str]],
     series: Series,
@@ -33,42 +35,42 @@ def render_report(
 ) -> str:
     """The page of one run as HTML text.
 
-    ``summary`` is what `ql runs RUN --json` prints, ``settings`` the plan's keys in their order, ``commands`` the
+    ``settings`` are the plan's keys in their order, ``commands`` the
     serving commands, ``series`` the telemetry, ``answers`` the lines of golden/scores by subject.
     """
-    metric = main_metric(manifest)
+    metric = main_metric(record)
     prompts = compare_prompts(answers, metric)
-    charts, data = make_charts(series, manifest)
-    lengths = parts.lengths(manifest)
-    golden = summary["golden"]
-    again = {"run it again": rerun_command(manifest)}
+    charts, data = make_charts(series, record)
+    lengths = parts.lengths(record)
+    golden = summary.golden
+    again = {"run it again": rerun_command(record)}
     serve = {f"serve {title} with vLLM": argv for title, argv in commands.items()}
     run = {
-        "name": summary["name"],
-        "subtitle": _subtitle(summary, manifest),
+        "name": summary.name,
+        "subtitle": _subtitle(summary, record),
         "verdict": parts.verdict(summary),
-        "figures": parts.figures(summary, manifest, metric),
-        "sections": _sections(bool(golden), bool(charts), bool(summary["merge"])),
-        "gates": summary["gates"],
+        "figures": parts.figures(summary, record, metric),
+        "sections": _sections(bool(golden), bool(charts), bool(summary.merge)),
+        "gates": summary.gates,
         "golden": golden,
         "metrics": list(dict.fromkeys(name for scores in golden.values() for name in scores)),
         "main_metric": metric.replace("_", " "),
         "prompts": prompts,
         "charts": charts,
-        "merge_facts": parts.merge_facts(manifest.get("merge") or {}),
-        "data_facts": parts.data_facts(manifest),
+        "merge_facts": parts.merge_facts(record.merge),
+        "data_facts": parts.data_facts(record),
         "lengths": lengths,
         "timeline": parts.timeline(summary),
         "happened": parts.happened(summary),
-        "repairs": summary["repairs"],
-        "resumes": summary["resumes"],
-        "notes": summary["notes"],
-        "plan_rows": parts.plan_rows(manifest, settings),
+        "repairs": summary.repairs,
+        "resumes": summary.resumes,
+        "notes": summary.notes,
+        "plan_rows": parts.plan_rows(record, settings),
         "commands": [(title, shlex.join(argv)) for title, argv in {**serve, **again}.items()],
-        "provenance": parts.provenance(manifest),
+        "provenance": parts.provenance(record),
     }
     payload = {**(data or {"sets": {}, "charts": [], "marks": []}), "lengths": lengths}
-    return render("report.html.j2", summary["name"], payload if data or lengths else None, run=run)
+    return render("report.html.j2", summary.name, payload if data or lengths else None, run=run)
 
 
 def render(template: str, title: str, payload: Any, **context: Any) -> str:
@@ -116,11 +118,11 @@ def _read(name: str) -> str:
     return resource("templates", *name.split("/")).read_text(encoding="utf-8")
 
 
-def _subtitle(summary: Mapping[str, Any], manifest: Mapping[str, Any]) -> str:
-    plan, estimate = manifest["plan"], manifest.get("estimate") or {}
-    card = estimate.get("gpu_title") or plan.get("gpu") or ""
+def _subtitle(summary: Summary, record: Manifest) -> str:
+    plan = record.plan
+    card = (record.estimate and record.estimate.gpu_title) or plan.get("gpu") or ""
     base = PurePath(plan["base_model"])
-    started = datetime.fromisoformat(summary["created"]).strftime("%Y-%m-%d %H:%M %Z")
+    started = datetime.fromisoformat(summary.created).strftime("%Y-%m-%d %H:%M %Z")
     method = f"{plan['method']} with {plan['backend']}"
     parts_of_it = [base.name if base.is_absolute() else plan["base_model"], method, card, started]
     return " · ".join(str(part) for part in parts_of_it if part)

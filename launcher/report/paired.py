@@ -10,8 +10,9 @@ from __future__ import annotations
 import math
 import random
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
+
+from launcher.report.facts import PairedScore
 
 Z = 1.959963984540054  # of a 95 % interval
 RESAMPLES = 10_000
@@ -43,8 +44,20 @@ class Paired:
         """Whether the interval leaves out no difference at all."""
         return self.low > 0 or self.high < 0
 
-    def to_dict(self) -> dict[str, Any]:
-        return {**asdict(self), "evident": self.evident}
+    def to_dict(self) -> PairedScore:
+        return {
+            "rows": self.rows,
+            "first": self.first,
+            "second": self.second,
+            "difference": self.difference,
+            "low": self.low,
+            "high": self.high,
+            "better": self.better,
+            "worse": self.worse,
+            "p_value": self.p_value,
+            "method": self.method,
+            "evident": self.evident,
+        }
 
 
 def compare_scores(first: Sequence[float], second: Sequence[float], *, seed: int = 0) -> Paired:

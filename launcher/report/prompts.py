@@ -6,18 +6,20 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from launcher.records.run import Manifest
 from launcher.report.difference import segments
 
 SUBJECTS = ("base", "adapter", "merged")
 ANSWER_FACTS = ("id", "input", "targets", "output")
 SHORT = 160  # characters of a prompt that its line shows
 
-Answers = Mapping[str, Sequence[Mapping[str, Any]]]  # subject -> lines of golden/scores/<subject>.jsonl
+Scored = dict[str, Any]  # id, input, targets, output, and a number for each metric
+Answers = Mapping[str, Sequence[Scored]]  # subject -> lines of golden/scores/<subject>.jsonl
 
 
-def main_metric(manifest: Mapping[str, Any]) -> str:
+def main_metric(record: Manifest) -> str:
     """The metric that says right or wrong: that of the first gate, else exact_match."""
-    for gate in (manifest.get("golden") or {}).get("gates") or ():
+    for gate in record.golden.gates if record.golden else ():
         named = re.match(r"\s*(?:\w+\s*\.\s*)?(\w+)\s*[<>=]", gate)
         if named:
             return named[1]

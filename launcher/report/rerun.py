@@ -9,15 +9,16 @@ from typing import Any
 
 from launcher.catalog import list_models, load_preset
 from launcher.errors import QlError
+from launcher.records.run import Manifest
 
 BY_PERSON = "set by you"  # the reason that a plan gives for a value that the person fixed
 AS_IN_QLORA = "as in the QLoRA run that it is compared with"  # the end of a reason in a pair of runs
 _FLAGS = {"method": "--method", "backend": "--backend", "compute_dtype": "--compute-dtype", "max_steps": "--max-steps"}
 
 
-def rerun_command(manifest: Mapping[str, Any]) -> list[str]:
+def rerun_command(record: Manifest) -> list[str]:
     """``ql launch …`` with the same preset, data, golden set, gates and overrides."""
-    plan = manifest["plan"]
+    plan = record.plan
     argv = ["ql", "launch", *_target(plan)]
     for key, reason in plan.get("reasons", {}).items():
         given = reason == BY_PERSON or reason.endswith(AS_IN_QLORA)
@@ -27,17 +28,15 @@ def rerun_command(manifest: Mapping[str, Any]) -> list[str]:
             argv += [_FLAGS[key], str(plan[key])]
         else:
             argv += ["--set", f"{key}={_yaml(plan[key])}"]
-    data = manifest.get("data") or {}
-    if data.get("path"):
-        argv += ["--data", data["path"]]
-    golden = manifest.get("golden")
-    if golden:
-        argv += ["--golden", golden["path"]]
-        for gate in golden.get("gates") or ():
+    if record.data and record.data.path:
+        argv += ["--data", record.data.path]
+    if record.golden:
+        argv += ["--golden", record.golden.path]
+        for gate in record.golden.gates:
             argv += ["--gate", gate]
-    if manifest.get("base_mode") == "original":
+    if record.base_mode == "original":
         argv += ["--base", "original"]
-    if any(stage["name"] == "merge" and stage["state"] == "skipped" for stage in manifest["stages"]):
+    if any(stage.name == "merge" and stage.state == "skipped" for stage in record.stages):
         argv.append("--no-merge")
     return argv
 

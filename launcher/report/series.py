@@ -5,7 +5,9 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypedDict
+
+from launcher.records.events import Event
 
 LOG_COLUMNS = (
     "step",
@@ -24,6 +26,19 @@ LOG_COLUMNS = (
 EVAL_COLUMNS = ("step", "time", "epoch", "eval_loss", "seconds")
 
 
+class Begin(TypedDict):
+    """Where an attempt at the training began."""
+
+    step: int
+    time: float | None
+
+
+class LoggedStep(Event):
+    """A logged step or evaluation; ``superseded`` is 1 where a later attempt did it again."""
+
+    superseded: int
+
+
 @dataclass
 class Series:
     """Columns of equal length by name; a value that was not logged, or was not finite, is None. Times are Unix seconds.
@@ -34,7 +49,7 @@ class Series:
     logs: dict[str, list[Any]] = field(default_factory=dict)
     evals: dict[str, list[Any]] = field(default_factory=dict)
     saves: list[int] = field(default_factory=list)
-    begins: list[dict[str, Any]] = field(default_factory=list)
+    begins: list[Begin] = field(default_factory=list)
     total_steps: int | None = None
 
     def kept(self, name: str) -> list[float]:
@@ -45,7 +60,7 @@ class Series:
         """The evaluation losses that no later attempt superseded, in order."""
         return _kept(self.evals, "eval_loss")
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, object]:
         """JSON-ready; columns in which nothing was ever logged are left out."""
         return {
             "logs": _used(self.logs),
@@ -56,10 +71,10 @@ class Series:
         }
 
 
-def read_series(events: Iterable[Mapping[str, Any]]) -> Series:
+def read_series(events: Iterable[Event]) -> Series:
     """The records of events.jsonl, in the order in which they were written."""
-    logs: list[dict[str, Any]] = []
-    evals: list[dict[str, Any]] = []
+    logs: list[LoggedStep] = []
+    evals: list[LoggedStep] = []
     series = Series()
     saves: dict[int, None] = {}
     for event in events:
@@ -76,7 +91,7 @@ def read_series(events: Iterable[Mapping[str, Any]]) -> Series:
             case "eval":
                 evals.append({**event, "superseded": 0})
             case "save":
-                saves[event["step"]] = None
+                saves[event["step"] or 0] = None
     series.logs = _columns(logs, (*LOG_COLUMNS, "superseded"))
     series.evals = _columns(evals, (*EVAL_COLUMNS, "superseded"))
     series.saves = list(saves)
@@ -91,7 +106,7 @@ def sample(values: Sequence[float], most: int) -> list[float]:
     return [sum(values[a:b]) / (b - a) for a, b in itertools.pairwise(edges)]
 
 
-def _supersede(records: list[dict[str, Any]], step: int) -> None:
+def _supersede(records: list[LoggedStep], step: int) -> None:
     for record in reversed(records):
         if (record.get("step") or 0) > step:
             record["superseded"] = 1
@@ -99,7 +114,7 @@ def _supersede(records: list[dict[str, Any]], step: int) -> None:
             return
 
 
-def _columns(records: Sequence[Mapping[str, Any]], names: Sequence[str]) -> dict[str, list[Any]]:
+def _columns(records: Sequence[LoggedStep], names: Sequence[str]) -> dict[str, list[Any]]:
     return {name: [record.get(name) for record in records] for name in names}
 
 

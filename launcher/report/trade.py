@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
+from launcher.report.facts import Comparison, RunFigures, Trade, Traded
 from launcher.report.words import duration, usd
 
 METHODS = {"qlora": "QLoRA", "lora": "LoRA"}
 CLOSE = 0.05  # relative difference of cost or time below which neither is the cheaper one
 
 
-def find_trade(facts: Mapping[str, Any]) -> dict[str, Any] | None:
+def find_trade(facts: Comparison) -> Trade | None:
     """The trade of a comparison of one QLoRA and one LoRA run of the same job; None for any other.
 
     Signed as LoRA minus QLoRA: ``points`` (hundredths of the main metric, with its 95 % interval), ``gib``, ``seconds``
@@ -26,7 +24,7 @@ def find_trade(facts: Mapping[str, Any]) -> dict[str, Any] | None:
     score = pair["metrics"][pair["main_metric"]]
     sign = 1 if pair["second"] == lora["name"] else -1
     bounds = sorted((sign * score["low"] * 100, sign * score["high"] * 100))
-    trade = {
+    trade: Traded = {
         "metric": pair["main_metric"],
         "prompts": pair["prompts"],
         "points": sign * score["difference"] * 100,
@@ -56,7 +54,7 @@ def take(run: str, method: str) -> str:
     return words if run == method else f"{run}, {words}"
 
 
-def _recommend(trade: Mapping[str, Any], qlora: Mapping[str, Any], lora: Mapping[str, Any]) -> tuple[str, str]:
+def _recommend(trade: Traded, qlora: RunFigures, lora: RunFigures) -> tuple[str, str]:
     """Gates first, then a score that is evidently better, then money, then time, then memory."""
     passed = {run["method"]: all(gate["passed"] for gate in run["gates"]) for run in (qlora, lora)}
     if passed["qlora"] != passed["lora"]:
@@ -67,24 +65,27 @@ def _recommend(trade: Mapping[str, Any], qlora: Mapping[str, Any], lora: Mapping
         best = "lora" if trade["points"] > 0 else "qlora"
         return best, f"{both}it scores {abs(trade['points']):.1f} points more, more than chance explains"
     alike = f"{both}the scores do not differ by more than chance explains"
-    for key, name in (("usd", "cheaper"), ("seconds", "faster")):
-        if lora[key] and qlora[key] and abs(lora[key] / qlora[key] - 1) >= CLOSE:
-            return ("lora" if lora[key] < qlora[key] else "qlora"), f"{alike}, and it is {name}"
+    for theirs, ours, name in (
+        (qlora["usd"], lora["usd"], "cheaper"),
+        (qlora["seconds"], lora["seconds"], "faster"),
+    ):
+        if ours and theirs and abs(ours / theirs - 1) >= CLOSE:
+            return ("lora" if ours < theirs else "qlora"), f"{alike}, and it is {name}"
     memory = qlora["peak_memory_gib"]
     if memory and trade["gib"] is not None and trade["gib"] / memory >= CLOSE:
         return "qlora", f"{alike}, time and cost are alike, and it needs less memory"
     return "lora", f"{alike}, time and cost are alike, and 16-bit weights lose nothing"
 
 
-def describe_trade(trade: Mapping[str, Any]) -> str:
+def describe_trade(trade: Traded) -> str:
     """``LoRA against QLoRA: +1.7 points of exact match (95 % -4.0 to +7.4), +0.61 GiB, 12.0 s less, $0.01 less``."""
     chance = f"95 % {trade['points_low']:+.1f} to {trade['points_high']:+.1f}"
     parts = [f"{trade['points']:+.1f} points of {trade['metric'].replace('_', ' ')} ({chance})"]
     if trade["gib"] is not None:
         parts.append(f"{round(trade['gib'], 2) + 0.0:+.2f} GiB")
-    for key, form in (("seconds", duration), ("usd", usd)):
-        if trade[key] is not None:
-            parts.append(f"{form(abs(trade[key]))} {'less' if trade[key] < 0 else 'more'}")
+    for amount, form in ((trade["seconds"], duration), (trade["usd"], usd)):
+        if amount is not None:
+            parts.append(f"{form(abs(amount))} {'less' if amount < 0 else 'more'}")
     return "LoRA against QLoRA: " + ", ".join(parts)
 
 

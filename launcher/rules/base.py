@@ -65,7 +65,7 @@ class Card:
 class Config:
     """A config as its trainer reads it: converted values, and where a rule may ask for facts beside it."""
 
-    data: dict[str, Any]
+    data: dict[str, object]
     kind: Kind = ""
     version: Version = (0, 0)
     schema: dict[str, Any] = field(default_factory=dict)
@@ -87,7 +87,7 @@ class Config:
         """Whether the key is in the file with a value."""
         return self.get(key) is not None
 
-    def mapping(self, key: str) -> Mapping[str, Any]:
+    def mapping(self, key: str) -> Mapping[str, object]:
         """The mapping at ``key``; an empty one when it is absent or something else."""
         value = self.get(key)
         return value if isinstance(value, dict) else {}

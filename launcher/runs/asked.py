@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,7 @@ from launcher.catalog import whole_name
 from launcher.files import require_text
 from launcher.planning.names import Names
 from launcher.planning.request import Request
+from launcher.records.run import AskedFor
 
 
 @dataclass(frozen=True)
@@ -33,12 +34,31 @@ class Asked(Names):
         """The names looked up, with the settings; raises what `make_request` raises."""
         return self.look_up(self.settings)
 
-    def to_dict(self) -> dict[str, Any]:
-        """JSON-ready; files by their absolute paths, since a run may be resumed from another folder."""
-        data = {**asdict(self), "gates": list(self.gates), "settings": dict(self.settings)}
-        data |= {key: str(Path(data[key]).absolute()) for key in ("data", "config", "golden") if data[key]}
-        return data | ({"model": whole_name(self.model)} if self.model else {})
+    def record(self) -> AskedFor:
+        """For the manifest; files by their absolute paths, since a run may be resumed from another folder."""
+        names = self.names() | ({"model": whole_name(self.model)} if self.model else {})
+        return AskedFor(
+            **names,
+            data=_absolute(self.data),
+            config=_absolute(self.config),
+            settings=dict(self.settings),
+            golden=_absolute(self.golden),
+            gates=list(self.gates),
+            allow_overlap=self.allow_overlap,
+        )
 
     @staticmethod
-    def from_dict(data: Mapping[str, Any]) -> Asked:
-        return Asked(**{**data, "gates": tuple(data.get("gates") or ())})
+    def of(record: AskedFor) -> Asked:
+        return Asked(
+            **{item.name: getattr(record, item.name) for item in fields(Names)},
+            data=record.data,
+            config=record.config,
+            settings=record.settings,
+            golden=record.golden,
+            gates=tuple(record.gates),
+            allow_overlap=record.allow_overlap,
+        )
+
+
+def _absolute(path: str | None) -> str | None:
+    return str(Path(path).absolute()) if path else path

@@ -12,6 +12,7 @@ from launcher.errors import BadInput, Problem, Unreadable
 from launcher.files import write_json
 from launcher.planning.plan import Plan
 from launcher.planning.request import Request
+from launcher.report.facts import Comparison
 from launcher.report.rerun import AS_IN_QLORA
 from launcher.runs.asked import Asked
 from launcher.runs.launch import LaunchOptions, launch
@@ -97,9 +98,7 @@ def _with_method(request: Request, method: str) -> Request:
     return replace(request, overrides={**request.overrides, "method": method}, auto_method=False)
 
 
-def launch_both(
-    both: Both, options: LaunchOptions, observers: Mapping[str, Observer]
-) -> tuple[list[Run], dict[str, Any]]:
+def launch_both(both: Both, options: LaunchOptions, observers: Mapping[str, Observer]) -> tuple[list[Run], Comparison]:
     """Run QLoRA, then LoRA, each with the observer of its method; the runs, and the facts of their comparison.
 
     ``options.out`` is a folder for both, with qlora/ and lora/ in it. comparison.json and comparison.html go into the

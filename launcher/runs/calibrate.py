@@ -6,11 +6,9 @@ import json
 import random
 import shutil
 import tempfile
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 from launcher.catalog import Gpu, find_gpu, load_gpu
 from launcher.errors import BadInput, Problem, RunFailed
@@ -20,6 +18,9 @@ from launcher.planning.decide import make_plan
 from launcher.planning.estimate import estimate_equal_rows_memory, estimate_plan_memory, memory_request, plan_speed
 from launcher.planning.plan import Plan
 from launcher.planning.request import Request
+from launcher.records.environment import Environment
+from launcher.records.events import Event
+from launcher.records.run import Training
 from launcher.runs import preflight
 from launcher.runs.prepare import prepare
 from launcher.runs.prepared import Prepared
@@ -53,7 +54,7 @@ class Calibration:
     path: Path
     notes: tuple[str, ...]
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, object]:
         plan = self.plan
         keys = ("backend", "method", "compute_dtype", "sequence_len", "micro_batch_size", "gradient_checkpointing")
         return {
@@ -75,14 +76,14 @@ class Calibration:
         }
 
 
-def card_of_this_machine(facts: Mapping[str, Any]) -> Gpu:
+def card_of_this_machine(facts: Environment) -> Gpu:
     """The catalog's card that is the first device of ``facts`` (see `preflight.examine`); the CPU where there is none.
 
     Raises BadInput for a card that the catalog does not have.
     """
-    if not facts["devices"]:
+    if not facts.devices:
         return load_gpu("cpu")
-    name = facts["devices"][0]["name"]
+    name = facts.devices[0].name
     found = find_gpu(name)
     if found is None:
         hint = "estimates for it go by --vram; a file like presets/gpus/a10g.yaml would make it known"
@@ -90,7 +91,7 @@ def card_of_this_machine(facts: Mapping[str, Any]) -> Gpu:
     return found
 
 
-def calibrate(request: Request, facts: Mapping[str, Any], python: str, on_event: OnEvent) -> Calibration:
+def calibrate(request: Request, facts: Environment, python: str, on_event: OnEvent) -> Calibration:
     """Train `STEPS` steps of the plan of ``request`` with its real trainer, on full rows, and store what differs.
 
     ``facts`` are what `preflight.examine` says of ``python``. Nothing of the run is kept. Raises BadInput when the
@@ -135,7 +136,7 @@ def _short(request: Request) -> Request:
     return replace(request, overrides={**request.overrides, **fixed}, auto_method=False, auto_backend=False)
 
 
-def _measure(request: Request, facts: Mapping[str, Any], python: str, folder: Path, on_event: OnEvent) -> Calibration:
+def _measure(request: Request, facts: Environment, python: str, folder: Path, on_event: OnEvent) -> Calibration:
     run, data = folder / "run", folder / "rows.jsonl"
     run.mkdir()
     plan = make_plan(request)
@@ -163,22 +164,22 @@ def _write_rows(path: Path, plan: Plan) -> None:
 def _compare(
     prepared: Prepared,
     request: Request,
-    facts: Mapping[str, Any],
-    outcome: Mapping[str, Any],
-    events: list[dict[str, Any]],
+    facts: Environment,
+    outcome: Training,
+    events: list[Event],
     notes: tuple[str, ...],
 ) -> Calibration:
     plan, gpu = prepared.plan, request.gpu
     request = replace(request, data=None)
     plain = replace(request, corrections={})
     predicted, speed = estimate_equal_rows_memory(plan, plain), plan_speed(plan, plain)
-    device = facts["devices"][0]["name"] if facts["devices"] else "cpu"
+    device = facts.devices[0].name if facts.devices else "cpu"
     alone = _alone(facts)
     if not alone:
         notes = (*notes, "other processes use this card: neither the CUDA context nor the speed is corrected")
     correction = MachineCorrection(
         memory=_memory_correction(plan, plain, predicted, outcome, alone=alone),
-        speed=_speed_correction(speed, outcome["tokens_per_second"]) if alone else 1.0,
+        speed=_speed_correction(speed, outcome.tokens_per_second) if alone else 1.0,
         device=device,
         model=plan.model,
         date=datetime.now(UTC).date().isoformat(),
@@ -195,9 +196,9 @@ def _compare(
         plan=plan,
         before=before,
         measured={
-            "reserved_gib": None if plan.on_cpu else outcome["peak_memory_gib"],
-            "device_gib": outcome["peak_memory_gib"] if plan.on_cpu else outcome["device_gib"] if alone else None,
-            "tokens_per_second": outcome["tokens_per_second"],
+            "reserved_gib": None if plan.on_cpu else outcome.peak_memory_gib,
+            "device_gib": outcome.peak_memory_gib if plan.on_cpu else outcome.device_gib if alone else None,
+            "tokens_per_second": outcome.tokens_per_second,
         },
         after=after,
         correction=correction,
@@ -214,16 +215,16 @@ def _figures(memory: MemoryEstimate, speed: float | None) -> dict[str, float | N
     }
 
 
-def _alone(facts: Mapping[str, Any]) -> bool:
+def _alone(facts: Environment) -> bool:
     """Whether the card was ours alone when we looked."""
-    if not facts["devices"]:
+    if not facts.devices:
         return True
-    device = facts["devices"][0]
-    return bool(device["total_gib"] - device["free_gib"] <= PROBE_CONTEXT_GIB + OTHERS_GIB)
+    device = facts.devices[0]
+    return bool(device.total_gib - device.free_gib <= PROBE_CONTEXT_GIB + OTHERS_GIB)
 
 
 def _memory_correction(
-    plan: Plan, request: Request, predicted: MemoryEstimate, outcome: Mapping[str, Any], *, alone: bool
+    plan: Plan, request: Request, predicted: MemoryEstimate, outcome: Training, *, alone: bool
 ) -> Correction:
     """What brings the estimate to what was measured: of the allocator, and of what the device shows above it.
 
@@ -231,7 +232,7 @@ def _memory_correction(
     would be too low for them. On a CPU there is one figure, the process: all that differs is put on what an empty
     process holds.
     """
-    measured = outcome["peak_memory_gib"]
+    measured = outcome.peak_memory_gib
     if measured is None:
         raise RunFailed("the trainer's telemetry told no memory, so there is nothing to compare with")
     if plan.on_cpu:
@@ -239,10 +240,10 @@ def _memory_correction(
         return Correction(context_gib=round(max(0.0, empty), 3))
     job = replace(memory_request(plan.to_dict(), request), equal_rows=True)
     context = None
-    if alone and outcome["device_gib"] is not None:
+    if alone and outcome.device_gib is not None:
         outside = paged_state(job)  # of the allocator, and no context either
         outside += cuda_context(replace(job, correction=Correction(context_gib=0.0)))  # estimates add it by themselves
-        context = round(max(0.0, outcome["device_gib"] - measured - outside), 3)
+        context = round(max(0.0, outcome.device_gib - measured - outside), 3)
     return _solved(job, Correction(context_gib=context), measured)
 
 

@@ -27,6 +27,7 @@ def start_detached(run: Run, more: Sequence[str] = ()) -> int:
     """
     with locked(run.path):
         pass
+    before = open_run(run.path).record
     with (run.path / LOG).open("a") as log:
         process = subprocess.Popen(
             [*_ourselves(), "resume", str(run.path), *more],
@@ -37,8 +38,7 @@ def start_detached(run: Run, more: Sequence[str] = ()) -> int:
             env={**os.environ, "NO_COLOR": "1"},
         )
     deadline = time.monotonic() + WAIT
-    before = run.data
-    while not is_locked(run.path) and open_run(run.path).data == before:
+    while not is_locked(run.path) and open_run(run.path).record == before:
         if process.poll() is not None or time.monotonic() > deadline:
             last = tail(run.path / LOG, 3)
             failed = RunFailed(f"the detached process did not begin: {' '.join(last) or 'no output'}")

@@ -8,6 +8,8 @@ import time
 from pathlib import Path
 from typing import Any
 
+from launcher.records.events import Event
+
 EVENTS = "events.jsonl"
 
 
@@ -32,16 +34,16 @@ def mend_events(folder: Path) -> None:
             stream.write(b"\n")
 
 
-def read_events(folder: Path) -> list[dict[str, Any]]:
+def read_events(folder: Path) -> list[Event]:
     """The events so far; a line that was cut, or is still being written, is left out."""
     path = folder / EVENTS
     if not path.is_file():
         return []
-    events = []
+    events: list[Event] = []
     with path.open(encoding="utf-8", errors="replace") as stream:
         for line in stream:
             try:
-                event = json.loads(line)
+                event: Event = json.loads(line)
             except (ValueError, RecursionError):
                 continue
             if isinstance(event, dict) and "event" in event:

@@ -33,21 +33,21 @@ def execute(run: Run, observer: Observer, prepared: Prepared | None = None) -> N
     mend_events(run.path)
     with stopped_by_signals(recording.note):
         try:
-            run.data["state"] = "running"
+            run.record.state = "running"
             run.save()
             _all_stages(run, recording, prepared)
         except (KeyboardInterrupt, SystemExit):
-            if run.data["state"] == "running":  # between two stages
-                run.data["state"] = "stopped"
+            if run.record.state == "running":  # between two stages
+                run.record.state = "stopped"
                 run.save()
             raise
-        run.data["state"] = "finished"
+        run.record.state = "finished"
         run.save()
 
 
 def _all_stages(run: Run, observer: Observer, prepared: Prepared | None) -> None:
     for name, stage in _stages(run, prepared).items():
-        if run.stage(name)["state"] in ("done", "skipped"):
+        if run.stage(name).state in ("done", "skipped"):
             continue
         if isinstance(stage, str):
             run.skip(name, stage)
@@ -58,21 +58,21 @@ def _all_stages(run: Run, observer: Observer, prepared: Prepared | None) -> None
 
 def first_unfinished(run: Run) -> str | None:
     """The stage that a resume goes on with; None when the run is finished."""
-    return next((stage["name"] for stage in run.data["stages"] if stage["state"] not in ("done", "skipped")), None)
+    return next((stage.name for stage in run.record.stages if stage.state not in ("done", "skipped")), None)
 
 
 def is_finished(run: Run) -> bool:
     """Whether nothing is left to do."""
-    return run.data["state"] == "finished" and first_unfinished(run) is None
+    return run.record.state == "finished" and first_unfinished(run) is None
 
 
 def _stages(run: Run, prepared: Prepared | None) -> dict[str, Stage | str]:
     """Each stage's function, or why it is skipped."""
-    merge = run.data.get("merge_wanted", True)
+    merge = run.record.merge_wanted
     return {
         "prepare": partial(_prepare, prepared=prepared),
         "train": stages.train,
-        "evaluate": stages.evaluate if run.data.get("golden") else "no golden set",
+        "evaluate": stages.evaluate if run.record.golden else "no golden set",
         "merge": stages.merge if merge else NO_MERGE,
         "verify": stages.verify if merge else NO_MERGE,
         "report": stages.report,
@@ -84,9 +84,10 @@ def _prepare(run: Run, observer: Observer, *, prepared: Prepared | None) -> None
     again = prepared or _prepare_again(run)
     base = preflight.fetch_base(run.trainer_python, again.plan.base_model, run.path / "prepare.log")
     preflight.check_base(base)
-    run.data["base_folder"] = base
-    run.data["data"].update(again.write(run.path))
-    run.data["inputs"] = fingerprint(run)
+    run.record.base_folder = base
+    assert run.record.data is not None
+    run.record.data.amend(again.write(run.path))
+    run.record.inputs = fingerprint(run)
 
 
 def _prepare_again(run: Run) -> Prepared:
@@ -94,20 +95,20 @@ def _prepare_again(run: Run) -> Prepared:
 
     Keys that a config has beside the plan's are only seen in its hash.
     """
-    if not run.data.get("asked"):
+    asked = run.record.asked
+    if asked is None:
         raise RunFailed(f"{run.path.name} was stopped while it was prepared", hint="start it again with `ql launch`")
-    prepared = prepare_asked(Asked.from_dict(run.data["asked"]), run.trainer_python)
-    now, then = prepared.plan.to_dict(), run.data["plan"]
+    prepared = prepare_asked(Asked.of(asked), run.trainer_python)
+    now, then = prepared.plan.to_dict(), run.record.plan
     different = [key for key in then if key != "reasons" and now.get(key) != then[key]]
     if different:
         shown = ", ".join(f"{key} {then[key]} would be {now.get(key)}" for key in different)
         raise RunFailed(f"the plan would be another one now: {shown}", hint="start it again with `ql launch`")
-    asked_files, hashes = run.data.get("asked_files") or {}, prepared.hashes
+    asked_files, hashes = run.record.asked_files or {}, prepared.hashes
     edited = [name for name, before in asked_files.items() if hashes.get(name, before) != before]
     if edited:
-        config = run.data["asked"]["config"]
         raise RunFailed(
-            f"this run was asked for with another {config}: changed since, {', '.join(edited)}",
+            f"this run was asked for with another {asked.config}: changed since, {', '.join(edited)}",
             hint="put it back, or start it again with `ql launch`",
         )
     return prepared
@@ -128,7 +129,7 @@ def _run_stage(run: Run, name: str, stage: Stage, observer: Observer) -> None:
         said = f"{name}: {error.strerror or error}" + (f": {error.filename}" if error.filename else "")
         raise RunFailed([Problem(said, hint=remedy(error)), *_where(run)]) from error
     except BaseException:
-        observer.stage(name, run.stage(name)["state"])
+        observer.stage(name, run.stage(name).state)
         raise
     observer.stage(name, "done")
 

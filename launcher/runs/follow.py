@@ -11,6 +11,8 @@ from typing import Any
 
 from launcher.files import replace_text
 from launcher.processes.events import Events
+from launcher.records.events import Event, Message
+from launcher.records.run import Repair, Stage
 from launcher.runs.events import EVENTS
 from launcher.runs.lock import is_locked
 from launcher.runs.observer import Observer
@@ -48,30 +50,30 @@ class _Teller:
         self.progress: Any = None
 
     def tell(self, run: Run) -> str:
-        stages = run.data["stages"]
+        stages = run.record.stages
         for stage in stages:
-            if stage["state"] != "pending" and stage["name"] == "train":
+            if stage.state != "pending" and stage.name == "train":
                 self._stage(stage, only="running")
                 self._events()  # between the stage's start and its end, as it happened
-            if stage["state"] != "pending":
+            if stage.state != "pending":
                 self._stage(stage)
-        notes = run.data.get("notes") or []
+        notes = run.record.notes
         for note in notes[self.notes :]:
-            self.observer.note(str(note))
+            self.observer.note(note)
         self.notes = len(notes)
         self._events()
-        running = next((stage["name"] for stage in stages if stage["state"] == "running"), None)
+        running = next((stage.name for stage in stages if stage.state == "running"), None)
         self._progress(running)
-        return str(run.data["state"])
+        return run.record.state
 
-    def _stage(self, stage: dict[str, Any], only: str | None = None) -> None:
-        name, state = stage["name"], stage["state"]
+    def _stage(self, stage: Stage, only: str | None = None) -> None:
+        name, state = stage.name, stage.state
         if self.states.get(name) is None and state not in ("skipped", "running"):
             self.states[name] = "running"
             self.observer.stage(name, "running")
         if only is None and self.states.get(name) != state:
             self.states[name] = state
-            self.observer.stage(name, state, stage.get("reason") or "")
+            self.observer.stage(name, state, stage.reason or "")
         elif only == state and self.states.get(name) is None:
             self.states[name] = state
             self.observer.stage(name, state)
@@ -79,7 +81,7 @@ class _Teller:
     def _events(self) -> None:
         for event in self.events:
             if event.get("event") == "repair":
-                self.observer.repair(event)
+                self.observer.repair(_repair(event))
             else:
                 self.observer.telemetry(event)
 
@@ -91,7 +93,22 @@ class _Teller:
             return
         if name == stage and said != self.progress and isinstance(message, dict):
             self.progress = said
-            self.observer.progress(name, message)
+            heard: Any = message
+            self.observer.progress(name, heard)
+
+
+def _repair(event: Event) -> Repair:
+    """The repair that an event tells of."""
+    return Repair(
+        time="",
+        stage=event.get("stage", ""),
+        kind=event.get("kind", ""),
+        cause=event.get("cause", ""),
+        action=event.get("action", ""),
+        step=event.get("step"),
+        before=event.get("before"),
+        after=event.get("after"),
+    )
 
 
 class Recording:
@@ -116,16 +133,16 @@ class Recording:
     def stage(self, name: str, state: str, note: str = "") -> None:
         self._show(self.shown.stage, name, state, note)
 
-    def telemetry(self, event: dict[str, Any]) -> None:
+    def telemetry(self, event: Event) -> None:
         self._show(self.shown.telemetry, event)
 
-    def repair(self, record: dict[str, Any]) -> None:
+    def repair(self, record: Repair) -> None:
         self._show(self.shown.repair, record)
 
     def note(self, text: str) -> None:
         self._show(self.shown.note, text)
 
-    def progress(self, stage: str, message: dict[str, Any]) -> None:
+    def progress(self, stage: str, message: Message) -> None:
         now = time.monotonic()
         if now - self.written >= INTERVAL:
             self.written = now

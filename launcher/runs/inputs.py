@@ -25,12 +25,11 @@ def fingerprint(run: Run) -> dict[str, str]:
     names it by.
     """
     found = {}
-    for name in ("data", "golden"):
-        said = run.data.get(name)
-        if said and said.get("path"):
-            found[name] = Path(said["path"])
+    for name, said in (("data", run.record.data), ("golden", run.record.golden)):
+        if said and said.path:
+            found[name] = Path(said.path)
     found |= {name: run.path / name for name in (*OWN, *_copies(run))}
-    base = run.data.get("base_folder")
+    base = run.record.base_folder
     if base:
         for path in sorted(Path(base).iterdir()):
             if path.suffix in (".safetensors", ".json", ".jinja", ".model") and path.is_file():
@@ -59,12 +58,12 @@ def check_unchanged(run: Run, *, accept: bool) -> list[str]:
 
     What is accepted takes the place of what was recorded.
     """
-    recorded: Mapping[str, str] = run.data.get("inputs") or {}
+    recorded = run.record.inputs
     now = fingerprint(run)
     words = []
     for name, before in recorded.items():
         after = now.get(name)
-        if after is None and name == "data" and run.stage("prepare")["state"] == "done":
+        if after is None and name == "data" and run.stage("prepare").state == "done":
             continue  # the run has a copy of its own
         if after != before:
             words.append(
@@ -80,34 +79,39 @@ def check_unchanged(run: Run, *, accept: bool) -> list[str]:
             ]
         )
     if words:
-        run.data["inputs"] = now
+        run.record.inputs = now
         _record_accepted(run, now)
     return words
 
 
 def _record_accepted(run: Run, now: Mapping[str, str]) -> None:
     """The hashes beside the files' names in the manifest, which the report and the card show."""
-    if "golden" in now and run.data.get("golden"):
-        run.data["golden"]["sha256"] = now["golden"]
-    copies = _copies(run)
-    if "data" in now and run.data.get("data"):
-        run.data["data"]["input_sha256" if copies else "sha256"] = now["data"]
+    if "golden" in now and run.record.golden:
+        run.record.golden.sha256 = now["golden"]
+    data = run.record.data
+    if data is None:
+        return
+    copies = data.written
+    if "data" in now and copies:
+        data.input_sha256 = now["data"]
+    elif "data" in now:
+        data.sha256 = now["data"]
     for name in copies:
         if name in now:
-            run.data["data"]["sha256"][name] = now[name]
+            copies[name] = now[name]
 
 
 def _copies(run: Run) -> list[str]:
     """The data files of the run's own folder by name: those of an edited config keep the names they had."""
-    written = (run.data.get("data") or {}).get("sha256")
-    return [str(name) for name in written] if isinstance(written, Mapping) else []
+    return list(run.record.data.written) if run.record.data else []
 
 
 def _title(run: Run, name: str) -> str:
-    if name in ("data", "golden"):
-        return f"{name} {run.data[name]['path']}"
-    if name.startswith("base/"):
-        return str(Path(run.data["base_folder"], name.removeprefix("base/")))
+    given = {"data": run.record.data, "golden": run.record.golden}.get(name)
+    if given:
+        return f"{name} {given.path}"
+    if name.startswith("base/") and run.record.base_folder:
+        return str(Path(run.record.base_folder, name.removeprefix("base/")))
     return str(run.path / name)
 
 

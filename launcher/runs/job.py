@@ -25,7 +25,7 @@ class Job(Names):
     golden: Path | None = None
     gates: tuple[str, ...] = ()
     allow_overlap: bool = False
-    settings: dict[str, Any] = field(default_factory=dict)
+    settings: dict[str, object] = field(default_factory=dict)
     base_mode: str | None = None
     merge: bool = True
     cap: bool = True

@@ -11,6 +11,18 @@ from typing import Any
 from launcher import __version__
 from launcher.files import plain_name, sha256_file
 from launcher.planning.plan import Plan
+from launcher.records.codec import decode, encode
+from launcher.records.environment import Environment
+from launcher.records.run import (
+    STAGES,
+    VERSION,
+    DataRecord,
+    GoldenSet,
+    Manifest,
+    ModelFacts,
+    RepairPolicy,
+    Stage,
+)
 from launcher.runs import preflight
 from launcher.runs.asked import Asked
 from launcher.runs.detach import start_detached
@@ -20,8 +32,7 @@ from launcher.runs.lock import locked
 from launcher.runs.observer import Observer
 from launcher.runs.preflight.machine import require_writable
 from launcher.runs.prepared import Prepared
-from launcher.runs.run import Run, create_run, new_manifest
-from launcher.runs.training.repairs import Policy
+from launcher.runs.run import Run, create_run, now
 from launcher.trainers import get_trainer
 
 REMOTE_CODE = "QL616"  # the finding that a config lets the model's own code run
@@ -40,12 +51,12 @@ class LaunchOptions:
     track: tuple[str, ...] = ()  # names of experiment trackers
     usd_per_hour: float | None = None  # None: the card's own price, where one is known
     detach: bool = False  # another process runs the stages
-    policy: Policy = field(default_factory=Policy)
+    policy: RepairPolicy = field(default_factory=RepairPolicy)
     asked: Asked | None = None  # None: the stage prepare cannot be begun again
 
 
 def launch(prepared: Prepared, options: LaunchOptions, observer: Observer) -> Run:
-    """Run every stage. The run comes back finished; a missed gate is for the caller to look at in ``data["gates"]``.
+    """Run every stage. The run comes back finished; a missed gate is for the caller to look at in ``record.gates``.
 
     With ``options.detach`` another process runs them, and the run comes back as soon as that process has it. Raises
     RunFailed when the run cannot start (then nothing has been written) or a stage fails, Unreadable when the output
@@ -58,7 +69,7 @@ def launch(prepared: Prepared, options: LaunchOptions, observer: Observer) -> Ru
     fraction, notes = preflight.check_start(prepared, environment, folder, merge=options.merge)
     preflight.check_trackers(options.track, environment)
     run = _create(prepared, options, environment, fraction if options.cap else None, notes)
-    for note in run.data["notes"]:
+    for note in run.record.notes:
         observer.note(note)
     if options.detach:
         start_detached(run)
@@ -71,50 +82,50 @@ def launch(prepared: Prepared, options: LaunchOptions, observer: Observer) -> Ru
 def _create(
     prepared: Prepared,
     options: LaunchOptions,
-    environment: dict[str, Any],
+    environment: Environment,
     fraction: float | None,
     notes: Sequence[str],
 ) -> Run:
-    golden = prepared.golden_path
-    facts = {
-        "ql_version": __version__,
-        "plan": prepared.plan.to_dict(),
-        "asked": options.asked and options.asked.to_dict(),
-        # What the person wrote by hand; ql's own files follow from the plan.
-        "asked_files": prepared.hashes if options.asked and options.asked.config else None,
-        "overridden": overridden(prepared),
-        "estimate": expected(prepared, options.usd_per_hour, merge=options.merge),
-        "max_position_embeddings": prepared.request.model.max_position_embeddings,
-        "model_facts": {
-            "title": prepared.request.model.title,
-            "license": prepared.request.model.license,
-            "parameters": prepared.request.model.parameters,
-        },
-        "data": prepared.data_source,
-        "golden": golden
-        and {
-            "path": str(golden.resolve()),
-            "sha256": sha256_file(golden),
-            "rows": len(prepared.golden),
-            "gates": [gate.text for gate in prepared.gates],
-        },
-        "environment": environment,
-        "trainer_python": options.trainer_python,
-        "memory_fraction": fraction,
-        "overlay": prepared.overlay,
-        "track": list(options.track),
-        "repair_policy": options.policy.to_dict(),
-        "changes": {},
-        "base_mode": options.base_mode,
-        "merge_wanted": options.merge,
-        "base_folder": None,
-        "notes": list(notes) + _notes(prepared),
-        "gates": [],
-    }
     name = prepared.plan.preset or f"{prepared.plan.gpu}-{prepared.plan.model}"
+    model = prepared.request.model
+    record = Manifest(
+        name=name,
+        version=VERSION,
+        state="running",
+        created=now(),
+        ql_version=__version__,
+        plan=prepared.plan.to_dict(),
+        asked=options.asked.record() if options.asked else None,
+        # What the person wrote by hand; ql's own files follow from the plan.
+        asked_files=prepared.hashes if options.asked and options.asked.config else None,
+        overridden=overridden(prepared),
+        estimate=expected(prepared, options.usd_per_hour, merge=options.merge),
+        max_position_embeddings=model.max_position_embeddings,
+        model_facts=ModelFacts(title=model.title, license=model.license, parameters=model.parameters),
+        data=decode(DataRecord, prepared.data_source),
+        golden=_golden(prepared),
+        environment=environment,
+        trainer_python=options.trainer_python,
+        memory_fraction=fraction,
+        overlay=prepared.overlay,
+        track=list(options.track),
+        repair_policy=options.policy,
+        base_mode=options.base_mode,
+        merge_wanted=options.merge,
+        notes=list(notes) + _notes(prepared),
+        stages=[Stage(name=stage, state="pending") for stage in STAGES],
+    )
     if options.out is not None:
-        return create_run(options.out.parent, name, new_manifest(**facts), exactly=options.out)
-    return create_run(options.runs_dir, plain_name(name), new_manifest(**facts))
+        return create_run(options.out.parent, name, record, exactly=options.out)
+    return create_run(options.runs_dir, plain_name(name), record)
+
+
+def _golden(prepared: Prepared) -> GoldenSet | None:
+    path = prepared.golden_path
+    if path is None:
+        return None
+    gates = [gate.text for gate in prepared.gates]
+    return GoldenSet(path=str(path.resolve()), sha256=sha256_file(path), rows=len(prepared.golden), gates=gates)
 
 
 def _notes(prepared: Prepared) -> list[str]:
@@ -135,7 +146,7 @@ def dry_run(prepared: Prepared, usd_per_hour: float | None = None, *, merge: boo
     return {
         "plan": plan.to_dict(),
         "files": prepared.files,
-        "estimate": expected(prepared, usd_per_hour, merge=merge),
+        "estimate": encode(expected(prepared, usd_per_hour, merge=merge)),
         "command": get_trainer(plan.backend).command,
         "findings": [finding.to_dict() for finding in prepared.findings],
         "notes": _notes(prepared),

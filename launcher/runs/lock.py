@@ -12,7 +12,6 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from shlex import quote
-from typing import Any
 
 from launcher.errors import RunFailed
 
@@ -63,7 +62,7 @@ def is_locked(folder: Path) -> bool:
     return False
 
 
-def holder(folder: Path) -> dict[str, Any]:
+def holder(folder: Path) -> dict[str, object]:
     """What the last holder wrote about itself: pid, host, since; empty when it cannot be read."""
     try:
         said = json.loads((folder / LOCK).read_text(encoding="utf-8"))

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+from typing import Protocol
+
+from launcher.records.events import Event, Message
+from launcher.records.run import Repair
 
 
 class Observer(Protocol):
@@ -11,16 +14,16 @@ class Observer(Protocol):
     def stage(self, name: str, state: str, note: str = "") -> None:
         """A stage began or ended; ``state`` is a stage state of the manifest."""
 
-    def telemetry(self, event: dict[str, Any]) -> None:
+    def telemetry(self, event: Event) -> None:
         """One record of events.jsonl, as the trainer wrote it."""
 
-    def progress(self, stage: str, message: dict[str, Any]) -> None:
+    def progress(self, stage: str, message: Message) -> None:
         """A worker's progress message, such as ``{"done": 3, "total": 24}``."""
 
     def note(self, text: str) -> None:
         """Something a person should know, such as a cap or a fallback."""
 
-    def repair(self, record: dict[str, Any]) -> None:
+    def repair(self, record: Repair) -> None:
         """The launcher mended something by itself: one record of the manifest's ``repairs``."""
 
 
@@ -29,10 +32,10 @@ class Silent:
 
     def stage(self, name: str, state: str, note: str = "") -> None: ...
 
-    def telemetry(self, event: dict[str, Any]) -> None: ...
+    def telemetry(self, event: Event) -> None: ...
 
-    def progress(self, stage: str, message: dict[str, Any]) -> None: ...
+    def progress(self, stage: str, message: Message) -> None: ...
 
     def note(self, text: str) -> None: ...
 
-    def repair(self, record: dict[str, Any]) -> None: ...
+    def repair(self, record: Repair) -> None: ...

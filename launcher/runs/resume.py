@@ -8,12 +8,13 @@ from pathlib import Path
 from launcher.catalog import load_gpu
 from launcher.errors import QlError, RunFailed
 from launcher.processes.checkpoints import newest_complete
+from launcher.records.run import STAGES
 from launcher.runs import preflight
 from launcher.runs.execute import execute, first_unfinished, is_finished
 from launcher.runs.inputs import check_unchanged
 from launcher.runs.lock import locked
 from launcher.runs.observer import Observer
-from launcher.runs.run import STAGES, Run, open_run
+from launcher.runs.run import Run, open_run
 
 
 def resume(run: Run, observer: Observer, *, accept_changes: bool = False, trainer_python: str | None = None) -> Run:
@@ -27,7 +28,7 @@ def resume(run: Run, observer: Observer, *, accept_changes: bool = False, traine
         if is_finished(run):
             return run
         if trainer_python is not None:
-            run.data["trainer_python"] = trainer_python
+            run.record.trainer_python = trainer_python
         _find_base(run, observer)
         for text in check_unchanged(run, accept=accept_changes):
             _note(run, observer, f"resumed with a changed input: {text}")
@@ -36,7 +37,7 @@ def resume(run: Run, observer: Observer, *, accept_changes: bool = False, traine
         stage = first_unfinished(run)
         if stage in ("prepare", "train"):
             _check_place(run, observer)
-        if stage is not None and any(found["state"] != "pending" for found in run.data["stages"]):
+        if stage is not None and any(found.state != "pending" for found in run.record.stages):
             found = newest_complete(run.path / "trainer") if stage == "train" else None
             run.record_resume(stage, found.step if found else 0 if stage == "train" else None)
             observer.note(f"going on with {stage}" + (f" from step {found.step}" if found else ""))
@@ -46,38 +47,38 @@ def resume(run: Run, observer: Observer, *, accept_changes: bool = False, traine
 
 def _find_base(run: Run, observer: Observer) -> None:
     """The base where it is now: another machine, or another HF_HOME, has the hub's snapshot in another place."""
-    before, name = run.data.get("base_folder"), run.plan["base_model"]
+    before, name = run.record.base_folder, run.plan["base_model"]
     if not before or Path(before).is_dir():
         return
     if before == name or Path(name).is_absolute():
         hint = "put it back: a run goes on with the base that it began with"
         raise RunFailed(f"the base model is no longer in {before}", hint=hint)
-    run.data["base_folder"] = preflight.fetch_base(run.trainer_python, name, run.path / "prepare.log")
-    _note(run, observer, f"the base model is in {run.data['base_folder']} now; it was in {before}")
+    run.record.base_folder = preflight.fetch_base(run.trainer_python, name, run.path / "prepare.log")
+    _note(run, observer, f"the base model is in {run.record.base_folder} now; it was in {before}")
 
 
 def make_again(run: Run) -> list[str]:
     """Set back the stages that are done and whose product is not there any more; what is made again, in words."""
-    stages = {stage["name"]: stage for stage in run.data["stages"]}
-    done = {name for name, stage in stages.items() if stage["state"] == "done"}
-    merging = run.data.get("merge_wanted", True) and not {"merge", "verify"} <= done
+    stages = {stage.name: stage for stage in run.record.stages}
+    done = {name for name, stage in stages.items() if stage.state == "done"}
+    merging = run.record.merge_wanted and not {"merge", "verify"} <= done
     weights, adapter, merged = "trainer/adapter_model.safetensors", "adapter", "merged"
     said = []
     if "train" in done and not (run.path / adapter).is_dir():
         said.append(f"{adapter}/ is gone: it is made again")
-        stages["train"]["state"] = "pending"
-    if run.data.get("training") and (merging or said) and not (run.path / weights).is_file():
+        stages["train"].state = "pending"
+    if run.record.training and (merging or said) and not (run.path / weights).is_file():
         said.append(
             f"{weights} is gone: the training is taken up at its newest checkpoint, and what follows done again"
         )
-        del run.data["training"]
+        run.record.forget("training")
         shutil.rmtree(run.path / merged, ignore_errors=True)  # of those weights: the merge writes into no full folder
         for name in STAGES[STAGES.index("train") :]:
-            stages[name]["state"] = "pending"
+            stages[name].state = "pending"
     elif "merge" in done and not (run.path / merged).is_dir():
         said.append(f"{merged}/ is gone: it is made again")
         for name in ("merge", "verify"):
-            stages[name]["state"] = "pending"
+            stages[name].state = "pending"
     return said
 
 
@@ -89,16 +90,16 @@ def _check_place(run: Run, observer: Observer) -> None:
         gpu = load_gpu(plan.gpu)
     except QlError as error:
         raise RunFailed(error.problems) from None
-    peak = (run.data.get("estimate") or {}).get("peak_gib") or 0.0
+    peak = (run.record.estimate and run.record.estimate.peak_gib) or 0.0
     fraction, notes = preflight.check_environment(plan, gpu, peak, environment)
-    if run.data.get("memory_fraction") is not None:
-        run.data["memory_fraction"] = fraction
-    run.data["environment"] = environment
+    if run.record.memory_fraction is not None:
+        run.record.memory_fraction = fraction
+    run.record.environment = environment
     for note in notes:
-        if note not in run.data["notes"]:
+        if note not in run.record.notes:
             _note(run, observer, note)
 
 
 def _note(run: Run, observer: Observer, text: str) -> None:
-    run.data["notes"].append(text)
+    run.record.notes.append(text)
     observer.note(text)

@@ -8,23 +8,23 @@ import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, fields, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from shlex import quote
-from typing import Any
+from typing import Any, Literal
 
 from launcher.catalog.check import check
 from launcher.errors import QlError, RunFailed, Unreadable
 from launcher.files import read_bounded, write_json
 from launcher.planning.plan import Plan
 from launcher.processes.secrets import redact_all
+from launcher.records.codec import decode, encode
+from launcher.records.run import VERSION, Manifest, Repair, Resume, Stage
 from launcher.runs.events import append_event
 
 MANIFEST = "run.json"
 LATEST = "latest"
-VERSION = 1  # of its layout: schemas/run.json
-STAGES = ("prepare", "train", "evaluate", "merge", "verify", "report")
 
 
 def now() -> str:
@@ -34,23 +34,15 @@ def now() -> str:
 
 @dataclass
 class Run:
-    """A run directory and its manifest.
-
-    ``data["state"]`` is one of ``running``, ``finished``, ``failed``, ``stopped``; a stage's state is one of
-    ``pending``, ``running``, ``done``, ``skipped``, ``failed``, ``stopped``. Times are seconds.
-    """
+    """A run directory and its manifest."""
 
     path: Path
-    data: dict[str, Any] = field(default_factory=dict)
-
-    @property
-    def manifest(self) -> dict[str, Any]:
-        return self.data
+    record: Manifest
 
     @property
     def plan(self) -> dict[str, Any]:
-        """The plan as it holds now: with what repairs have changed, which ``data["plan"]`` is without."""
-        return {**self.data["plan"], **(self.data.get("changes") or {})}
+        """The plan as it holds now: with what repairs have changed, which ``record.plan`` is without."""
+        return {**self.record.plan, **self.record.changes}
 
     def read_plan(self) -> Plan:
         """`plan` as planning knows it. Raises RunFailed when it is of another version of ql."""
@@ -64,82 +56,91 @@ class Run:
 
     @property
     def trainer_python(self) -> str:
-        python: str = self.data["trainer_python"]
-        return python
+        """Raises RunFailed where the manifest names none."""
+        if self.record.trainer_python is None:
+            raise RunFailed(f"{self.path.name} does not say which python has the trainer", hint="--trainer-python PATH")
+        return self.record.trainer_python
+
+    @property
+    def base_folder(self) -> str:
+        """Raises RunFailed where the run has not found its base yet."""
+        if self.record.base_folder is None:
+            raise RunFailed(f"{self.path.name} has no base model yet: it was stopped while it was prepared")
+        return self.record.base_folder
+
+    @property
+    def chat_template(self) -> str | None:
+        """The path of the run's own template; None where the tokenizer's is used."""
+        path = self.path / "chat_template.jinja"
+        return str(path) if path.is_file() else None
+
+    @property
+    def device(self) -> str:
+        """Where its models are run, as a job is asked."""
+        return "cpu" if self.plan["on_cpu"] else "auto"
 
     def save(self) -> None:
         """Replace run.json, durably. Tokens that found their way into a message do not find theirs into the file."""
-        write_json(self.path / MANIFEST, redact_all(self.data))
+        write_json(self.path / MANIFEST, redact_all(encode(self.record)))
 
-    def stage(self, name: str) -> dict[str, Any]:
-        found: dict[str, Any] = next(stage for stage in self.data["stages"] if stage["name"] == name)
-        return found
+    def stage(self, name: str) -> Stage:
+        return self.record.stage(name)
 
     def record_repair(
         self, *, stage: str, kind: str, cause: str, action: str, step: int | None, before: Any, after: Any
-    ) -> dict[str, Any]:
+    ) -> Repair:
         """Write down, in run.json and events.jsonl, that the launcher mended something; the record comes back.
 
         ``kind`` is what went wrong (oom_train, oom_eval, fp16_overflow, …), ``cause`` and ``action`` are words for a
         person, ``before`` and ``after`` the settings that changed, by name.
         """
-        record = {
-            "stage": stage, "kind": kind, "cause": cause, "action": action, "step": step,
-            "before": before, "after": after,
-        }  # fmt: skip
-        self.data.setdefault("repairs", []).append({"time": now(), **record})
+        repair = Repair(
+            time=now(), stage=stage, kind=kind, cause=cause, action=action, step=step, before=before, after=after
+        )
+        self.record.repairs.append(repair)
         self.save()
-        append_event(self.path, "repair", **record)
-        return record
+        append_event(self.path, "repair", **{key: value for key, value in encode(repair).items() if key != "time"})
+        return repair
 
     def record_resume(self, stage: str, from_step: int | None) -> None:
         """Write down that the run was taken up again, in ``stage`` and, where that is training, from which step."""
-        self.data.setdefault("resumes", []).append({"time": now(), "stage": stage, "from_step": from_step})
+        self.record.resumes.append(Resume(time=now(), stage=stage, from_step=from_step))
         self.save()
         append_event(self.path, "resume", stage=stage, from_step=from_step)
 
     def skip(self, name: str, reason: str) -> None:
-        self.stage(name).update(state="skipped", reason=reason)
+        stage = self.stage(name)
+        stage.state, stage.reason = "skipped", reason
         self.save()
 
     @contextmanager
-    def running(self, name: str) -> Iterator[dict[str, Any]]:
+    def running(self, name: str) -> Iterator[Stage]:
         """Record a stage's start, end, duration and result; a stage that raises is recorded as failed or stopped."""
         stage = self.stage(name)
-        stage.update(state="running", started=now())
-        stage.pop("error", None)
+        stage.state, stage.started = "running", now()
+        stage.forget("error")
         self.save()
-        begin, before = time.monotonic(), stage.get("seconds") or 0.0
+        begin, before = time.monotonic(), stage.seconds or 0.0
         try:
             yield stage
         except BaseException as error:
-            stopped = isinstance(error, KeyboardInterrupt | SystemExit)
-            stage.update(state="stopped" if stopped else "failed", error=str(error) or type(error).__name__)
-            self.data["state"] = "stopped" if stopped else "failed"
+            ended: Literal["stopped", "failed"] = (
+                "stopped" if isinstance(error, KeyboardInterrupt | SystemExit) else "failed"
+            )
+            stage.state, stage.error = ended, str(error) or type(error).__name__
+            self.record.state = ended
             raise
         else:
-            stage["state"] = "done"
+            stage.state = "done"
         finally:
-            stage["seconds"] = round(before + time.monotonic() - begin, 3)
+            stage.seconds = round(before + time.monotonic() - begin, 3)
             self.save()
 
 
-def new_manifest(**facts: Any) -> dict[str, Any]:
-    """A manifest of a run that has not begun."""
-    stages = [{"name": name, "state": "pending", "seconds": None} for name in STAGES]
-    return {
-        "version": VERSION,
-        "state": "running",
-        "created": now(),
-        **facts,
-        "stages": stages,
-        "repairs": [],
-        "resumes": [],
-    }
-
-
-def create_run(parent: Path, name: str, data: dict[str, Any], *, exactly: Path | None = None) -> Run:
+def create_run(parent: Path, name: str, record: Manifest, *, exactly: Path | None = None) -> Run:
     """Make ``parent/name-<UTC time>``, or the folder ``exactly``, with its manifest; ``latest`` points at it if it can.
+
+    The record is named after the folder.
 
     Two launches in one second get two directories. Raises Unreadable when the place cannot be written, or when
     ``exactly`` exists and is not empty.
@@ -147,7 +148,7 @@ def create_run(parent: Path, name: str, data: dict[str, Any], *, exactly: Path |
     try:
         parent.mkdir(parents=True, exist_ok=True)
         path = _make_folder(parent, name) if exactly is None else _claim(exactly)
-        run = Run(path.resolve(), {"name": path.name, **data})
+        run = Run(path.resolve(), replace(record, name=path.name))
         run.save()
     except OSError as error:
         hint = "name a folder that can be written with --out"
@@ -203,7 +204,7 @@ def open_run(name: str | Path, parent: Path = Path("runs")) -> Run:
     return Run(path.resolve(), _read(path / MANIFEST))
 
 
-def _read(manifest: Path) -> dict[str, Any]:
+def _read(manifest: Path) -> Manifest:
     try:
         data = json.loads(read_bounded(manifest))
     except (OSError, ValueError, RecursionError, Unreadable) as error:
@@ -217,7 +218,7 @@ def _read(manifest: Path) -> dict[str, Any]:
         said = problems[0].message + (f", and {len(problems) - 1} more" if len(problems) > 1 else "")
         hint = f"`ql validate {quote(str(manifest))}` shows all that is wrong"
         raise Unreadable(f"{manifest} cannot be read: {said}", hint=hint)
-    return data
+    return decode(Manifest, data, file=f"{manifest} cannot be read")
 
 
 @contextmanager
@@ -242,4 +243,4 @@ def list_runs(parent: Path, on_bad: Callable[[Unreadable], None] = lambda error:
             runs.append(open_run(manifest.parent))
         except Unreadable as error:
             on_bad(error)
-    return sorted(runs, key=lambda run: (run.data["created"], run.path.name))
+    return sorted(runs, key=lambda run: (run.record.created, run.path.name))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -13,24 +12,29 @@ from launcher.errors import RunFailed
 from launcher.golden.evaluate import evaluate as evaluate_golden
 from launcher.golden.gates import judge, parse_gates
 from launcher.golden.rows import read_golden
+from launcher.records.codec import encode
+from launcher.records.events import Message
+from launcher.records.jobs import ADAPTER, MERGE, VERIFY, AdapterRequest, Answered, Asked, Call, Job, VerifyRequest
+from launcher.records.merged import Merged
+from launcher.records.run import Training
 from launcher.report.series import read_series
 from launcher.runs.events import read_events
 from launcher.runs.observer import Observer
+from launcher.runs.results.merging import merge_request
 from launcher.runs.results.model_cards import write_cards
 from launcher.runs.results.reporting import write_report
+from launcher.runs.results.scoring import model_request
 from launcher.runs.results.summary import curve_of
 from launcher.runs.run import Run
-from launcher.runs.training.repairs import Policy
+from launcher.runs.training.repairs import allows
 from launcher.runs.training.train import train_to_the_end
 from launcher.runs.training.what_fits import what_fits
-
-Call = Callable[[str, dict[str, Any]], dict[str, Any]]
 
 
 def worker(run: Run, stage: str, observer: Observer) -> Call:
     """A function that runs one torch job under the trainer's python, with its output in ``<stage>.log``."""
 
-    def hear(message: dict[str, Any]) -> None:
+    def hear(message: Message) -> None:
         if message.get("event") == "repair":
             before, after = message["before"], message["after"]
             record = run.record_repair(
@@ -46,7 +50,7 @@ def worker(run: Run, stage: str, observer: Observer) -> Call:
         else:
             observer.progress(stage, message)
 
-    def call(job: str, request: dict[str, Any]) -> dict[str, Any]:
+    def call(job: Job[Asked, Answered], request: Asked, /) -> Answered:
         return call_worker(run.trainer_python, job, request, run.path / f"{stage}.log", hear)
 
     return call
@@ -57,23 +61,22 @@ def train(run: Run, observer: Observer) -> None:
 
     The trainer's end is recorded by itself: what comes after it does not cost a second training.
     """
-    if not run.data.get("training"):
-        run.data["training"] = train_to_the_end(run, observer, partial(what_fits, run))
+    if run.record.training is None:
+        run.record.training = train_to_the_end(run, observer, partial(what_fits, run))
         record = run.path / "trainer" / "quantization.json"
-        if record.is_file():
-            run.data["quantization"] = json.loads(record.read_text(encoding="utf-8"))
-        run.data.setdefault("quantization", None)
+        found = json.loads(record.read_text(encoding="utf-8")) if record.is_file() else None
+        run.record.amend({"quantization": found})
         run.save()
     dtype = run.plan["compute_dtype"]
     worker(run, "train", observer)(
-        "adapter",
-        {
-            "source": str(run.path / "trainer"),
-            "out": str(run.path / "adapter"),
-            "dtype": "float16" if dtype == "float32" else dtype,
-            "base_model": run.plan["base_model"],
-            "chat_template": _template(run),
-        },
+        ADAPTER,
+        AdapterRequest(
+            source=str(run.path / "trainer"),
+            out=str(run.path / "adapter"),
+            dtype="float16" if dtype == "float32" else dtype,
+            base_model=run.plan["base_model"],
+            chat_template=run.chat_template,
+        ),
     )
     write_cards(run)
 
@@ -85,35 +88,22 @@ def evaluate(run: Run, observer: Observer) -> None:
 
 def merge(run: Run, observer: Observer) -> None:
     """Merge the adapter into a 16-bit checkpoint."""
-    merged = worker(run, "merge", observer)(
-        "merge",
-        {
-            "base": run.data["base_folder"],
-            "adapter": str(run.path / "trainer"),
-            "out": str(run.path / "merged"),
-            "record": run.data["quantization"],
-            "base_mode": run.data["base_mode"],
-            "dtype": "auto",
-            "tokenizer": str(run.path / "adapter"),
-            "chat_template": _template(run),
-            "device": "cpu" if run.plan["on_cpu"] else "auto",
-        },
-    )
-    run.data["merge"] = merged
-    said = no_change(merged, run.data["training"])
-    if said and said not in run.data["notes"]:
-        run.data["notes"].append(said)
+    merged = worker(run, "merge", observer)(MERGE, merge_request(run))
+    run.record.merge = merged
+    said = no_change(merged, run.record.training)
+    if said and said not in run.record.notes:
+        run.record.notes.append(said)
         observer.note(said)
 
 
-def no_change(merged: Mapping[str, Any], training: Mapping[str, Any]) -> str | None:
+def no_change(merged: Merged, training: Training | None) -> str | None:
     """What is to be said of an adapter that is as it began; None of one that changes the base.
 
     Few steps bring it about: in the first the learning rate may still be 0, and the best checkpoint may be that one.
     """
-    if not merged.get("merged_modules") or merged.get("delta_error", 0.0) is not None:
+    if not merged.merged_modules or not merged.says("delta_error") or merged.delta_error is not None:
         return None
-    best = training.get("best_checkpoint")
+    best = training and training.best_checkpoint
     kept = f": {best} was the best by its evaluation loss, and --keep last ships the last one" if best else ""
     return f"the adapter changes nothing, its weights are those that training began with{kept}"
 
@@ -121,59 +111,42 @@ def no_change(merged: Mapping[str, Any], training: Mapping[str, Any]) -> str | N
 def verify(run: Run, observer: Observer) -> None:
     """How far the merged model is from the one that was trained, and its golden scores."""
     call = worker(run, "verify", observer)
-    found = call(
-        "verify",
-        {
-            "base": run.data["base_folder"],
-            "adapter": str(run.path / "trainer"),
-            "merged": str(run.path / "merged"),
-            "record": run.data["quantization"],
-            "prompts": _sample_texts(run),
-            "device": "cpu" if run.plan["on_cpu"] else "auto",
-        },
-    )
-    run.data["merge"].update(found)
-    if run.data["golden"]:
+    request = VerifyRequest(merge=merge_request(run), prompts=_sample_texts(run))
+    found = call(VERIFY, request)
+    assert run.record.merge is not None
+    run.record.merge.amend(encode(found))
+    if run.record.golden:
         _score(run, ["merged"], call)
 
 
 def report(run: Run, observer: Observer) -> None:
     """Judge the gates, write report.html and the model cards."""
-    scores = run.data.get("golden_scores", {})
-    if run.data["golden"]:
-        run.data["gates"] = [result.to_dict() for result in judge(parse_gates(run.data["golden"]["gates"]), scores)]
-    run.data["curve"] = curve_of(read_series(read_events(run.path)))
+    if run.record.golden:
+        run.record.gates = judge(parse_gates(run.record.golden.gates), run.record.golden_scores)
+    run.record.curve = curve_of(read_series(read_events(run.path)))
     write_report(run)
     write_cards(run)
 
 
 def _score(run: Run, subjects: list[str], call: Call) -> None:
-    golden = run.data["golden"]
+    golden = run.record.golden
+    assert golden is not None
     conversational = run.plan["conversational"]
     result = evaluate_golden(
         run.path,
-        read_golden(Path(golden["path"]), conversational=conversational),
+        read_golden(Path(golden.path), conversational=conversational),
         call,
         subjects=subjects,
-        base=run.data["base_folder"],
-        record=run.data["quantization"],
-        compute_dtype=run.plan["compute_dtype"],
-        on_cpu=run.plan["on_cpu"],
-        chat_template=_template(run),
-        gates=parse_gates(golden["gates"]),
+        models=model_request(run),
+        gates=parse_gates(golden.gates),
         conversational=conversational,
-        shrink=Policy.of(run.data).allows("oom_eval"),
+        shrink=allows(run.record.repair_policy, "oom_eval"),
     )
-    run.data.setdefault("golden_scores", {}).update(result.scores)
-    run.data["notes"] += [note for note in result.notes if note not in run.data["notes"]]
+    run.record.golden_scores |= {subject: dict(scores) for subject, scores in result.scores.items()}
+    run.record.notes += [note for note in result.notes if note not in run.record.notes]
 
 
-def _template(run: Run) -> str | None:
-    path = run.path / "chat_template.jinja"
-    return str(path) if path.is_file() else None
-
-
-def _sample_texts(run: Run) -> list[dict[str, Any]]:
+def _sample_texts(run: Run) -> list[Any]:
     """Rows to compare the merged model on: held-out ones where there are, else the first that were trained on."""
     for name in ("sample.jsonl", "eval.jsonl", "train.jsonl"):  # a sample: of an edited config, in its own formats
         path = run.path / "data" / name

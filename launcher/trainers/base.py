@@ -145,7 +145,7 @@ class Trainer(ABC):
         """Why this trainer cannot read its data in a folder of that path, whatever is in it; None when it can."""
         return None
 
-    def refusals(self, values: Mapping[str, Any], gpu: Gpu, stored: Stored | None = None) -> list[Problem]:
+    def refusals(self, values: Mapping[str, object], gpu: Gpu, stored: Stored | None = None) -> list[Problem]:
         """Every setting of ``values`` that this trainer cannot do on that card, or that cannot go with another."""
         problems = []
         for setting, value in values.items():
@@ -155,7 +155,7 @@ class Trainer(ABC):
         problems += [Problem(message) for message in self.conflicts(values, gpu, stored)]
         return problems
 
-    def conflicts(self, values: Mapping[str, Any], gpu: Gpu, stored: Stored | None = None) -> list[str]:
+    def conflicts(self, values: Mapping[str, object], gpu: Gpu, stored: Stored | None = None) -> list[str]:
         """What is wrong between settings that are fine one by one."""
         found = []
         if values.get("activation_offload") and not values.get("gradient_checkpointing"):

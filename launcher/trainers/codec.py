@@ -17,7 +17,7 @@ from launcher.trainers.readback import ReadBack, Reading, Rows
 from launcher.yaml_source import Positions
 
 REQUIRED: Final = object()  # the default of a key that must be in the file
-Keys = Mapping[str, Any]  # value by key; ``outer.inner`` is a key inside another
+Keys = Mapping[str, object]  # value by key; ``outer.inner`` is a key inside another
 
 
 class Planned(Protocol):
@@ -96,13 +96,13 @@ class Codec:
         """The entries of one section of the config, in their order."""
         return (entry for entry in self.entries if entry.section == name)
 
-    def encode(self, plan: Planned) -> dict[str, Any]:
+    def encode(self, plan: Planned) -> dict[str, object]:
         """Every key that the settings of ``plan`` become, in the order of the table."""
         return {key: value for entry in self.entries for key, value in entry.keys_in(plan).items()}
 
-    def amend(self, settings: Mapping[str, Any]) -> dict[str, Any]:
+    def amend(self, settings: Mapping[str, object]) -> dict[str, object]:
         """The keys that change with ``settings`` in a run that goes on. Raises KeyError for an unknown setting."""
-        changed: dict[str, Any] = {}
+        changed: dict[str, object] = {}
         for setting, value in settings.items():
             entry = self.by_setting[setting]
             if entry.encode_plan is not None and entry.amend is None:

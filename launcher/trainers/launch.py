@@ -7,7 +7,6 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import yaml
 
@@ -18,20 +17,22 @@ from launcher.processes.child import child, child_environment
 from launcher.processes.events import Events, training_facts
 from launcher.processes.faults import CAUSES
 from launcher.processes.secrets import redacted_log
+from launcher.records.events import Event
+from launcher.records.run import Training
 from launcher.resources import PACKAGE
 from launcher.trainers import quiet_environment
 from launcher.trainers.codec import Codec
 
 INJECT = PACKAGE / "inject"
 EFFECTIVE = "effective.yaml"
-OnEvent = Callable[[dict[str, Any]], None]
+OnEvent = Callable[[Event], None]
 
 
 @dataclass(frozen=True)
 class Overlay:
     """What a launch adds to the exported config: keys of the config, environment variables, and the command."""
 
-    config: dict[str, Any]
+    config: dict[str, object]
     environment: dict[str, str]
     command: list[str]
 
@@ -47,7 +48,7 @@ class Start:
     another.
     """
 
-    settings: Mapping[str, Any] = field(default_factory=dict)
+    settings: Mapping[str, object] = field(default_factory=dict)
     checkpoint: Checkpoint | None = None
     trial: bool = True
     retry_evaluation: bool = True
@@ -74,7 +75,7 @@ class Launch(ABC):
         self,
         folder: Path,
         python: str,
-        changes: Mapping[str, Any],
+        changes: Mapping[str, object],
         track: Sequence[str] = (),
         checkpoint: str | None = None,
     ) -> Overlay:
@@ -84,7 +85,7 @@ class Launch(ABC):
         the folder to go on from, relative to ``folder``.
         """
 
-    def keys_of(self, settings: Mapping[str, Any]) -> dict[str, Any]:
+    def keys_of(self, settings: Mapping[str, object]) -> dict[str, object]:
         """Settings that have another value now, as keys of this trainer's config."""
         return self.codec.amend(settings)
 
@@ -95,10 +96,10 @@ class Launch(ABC):
         python: str,
         memory_fraction: float | None,
         on_event: OnEvent,
-        changes: Mapping[str, Any] | None = None,
+        changes: Mapping[str, object] | None = None,
         track: Sequence[str] = (),
         start: Start | None = None,
-    ) -> dict[str, Any]:
+    ) -> Training:
         """Run the trainer in ``folder`` to its end; the facts of the training come back for the manifest.
 
         ``changes`` are keys of the config that have another value in this run. ``memory_fraction`` caps the trainer's
@@ -129,7 +130,7 @@ class Launch(ABC):
         folder: Path,
         python: str,
         memory_fraction: float | None,
-        changes: Mapping[str, Any],
+        changes: Mapping[str, object],
         track: Sequence[str],
         start: Start,
     ) -> Overlay:
@@ -164,9 +165,9 @@ class Launch(ABC):
         return overlay
 
 
-def write_effective(folder: Path, changes: Mapping[str, Any], reader: str) -> dict[str, Any]:
+def write_effective(folder: Path, changes: Mapping[str, object], reader: str) -> dict[str, object]:
     """Write config.yaml with ``changes`` as effective.yaml, which is what ``reader`` is given; its data comes back."""
-    config: dict[str, Any] = yaml.safe_load((folder / "config.yaml").read_bytes())
+    config: dict[str, object] = yaml.safe_load((folder / "config.yaml").read_bytes())
     head = f"# config.yaml and overlay.yaml together: what {reader} reads.\n"
     merged = config | dict(changes)
     write_atomic(folder / EFFECTIVE, head + yaml.safe_dump(merged, sort_keys=False, allow_unicode=True, width=1000))

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from launcher.backends.adapter import run
+from launcher.records.jobs import ADAPTER
 
 torch = pytest.importorskip("torch")
 
@@ -20,7 +20,7 @@ def test_the_adapter_is_in_16_bit_and_readable_like_any_other_file(tmp_path: Pat
     save_file({"lora_A.weight": torch.ones(2, 4)}, source / "adapter_model.safetensors")
     (source / "adapter_config.json").write_text(json.dumps({"r": 2, "bias": "none", "empty": None}))
     request = {"source": str(source), "out": str(out), "dtype": "float16", "base_model": "b", "chat_template": None}
-    assert run(request, lambda message: None)["tensors"] == 1
+    assert ADAPTER.do(request, lambda message: None)["tensors"] == 1
     assert load_file(out / "adapter_model.safetensors")["lora_A.weight"].dtype == torch.float16
     modes = {path.name: path.stat().st_mode & 0o777 for path in out.iterdir()}
     assert modes["adapter_model.safetensors"] == modes["adapter_config.json"]

@@ -9,6 +9,7 @@ import pytest
 
 from launcher.backends.workers import call_worker
 from launcher.errors import RunFailed
+from launcher.records.jobs import FETCH, FetchRequest
 from standin_hub import standin_hub
 
 pytest.importorskip("huggingface_hub")
@@ -21,5 +22,5 @@ def test_a_connection_that_is_cut(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         hub.cut = "/api/models/"
         monkeypatch.setenv("HF_ENDPOINT", hub.url)
         with pytest.raises(RunFailed, match="the hub cannot be reached") as caught:
-            call_worker(sys.executable, "fetch", {"base_model": "some/thing"}, tmp_path / "fetch.log")
+            call_worker(sys.executable, FETCH, FetchRequest(base_model="some/thing"), tmp_path / "fetch.log")
     assert "hf download some/thing" in str(caught.value)

@@ -10,7 +10,20 @@ from typing import Any
 import pytest
 
 from launcher.backends.workers import call_worker
-from launcher.errors import BadInput, RunFailed
+from launcher.errors import BadInput, RunFailed, Unreadable
+from launcher.records.jobs import (
+    ADAPTER,
+    FETCH,
+    PROBE,
+    PUSH,
+    AdapterRequest,
+    FetchRequest,
+    ProbeRequest,
+    PushedFiles,
+    PushRequest,
+)
+
+REQUEST = AdapterRequest(source="s", out="o", dtype="float16", base_model="b")
 
 
 def pretend_python(folder: Path, body: str) -> str:
@@ -22,11 +35,11 @@ def pretend_python(folder: Path, body: str) -> str:
 
 
 def test_the_probe_really_runs(tmp_path: Path) -> None:
-    facts = call_worker(sys.executable, "probe", {"trainers": ["axolotl", "unsloth"]}, tmp_path / "probe.log")
-    assert facts["executable"] == sys.executable
-    assert facts["versions"].keys() >= {"axolotl", "unsloth", "torch"}
-    for device in facts["devices"]:
-        assert device["free_gib"] <= device["total_gib"]
+    facts = call_worker(sys.executable, PROBE, ProbeRequest(trainers=["axolotl", "unsloth"]), tmp_path / "probe.log")
+    assert facts.executable == sys.executable
+    assert facts.versions.keys() >= {"axolotl", "unsloth", "torch"}
+    for device in facts.devices:
+        assert device.free_gib <= device.total_gib
 
 
 def test_the_probe_imports_no_trainer(tmp_path: Path, root: Path) -> None:
@@ -34,20 +47,22 @@ def test_the_probe_imports_no_trainer(tmp_path: Path, root: Path) -> None:
     (tmp_path / "unsloth.py").write_text("raise SystemExit('imported')")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PYTHONPATH", str(tmp_path))
-        assert call_worker(sys.executable, "probe", {}, tmp_path / "probe.log")["python"]
+        assert call_worker(sys.executable, PROBE, ProbeRequest(), tmp_path / "probe.log").python
 
 
 def test_progress_and_result(tmp_path: Path) -> None:
     body = (
-        "text = json.load(open(request))['text']\n"
+        "text = json.load(open(request))['message']\n"
         "print(json.dumps({'event': 'progress', 'done': 1, 'text': text}), flush=True)\n"
         "print('chatter', file=sys.stderr, flush=True)\n"
-        "print(json.dumps({'event': 'result', 'result': {'job': job}}))\n"
+        "print(json.dumps({'event': 'result', 'result': {'url': job, 'commit': '', 'files': [], 'bytes': 1}}))\n"
     )
     heard: list[dict[str, Any]] = []
     log = tmp_path / "x.log"
-    result = call_worker(pretend_python(tmp_path, body), "merge", {"text": "häß\n"}, log, heard.append)
-    assert result == {"job": "merge"}
+    result = call_worker(
+        pretend_python(tmp_path, body), PUSH, PushRequest(folder="f", repo="r", message="häß\n"), log, heard.append
+    )
+    assert result == PushedFiles(url="push", commit="", files=[], bytes=1)
     assert heard == [{"event": "progress", "done": 1, "text": "häß\n"}]
     assert "chatter" in log.read_text()
 
@@ -58,7 +73,7 @@ def test_an_error_of_the_job_is_raised_here(tmp_path: Path, code: int, kind: typ
     event = {"event": "error", "problems": [problem], "exit_code": code}
     body = f"print({json.dumps(json.dumps(event))}); sys.exit({code})"
     with pytest.raises(kind, match=r"a\.json:3: no such shard\n  look"):
-        call_worker(pretend_python(tmp_path, body), "merge", {}, tmp_path / "x.log")
+        call_worker(pretend_python(tmp_path, body), ADAPTER, REQUEST, tmp_path / "x.log")
 
 
 def test_a_python_without_torch_is_told_apart(tmp_path: Path) -> None:
@@ -69,27 +84,30 @@ def test_a_python_without_torch_is_told_apart(tmp_path: Path) -> None:
     }
     body = f"print({json.dumps(json.dumps(event))}); sys.exit(3)"
     with pytest.raises(RunFailed, match=r"lacks a library.*'torch'\n.*--trainer-python") as caught:
-        call_worker(pretend_python(tmp_path, body), "merge", {}, tmp_path / "x.log")
+        call_worker(pretend_python(tmp_path, body), ADAPTER, REQUEST, tmp_path / "x.log")
     assert str(tmp_path / "python") in str(caught.value)
 
 
 def test_a_job_that_dies_is_told_with_its_last_words(tmp_path: Path) -> None:
     body = "print('Segmentation fault in libfoo', file=sys.stderr); sys.stderr.flush(); sys.exit(139)"
     with pytest.raises(RunFailed, match=r"139.*Segmentation fault in libfoo"):
-        call_worker(pretend_python(tmp_path, body), "merge", {}, tmp_path / "x.log")
+        call_worker(pretend_python(tmp_path, body), ADAPTER, REQUEST, tmp_path / "x.log")
 
 
 def test_only_fetching_may_reach_for_the_hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("HF_HUB_OFFLINE", raising=False)
-    body = "import os\nprint(json.dumps({'event': 'result', 'result': {'offline': os.environ.get('HF_HUB_OFFLINE')}}))"
+    body = (
+        "import os\nfound = {'path': os.environ.get('HF_HUB_OFFLINE', ''), 'tensors': 1, 'bytes': 1}\n"
+        "print(json.dumps({'event': 'result', 'result': found}))"
+    )
     python = pretend_python(tmp_path, body)
-    assert call_worker(python, "merge", {}, tmp_path / "x.log") == {"offline": "1"}
-    assert call_worker(python, "fetch", {}, tmp_path / "x.log") == {"offline": None}
+    assert call_worker(python, ADAPTER, REQUEST, tmp_path / "x.log").extra == {"path": "1"}
+    assert call_worker(python, FETCH, FetchRequest(base_model="x"), tmp_path / "x.log").path == ""
 
 
 def test_a_python_that_is_not_there(tmp_path: Path) -> None:
     with pytest.raises(RunFailed, match="--trainer-python"):
-        call_worker(str(tmp_path / "no-python"), "probe", {}, tmp_path / "x.log")
+        call_worker(str(tmp_path / "no-python"), PROBE, ProbeRequest(), tmp_path / "x.log")
 
 
 def test_an_unfetchable_model_says_what_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -97,5 +115,11 @@ def test_an_unfetchable_model_says_what_to_do(tmp_path: Path, monkeypatch: pytes
     monkeypatch.setenv("HF_HOME", str(tmp_path / "hub"))
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     with pytest.raises(RunFailed, match="not in the local cache") as failed:
-        call_worker(sys.executable, "fetch", {"base_model": "nobody/nothing"}, tmp_path / "x.log")
+        call_worker(sys.executable, FETCH, FetchRequest(base_model="nobody/nothing"), tmp_path / "x.log")
     assert "--model" in str(failed.value)
+
+
+def test_an_answer_that_is_none_is_one_clear_error(tmp_path: Path) -> None:
+    body = "print(json.dumps({'event': 'result', 'result': {'tensors': 'many', 'bytes': 1}}))"
+    with pytest.raises(Unreadable, match="tensors must be a whole number, not 'many'"):
+        call_worker(pretend_python(tmp_path, body), ADAPTER, REQUEST, tmp_path / "x.log")

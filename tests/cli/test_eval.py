@@ -14,11 +14,11 @@ import pytest
 from click.testing import CliRunner
 
 from launcher.cli.chat import Asker
-from launcher.cli.eval import describe
 from launcher.cli.main import main
 from launcher.files import write_json
+from launcher.records.codec import encode
 from launcher.resources import resource
-from launcher.runs.run import new_manifest
+from manifests import new_manifest
 
 LINEAR = [
     "self_attn.q_proj",
@@ -61,8 +61,9 @@ def run_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "quantized_modules": MODULES,
         "skipped_modules": ["lm_head"],
     }
-    manifest = {"name": "tiny", **new_manifest(plan=plan, quantization=record, golden=None), "state": "finished"}
-    write_json(path / "run.json", {**manifest, "base_folder": str(base), "trainer_python": sys.executable})
+    facts = {"base_folder": str(base), "trainer_python": sys.executable, "state": "finished"}
+    manifest = new_manifest(name="tiny", plan=plan, quantization=record, golden=None, **facts)
+    write_json(path / "run.json", encode(manifest))
     return path
 
 
@@ -92,7 +93,7 @@ def test_a_run_is_scored_again_and_its_gates_judged(run_dir: Path, golden_file: 
     assert folder.parent == run_dir / "eval"
     assert json.loads((folder / "eval.json").read_text())["golden"] == facts["golden"]
     assert len((folder / "scores" / "adapter.jsonl").read_text().splitlines()) == 2
-    shown = describe(facts)
+    shown = ql("eval", run_dir, "--golden", golden_file, *gates).stdout  # the answers are there already
     assert "2 prompts  exact_match" in shown
     assert "MISSED (adapter exact_match 0.5 misses > 0.5)" in shown
 

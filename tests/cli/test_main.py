@@ -15,7 +15,8 @@ from click.shell_completion import ShellComplete
 from click.testing import CliRunner
 
 from launcher.cli.main import VERBS, main
-from launcher.runs.run import create_run, new_manifest
+from launcher.runs.run import create_run
+from manifests import new_manifest
 
 
 @pytest.fixture
@@ -119,7 +120,7 @@ def test_names_are_completed(
     plan = {"backend": "axolotl", "method": "qlora", "base_model": "x", "compute_dtype": "float32"}
     for day, name in enumerate(("a", "b"), start=1):
         run = create_run(tmp_path / "runs", name, new_manifest(plan=plan), exactly=tmp_path / "runs" / name)
-        run.data["created"] = f"2026-01-0{day}T00:00:00+00:00"
+        run.record.created = f"2026-01-0{day}T00:00:00+00:00"
         run.save()
     completer = ShellComplete(main, {}, "ql", "_QL_COMPLETE")
     assert [item.value for item in completer.get_completions(typed[:-1], typed[-1])] == offered

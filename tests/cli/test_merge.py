@@ -117,6 +117,7 @@ def test_an_adapter_for_another_base_is_refused(trained: dict[str, Path], tmp_pa
 
 
 def test_merges_a_run_and_records_it(trained: dict[str, Path], tmp_path: Path) -> None:
+    from launcher.records.codec import plain
     from launcher.runs.run import open_run
     from manifests import finished_run
 
@@ -136,14 +137,14 @@ def test_merges_a_run_and_records_it(trained: dict[str, Path], tmp_path: Path) -
     merged = run.path / "merged"
     assert (merged / "chat_template.jinja").read_text() == "{{ messages[0]['content'] }}"
     kept = open_run(run.path)
-    assert kept.data["merge"]["shards"] == json.loads(done.stdout)["shards"]
-    assert kept.stage("merge")["state"] == "done"
+    assert plain(kept.record.merge.shards) == json.loads(done.stdout)["shards"]
+    assert kept.stage("merge").state == "done"
 
-    kept.data["merge"] |= {"kl": 0.25, "top1_agreement": 0.5, "relative_l2": 0.125, "tokens": 9}
+    kept.record.merge.amend({"kl": 0.25, "top1_agreement": 0.5, "relative_l2": 0.125, "tokens": 9})
     kept.save()
     again = ql("latest", cwd=tmp_path)
     assert again.returncode == 0, again.stderr
-    assert open_run(run.path).data["merge"]["kl"] == 0.25, "the same weights: what they were verified to be holds"
+    assert open_run(run.path).record.merge.kl == 0.25, "the same weights: what they were verified to be holds"
 
     other = ql("latest", "--base-mode", "original", cwd=tmp_path)
     assert other.returncode == 2

@@ -20,9 +20,11 @@ from launcher.cli.progress import (
     describe_step,
     make_progress,
 )
-from launcher.cli.watch import Watch
+from launcher.cli.watch import Known, Watch
+from launcher.records.codec import decode
+from launcher.records.run import Repair
 
-FACTS: dict[str, Any] = {
+FACTS = decode(Known, {
     "plan": {
         "preset": "a10g-7b", "method": "qlora", "backend": "axolotl", "num_epochs": 1.0, "evals_per_epoch": 4,
         "max_steps": None, "max_grad_norm": 0.3, "eval_fraction": 0.05,
@@ -32,17 +34,17 @@ FACTS: dict[str, Any] = {
         "price": {"usd_per_hour": 1.006, "source": "AWS", "date": "2026-08"},
         "hours_by_part": {"golden": 0.01, "merge": 0.02},
     },
-}  # fmt: skip
+})  # fmt: skip
 BEGIN = {"event": "train_begin", "time": 1000.0, "step": 0, "max_steps": 40}
 STEP: dict[str, Any] = {
     "event": "log", "time": 1100.0, "step": 10, "epoch": 0.25, "loss": 1.5, "learning_rate": 2e-4, "grad_norm": 0.251,
     "tokens_per_second": 1234.5, "peak_memory_gib": 6.39,
 }  # fmt: skip
 EVALUATION = {"event": "eval", "step": 10, "eval_loss": 1.25}
-REPAIR = {
+REPAIR = decode(Repair, {
     "time": "2026-01-01T00:00:00+00:00", "stage": "train", "kind": "oom", "cause": "out of GPU memory",
     "action": "micro-batch 4 to 2", "step": 12, "before": {}, "after": {},
-}  # fmt: skip
+})  # fmt: skip
 
 
 @pytest.fixture(autouse=True)
@@ -240,7 +242,7 @@ def test_a_stage_that_counts_nothing_yet_says_what_it_does() -> None:
 
 
 def test_a_view_of_nothing_yet() -> None:
-    assert "0.0 s spent" in plain(draw(Watch({}, lambda: 5.0), 80))
+    assert "0.0 s spent" in plain(draw(Watch(Known(), lambda: 5.0), 80))
 
 
 def test_a_curve_in_characters() -> None:

@@ -12,6 +12,8 @@ from typing import Any
 
 import pytest
 
+from launcher.records.codec import plain
+from launcher.records.run import GateResult
 from launcher.runs.run import Run, open_run
 from manifests import finished_run
 from standin_hub import COMMIT, Hub, refuse_card, standin_hub
@@ -63,7 +65,7 @@ def test_merged_arrives_byte_for_byte_with_its_card(run: Run, hub: Hub) -> None:
     facts = json.loads(done.stdout)
     assert facts["commit"] == COMMIT
     assert facts["bytes"] == sum(len(content) for content in hub.files.values())
-    recorded = open_run(run.path).data["pushed"]
+    recorded = plain(open_run(run.path).record.pushed)
     assert [(item["repo"], item["subject"], item["commit"]) for item in recorded] == [("org/name", "merged", COMMIT)]
     assert hub.messages == [f"merged of {run.path.name}"]
 
@@ -100,7 +102,7 @@ def test_a_second_push_sends_no_weights_again(run: Run, hub: Hub) -> None:
     hub.requests.clear()
     assert push(run, hub).returncode == 0
     assert not [request for request in hub.requests if request.startswith("PUT")]
-    assert len(open_run(run.path).data["pushed"]) == 2
+    assert len(open_run(run.path).record.pushed) == 2
 
 
 def test_a_dry_run_touches_nothing(run: Run, hub: Hub) -> None:
@@ -136,7 +138,7 @@ def test_a_broken_upload_commits_nothing(run: Run, hub: Hub) -> None:
     assert done.returncode == 3
     assert "the upload to org/name failed" in done.stderr
     assert not hub.files
-    assert "pushed" not in open_run(run.path).data
+    assert open_run(run.path).record.pushed == []
 
 
 @pytest.mark.parametrize("at", ["/repos/create", "/store/", "/commit/"])
@@ -160,7 +162,7 @@ def test_an_unreachable_hub_is_one_clear_error(run: Run) -> None:
 
 
 def test_a_missed_gate_must_be_waved_through(run: Run, hub: Hub) -> None:
-    run.data["gates"] = [{"gate": "exact_match>=0.99", "passed": False, "reason": "0.95 is below 0.99"}]
+    run.record.gates = [GateResult(gate="exact_match>=0.99", passed=False, reason="0.95 is below 0.99")]
     run.save()
     done = push(run, hub)
     assert done.returncode == 1

@@ -10,11 +10,13 @@ import pytest
 from click.testing import CliRunner, Result
 
 from launcher.cli.main import main
+from launcher.records.run import GateResult
 from launcher.runs import preflight
 from launcher.runs import resume as resuming
 from launcher.runs.inputs import fingerprint
 from launcher.runs.lock import locked
-from launcher.runs.run import Run, create_run, new_manifest, open_run
+from launcher.runs.run import Run, create_run, open_run
+from manifests import new_manifest
 
 PLAN = {
     "preset": "cpu-tiny", "backend": "axolotl", "method": "qlora", "base_model": "x", "compute_dtype": "float32",
@@ -28,7 +30,7 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
     (tmp_path / "rows.jsonl").write_text("{}\n")
     data = {"path": str(tmp_path / "rows.jsonl"), "sha256": "0"}
     made = create_run(tmp_path / "runs", "x", new_manifest(plan=PLAN, notes=[], gates=[], golden=None, data=data))
-    made.data["inputs"] = fingerprint(made)
+    made.record.inputs = fingerprint(made)
     made.save()
     return made
 
@@ -38,9 +40,9 @@ def ql(*argv: str) -> Result:
 
 
 def finish(run: Run) -> None:
-    for stage in run.data["stages"]:
-        stage["state"] = "done"
-    run.data["state"] = "finished"
+    for stage in run.record.stages:
+        stage.state = "done"
+    run.record.state = "finished"
     run.save()
 
 
@@ -55,7 +57,7 @@ def test_a_finished_run_is_left_as_it_is(run: Run) -> None:
 
 
 def test_a_missed_gate_is_still_a_missed_gate(run: Run) -> None:
-    run.data["gates"] = [{"gate": "exact_match>=1", "passed": False, "reason": "0.5"}]
+    run.record.gates = [GateResult(gate="exact_match>=1", passed=False, reason="0.5")]
     finish(run)
     assert ql("resume", "latest").exit_code == 1
 
@@ -95,13 +97,13 @@ def test_one_that_was_stopped_while_it_was_prepared_by_an_older_ql(run: Run, mon
 
 def test_where_it_goes_on_is_recorded(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     heard: list[Any] = []
-    run.stage("prepare")["state"] = run.stage("train")["state"] = "done"
-    run.data["state"] = "failed"
+    run.stage("prepare").state = run.stage("train").state = "done"
+    run.record.state = "failed"
     run.save()
     (run.path / "adapter").mkdir()
-    monkeypatch.setattr(resuming, "execute", lambda run, observer: heard.append(run.data["resumes"]))
+    monkeypatch.setattr(resuming, "execute", lambda run, observer: heard.append(run.record.resumes))
     ql("resume", "latest")
-    assert [(entry["stage"], entry["from_step"]) for entry in heard[0]] == [("evaluate", None)]
+    assert [(entry.stage, entry.from_step) for entry in heard[0]] == [("evaluate", None)]
 
 
 def test_a_folder_that_cannot_be_written_is_one_clear_error(run: Run) -> None:
@@ -135,7 +137,7 @@ def test_detached_it_exits_as_the_resume_that_could_not_begin(run: Run, tmp_path
 
 
 def test_a_base_that_is_gone_is_said(run: Run, tmp_path: Path) -> None:
-    run.data |= {"base_folder": str(tmp_path / "base"), "plan": PLAN | {"base_model": str(tmp_path / "base")}}
+    run.record.amend({"base_folder": str(tmp_path / "base"), "plan": PLAN | {"base_model": str(tmp_path / "base")}})
     run.save()
     result = ql("resume", "latest")
     assert result.exit_code == 3
@@ -147,8 +149,8 @@ def test_a_base_of_the_hub_is_found_where_it_is_now(run: Run, tmp_path: Path, mo
     for name in ("then", "now"):
         (tmp_path / name).mkdir()
         (tmp_path / name / "config.json").write_text("{}")
-    run.data |= {"base_folder": str(tmp_path / "then"), "plan": PLAN | {"base_model": "someone/base"}}
-    run.data["inputs"] = fingerprint(run)
+    run.record.amend({"base_folder": str(tmp_path / "then"), "plan": PLAN | {"base_model": "someone/base"}})
+    run.record.inputs = fingerprint(run)
     run.save()
     shutil.rmtree(tmp_path / "then")
     asked: list[str] = []
@@ -159,10 +161,10 @@ def test_a_base_of_the_hub_is_found_where_it_is_now(run: Run, tmp_path: Path, mo
     result = ql("resume", "latest", "--trainer-python", "python")
     assert result.exit_code == 0, result.output
     assert asked == ["someone/base"]
-    assert open_run(run.path).data["base_folder"] == now
+    assert open_run(run.path).record.base_folder == now
     (tmp_path / "now" / "config.json").write_text("[]")
-    run.data["base_folder"] = str(tmp_path / "then")
-    run.data["state"] = "stopped"
+    run.record.base_folder = str(tmp_path / "then")
+    run.record.state = "stopped"
     run.save()
     assert (
         "config.json: " in ql("resume", "latest", "--trainer-python", "python").output
@@ -181,10 +183,10 @@ GONE: dict[str, tuple[str, list[str], str]] = {
 @pytest.mark.parametrize("name", GONE)
 def test_what_is_gone_of_a_run_is_made_again(run: Run, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     first, again, said = GONE[name]
-    names = [stage["name"] for stage in run.data["stages"]]
-    for stage in run.data["stages"][: names.index(first)]:
-        stage["state"] = "done"
-    run.data |= {"state": "failed", "training": {"steps": 3}}
+    names = [stage.name for stage in run.record.stages]
+    for stage in run.record.stages[: names.index(first)]:
+        stage.state = "done"
+    run.record.amend({"state": "failed", "training": {"steps": 3}})
     run.save()
     for folder in {"adapter", "merged", "trainer"} - {name}:
         (run.path / folder).mkdir()
@@ -193,7 +195,7 @@ def test_what_is_gone_of_a_run_is_made_again(run: Run, monkeypatch: pytest.Monke
     monkeypatch.setattr(resuming, "execute", lambda run, observer: run.save())
     result = ql("resume", "latest")
     found = open_run(run.path)
-    assert [stage["name"] for stage in found.data["stages"] if stage["state"] == "pending"] == again
+    assert [stage.name for stage in found.record.stages if stage.state == "pending"] == again
     assert said in result.output
-    assert ("training" in found.data) == (name != "trainer")
+    assert (found.record.training is None) == (name == "trainer")
     assert (run.path / "merged").exists() == (name not in ("merged", "trainer"))

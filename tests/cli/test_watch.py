@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from launcher.cli.watch import CURVE, Watch
+from launcher.cli.watch import CURVE, Known, Watch
+from launcher.records.codec import decode
 
 FACTS: dict[str, Any] = {
     "created": "2026-01-01T00:00:00+00:00",
@@ -14,7 +15,7 @@ FACTS: dict[str, Any] = {
     "estimate": {
         "peak_gib": 6.0,
         "budget_gib": 21.0,
-        "price": {"usd_per_hour": 1.8},
+        "price": {"usd_per_hour": 1.8, "source": "given"},
         "hours_by_part": {"golden": 0.01, "merge": 0.02},
     },
 }
@@ -36,7 +37,7 @@ def clock() -> Clock:
 
 @pytest.fixture
 def watch(clock: Clock) -> Watch:
-    found = Watch(FACTS, clock)
+    found = Watch(decode(Known, FACTS), clock)
     found.stage("train", "running")
     found.telemetry({"event": "train_begin", "time": CREATED + 10, "step": 0, "max_steps": 40})
     return found
@@ -56,7 +57,7 @@ def test_time_and_money_follow_from_the_pace(watch: Watch, clock: Clock) -> None
 
 
 def test_a_resumed_training_keeps_its_own_pace(clock: Clock) -> None:
-    watch = Watch(FACTS, clock)
+    watch = Watch(decode(Known, FACTS), clock)
     watch.stage("train", "running")
     watch.telemetry({"event": "train_begin", "time": CREATED + 10, "step": 20, "max_steps": 40})
     watch.telemetry({"event": "log", "step": 30, "time": CREATED + 60, "loss": 1.0})
@@ -72,7 +73,7 @@ def test_another_stage_is_counted_by_what_it_did(watch: Watch, clock: Clock) -> 
 
 
 def test_without_a_price_there_is_no_money(clock: Clock) -> None:
-    assert Watch({}, clock).describe_money() is None
+    assert Watch(Known(), clock).describe_money() is None
 
 
 def test_quarter_epochs(watch: Watch) -> None:
@@ -108,7 +109,7 @@ def test_a_run_that_is_watched_from_its_middle_has_its_times(clock: Clock) -> No
         {"name": "evaluate", "state": "pending", "seconds": None},
     ]
     clock.now = CREATED + 60
-    watch = Watch({**FACTS, "stages": stages}, clock)
+    watch = Watch(decode(Known, {**FACTS, "stages": stages}), clock)
     watch.stage("prepare", "running")
     assert watch.stage("prepare", "done").seconds == 3.5
     watch.stage("train", "running")
@@ -120,7 +121,7 @@ def test_a_run_that_is_watched_from_its_middle_has_its_times(clock: Clock) -> No
 
 
 def test_the_trial_after_the_first_step_counts_for_no_curve() -> None:
-    watch = Watch({}, clock=lambda: 0.0)
+    watch = Watch(Known(), clock=lambda: 0.0)
     for trial, loss in ((False, 1.0), (True, 1.1), (False, 1.1)):
         assert watch.telemetry({"event": "eval", "step": 1, "eval_loss": loss, "trial": trial}) == []
     assert watch.evals == [1.0, 1.1]

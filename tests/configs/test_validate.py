@@ -18,6 +18,8 @@ from launcher.errors import Unreadable
 from launcher.json_schema import load_schema
 from launcher.planning.decide import make_plan
 from launcher.planning.request import make_request
+from launcher.records.codec import encode
+from manifests import new_manifest
 
 GOOD = """\
 # a comment
@@ -358,10 +360,8 @@ def test_a_size_of_zero_is_an_error_and_not_a_job_to_estimate(key: str) -> None:
 def test_a_run_manifest() -> None:
     import json
 
-    from launcher.runs.run import new_manifest
-
     plan = {"backend": "axolotl", "base_model": "a", "compute_dtype": "float16", "method": "qlora"}
-    manifest = {"name": "a-1", **new_manifest(plan=plan, trainer_python="python")}
+    manifest = encode(new_manifest(name="a-1", plan=plan, trainer_python="python"))
     assert check_text(json.dumps(manifest), file="runs/a-1/run.json") == []
     manifest["stages"][0]["state"] = "almost"
     assert [finding.code for finding in check_text(json.dumps(manifest), file="runs/a-1/run.json")] == ["QL103"]

@@ -12,6 +12,8 @@ from launcher.golden.evaluate import GoldenResult, evaluate, metrics_for
 from launcher.golden.gates import parse_gates
 from launcher.golden.rows import GoldenRow
 from launcher.golden.score import Scored, score_answers
+from launcher.records.codec import decode
+from launcher.records.jobs import GOLDEN, GoldenAnswers, ModelRequest
 from launcher.runs.results.reporting import read_scores
 
 ROWS = [GoldenRow("a", "2+2?", ("4", "four"), 1), GoldenRow("b", "3+3?", ("6",), 2)]
@@ -20,32 +22,28 @@ ROWS = [GoldenRow("a", "2+2?", ("4", "four"), 1), GoldenRow("b", "3+3?", ("6",),
 def run(tmp_path: Path, answers: dict[str, dict[str, str]], gates: tuple[str, ...] = ()) -> GoldenResult:
     """Evaluate with a worker that gives these answers, by subject and prompt."""
 
-    def call(job: str, request: dict[str, Any]) -> dict[str, Any]:
-        assert job == "golden"
-        assert request["prompts"][0] == {"id": "a", "messages": [{"role": "user", "content": "2+2?"}]}
-        assert request["answers"] == ["4", "6", "four"]
+    def call(job: Any, request: Any) -> Any:
+        assert job is GOLDEN
+        assert request.prompts[0] == {"id": "a", "messages": [{"role": "user", "content": "2+2?"}]}
+        assert request.answers == ["4", "6", "four"]
         found: dict[str, Any] = {}
-        for subject in request["subjects"]:
+        for subject in request.subjects:
             if subject not in answers:
                 found[subject] = {"skipped": "needs 9 GiB"}
                 continue
-            path = Path(request["outputs"][subject])
+            path = Path(request.outputs[subject])
             path.parent.mkdir(parents=True, exist_ok=True)
             records = [{"id": name, "output": text} for name, text in answers[subject].items()]
             path.write_text("".join(json.dumps(record, ensure_ascii=False) + "\n" for record in records), "utf-8")
             found[subject] = {"outputs": 2, "limit": 16, "unfinished": 1, "tokens": 2, "seconds": 0.1}
-        return {"device": "cpu", "subjects": found}
+        return decode(GoldenAnswers, {"device": "cpu", "subjects": found})
 
     return evaluate(
         tmp_path,
         ROWS,
         call,
         subjects=["base", "adapter", "merged"],
-        base="somewhere",
-        record=None,
-        compute_dtype="float32",
-        on_cpu=True,
-        chat_template=None,
+        models=ModelRequest(base="somewhere", adapter="a", tokenizer="a", compute_dtype="float32", device="cpu"),
         gates=parse_gates(gates),
     )
 

@@ -16,6 +16,7 @@ pytest.importorskip("bitsandbytes")
 from launcher.errors import RunFailed  # noqa: E402
 from launcher.golden import generate, models, prompts  # noqa: E402
 from launcher.golden.chat import Conversation, converse  # noqa: E402
+from launcher.records.jobs import GOLDEN  # noqa: E402
 
 Request = Callable[..., dict[str, Any]]
 
@@ -71,7 +72,7 @@ def expected(model: Any, request: dict[str, Any]) -> dict[str, str]:
 def test_base_and_adapter_answer_as_greedy_generate_does(request_for: Request, reference: Any) -> None:
     request = request_for("base", "adapter")
     messages: list[dict[str, Any]] = []
-    result = generate.run(request, messages.append)
+    result = GOLDEN.do(request, messages.append)
     with reference.disable_adapter():
         base = expected(reference, request)
     adapter = expected(reference, request)
@@ -86,19 +87,19 @@ def test_merged_answers_for_itself(request_for: Request, tiny: Path) -> None:
     from transformers import AutoModelForCausalLM
 
     request = request_for("merged", rows=2)
-    generate.run(request, ignore)
+    GOLDEN.do(request, ignore)
     model = AutoModelForCausalLM.from_pretrained(tiny, dtype=torch.float32).eval()
     assert outputs(request, "merged") == expected(model, request)
 
 
 def test_answers_that_are_there_are_not_generated_again(request_for: Request) -> None:
     request = request_for("base")
-    generate.run(request, ignore)
+    GOLDEN.do(request, ignore)
     path = Path(request["outputs"]["base"])
     lines = [json.loads(line) for line in path.read_text("utf-8").splitlines()]
     marked = [{**line, "output": "kept"} for line in lines[:4]]
     path.write_text("".join(json.dumps(line) + "\n" for line in marked) + '{"id": "ticket-0', "utf-8")
-    result = generate.run(request, ignore)
+    result = GOLDEN.do(request, ignore)
     assert sorted(outputs(request, "base").values()).count("kept") == 4
     assert result["subjects"]["base"]["outputs"] == len(lines)
 
@@ -109,7 +110,7 @@ def test_answers_of_another_model_or_limit_are_thrown_away(request_for: Request,
     keys = []
     for change in ({}, {"max_new_tokens": 5}, {"compute_dtype": "bfloat16"}, {"chat_template": str(other)}):
         request = request_for("base", rows=1, **change)
-        generate.run(request, ignore)
+        GOLDEN.do(request, ignore)
         keys += [record["key"] for record in generate.read_lines(Path(request["outputs"]["base"])).values()]
     assert len(set(keys)) == len(keys) == 4
 
@@ -118,7 +119,7 @@ def test_an_answer_may_be_as_long_as_the_longest_right_one_and_some_more(request
     rambling = tmp_path / "rambling.jinja"
     rambling.write_text("{{ messages[0].content[:9] }}", "utf-8")
     request = request_for("base", rows=1, max_new_tokens=None, answers=["billing"], chat_template=str(rambling))
-    result = generate.run(request, ignore)
+    result = GOLDEN.do(request, ignore)
     assert result["subjects"]["base"]["limit"] == prompts.ROOM_TOKENS + 1
     assert result["subjects"]["base"]["unfinished"] == 1
 
@@ -126,7 +127,7 @@ def test_an_answer_may_be_as_long_as_the_longest_right_one_and_some_more(request
 def test_other_modules_in_4_bit_than_in_training_are_refused(request_for: Request, record: dict[str, Any]) -> None:
     request = request_for("base", rows=1, quantization={**record, "skipped_modules": ["lm_head", "q_proj"]})
     with pytest.raises(RunFailed, match="not quantised as in training: 24 modules in 4 bit here, 28 there"):
-        generate.run(request, ignore)
+        GOLDEN.do(request, ignore)
 
 
 def test_an_adapter_of_another_base_is_refused(request_for: Request, adapter: Path, tmp_path: Path) -> None:
@@ -141,7 +142,7 @@ def test_an_adapter_of_another_base_is_refused(request_for: Request, adapter: Pa
         {name: torch.cat([tensor] * 2, -1) for name, tensor in tensors.items()}, other / "adapter_model.safetensors"
     )
     with pytest.raises(RunFailed, match="does not fit the base"):
-        generate.run(request_for("adapter", rows=1, adapter=str(other)), ignore)
+        GOLDEN.do(request_for("adapter", rows=1, adapter=str(other)), ignore)
 
 
 def test_prompts_begin_the_training_row_that_asks_the_same(adapter: Path, template: Path) -> None:
@@ -160,7 +161,7 @@ def test_a_prompt_that_the_template_refuses_is_named(request_for: Request) -> No
     request = request_for("base", rows=1)
     request["prompts"][0]["messages"] = [{"role": "narrator", "content": "x"}]
     with pytest.raises(RunFailed, match="ticket-001"):
-        generate.run(request, ignore)
+        GOLDEN.do(request, ignore)
 
 
 def test_weights_go_where_they_fit() -> None:
@@ -177,7 +178,7 @@ def test_weights_go_where_they_fit() -> None:
 
 def test_a_merged_model_that_fits_nowhere_is_skipped(request_for: Request, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(models, "checkpoint_bytes", lambda folder: 2**60)
-    result = generate.run(request_for("merged", rows=1), ignore)
+    result = GOLDEN.do(request_for("merged", rows=1), ignore)
     assert "GiB free on the host" in result["subjects"]["merged"]["skipped"]
 
 
@@ -219,7 +220,7 @@ def small_card(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_batch_that_does_not_fit_is_halved_and_told(request_for: Request, small_card: None) -> None:
     request = request_for("base")
     said: list[dict[str, Any]] = []
-    generate.run(request, said.append)
+    GOLDEN.do(request, said.append)
     assert len(outputs(request, "base")) == 6
     assert [event for event in said if event["event"] == "repair"] == [
         {"event": "repair", "kind": "oom_eval", "before": 4, "after": 2}
@@ -230,8 +231,8 @@ def test_with_the_repair_off_it_fails_and_keeps_what_is_answered(request_for: Re
     request = request_for("base", shrink=False)
     said: list[dict[str, Any]] = []
     with pytest.raises(RunFailed, match="out of memory answering 4 golden prompts at once") as caught:
-        generate.run(request, said.append)
+        GOLDEN.do(request, said.append)
     assert "oom-eval" in str(caught.value)
     assert [event["event"] for event in said] == []
-    generate.run({**request, "batch_size": 2}, ignore)
+    GOLDEN.do({**request, "batch_size": 2}, ignore)
     assert len(outputs(request, "base")) == 6

@@ -348,10 +348,10 @@ def merge(tmp_path: Path) -> Callable[..., tuple[Path, dict[str, Any]]]:
     """Run the merge job in this process; returns the folder and the result."""
 
     def run(trained: Trained, name: str = "merged", **request: Any) -> tuple[Path, dict[str, Any]]:
-        from launcher.merge import job
+        from launcher.records.jobs import MERGE
 
         out = tmp_path / name
-        result = job.run(
+        result = MERGE.do(
             {
                 "base": str(trained.base),
                 "adapter": str(trained.adapter),

@@ -26,7 +26,7 @@ def merged(tmp_path: Path) -> Path:
 
 
 def test_an_untouched_folder_passes(merged: Path) -> None:
-    assert len(check_folder(merged)["shards"]) == 2
+    assert len(check_folder(merged)) == 2
 
 
 def test_every_damaged_shard_is_named(merged: Path) -> None:

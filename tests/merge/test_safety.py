@@ -29,7 +29,7 @@ SHARD = 200_000
 KILLED = """
 import collections, hashlib, json, os, pathlib, shutil, signal, sys, threading
 sys.path.insert(0, {root!r})
-from launcher.merge import job
+from launcher.records.jobs import MERGE
 
 request, points, resume = json.loads(sys.argv[1]), json.loads(sys.argv[2]), sys.argv[3] == "resume"
 calls, lock = collections.Counter(), threading.Lock()
@@ -54,7 +54,7 @@ def child(at, report):
             os.write = dying("write", os.write, at.get("write"), report)
             os.fsync = dying("fsync", os.fsync, at.get("fsync"), report)
             pathlib.Path.replace = dying("rename", pathlib.Path.replace, at.get("rename"), report)
-        job.run(request, lambda message: None)
+        MERGE.do(request, lambda message: None)
         pathlib.Path(report).write_text(json.dumps(calls))
         os._exit(0)
     return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
@@ -135,20 +135,20 @@ def interrupted(root: Path, request: dict[str, Any]) -> dict[str, str]:
 
 
 def test_what_was_finished_is_kept(root: Path, request_: dict[str, Any]) -> None:
-    from launcher.merge import job
+    from launcher.records.jobs import MERGE
 
     interrupted(root, request_)
     staging = Path(request_["out"]).with_name(".merged.merging")
     kept = {path.name: path.stat().st_mtime_ns for path in staging.glob("*.safetensors")}
     assert kept
-    result = job.run(request_, lambda message: None)
+    result = MERGE.do(request_, lambda message: None)
     assert result["resumed_shards"] >= len(kept) - 1  # one may be renamed and not yet in the ledger
     merged = Path(request_["out"])
     assert sum((merged / name).stat().st_mtime_ns == time for name, time in kept.items()) == result["resumed_shards"]
 
 
 def test_a_damaged_leftover_is_made_again(root: Path, request_: dict[str, Any]) -> None:
-    from launcher.merge import job
+    from launcher.records.jobs import MERGE
 
     wanted = interrupted(root, request_)
     staging = Path(request_["out"]).with_name(".merged.merging")
@@ -156,41 +156,41 @@ def test_a_damaged_leftover_is_made_again(root: Path, request_: dict[str, Any]) 
     data = bytearray(first.read_bytes())
     data[-1] ^= 1
     first.write_bytes(bytes(data))
-    job.run(request_, lambda message: None)
+    MERGE.do(request_, lambda message: None)
     assert contents(Path(request_["out"])) == wanted
 
 
 def test_other_inputs_do_not_resume(root: Path, request_: dict[str, Any]) -> None:
-    from launcher.merge import job
+    from launcher.records.jobs import MERGE
 
     interrupted(root, request_)
-    assert job.run({**request_, "base_mode": "original"}, lambda message: None)["resumed_shards"] == 0
+    assert MERGE.do({**request_, "base_mode": "original"}, lambda message: None)["resumed_shards"] == 0
 
 
 def test_the_same_merge_again_is_already_done(request_: dict[str, Any]) -> None:
-    from launcher.merge import job
+    from launcher.records.jobs import MERGE
 
-    first = job.run(request_, lambda message: None)
-    again = job.run(request_, lambda message: None)
+    first = MERGE.do(request_, lambda message: None)
+    again = MERGE.do(request_, lambda message: None)
     assert again["shards"] == first["shards"]
     assert again["seconds"] == 0.0
 
 
 def test_a_folder_with_something_else_in_it_is_not_touched(request_: dict[str, Any]) -> None:
-    from launcher.merge import job
+    from launcher.records.jobs import MERGE
 
     out = Path(request_["out"])
     out.mkdir()
     (out / "mine.txt").write_text("keep")
     with pytest.raises(Unreadable, match="not empty"):
-        job.run(request_, lambda message: None)
+        MERGE.do(request_, lambda message: None)
     assert [path.name for path in out.iterdir()] == ["mine.txt"]
 
 
 def test_a_shard_is_written_synced_renamed_and_its_folder_synced(
     request_: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from launcher.merge import job
+    from launcher.records.jobs import MERGE
 
     events: list[tuple[str, str]] = []
     opened: dict[int, str] = {}
@@ -217,7 +217,7 @@ def test_a_shard_is_written_synced_renamed_and_its_folder_synced(
     monkeypatch.setattr(os, "write", fake_write)
     monkeypatch.setattr(os, "fsync", fake_fsync)
     monkeypatch.setattr(Path, "replace", fake_replace)
-    result = job.run(request_, lambda message: None)
+    result = MERGE.do(request_, lambda message: None)
     for shard in result["shards"]:
         own = [event for event, name in events if name == f".{shard['file']}.tmp"]
         assert own == ["write"] * (len(own) - 2) + ["fsync", "rename"]
@@ -238,7 +238,7 @@ def test_a_shard_is_written_synced_renamed_and_its_folder_synced(
 def test_a_full_disk_names_the_tensor_and_keeps_finished_shards(
     request_: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from launcher.merge import job
+    from launcher.records.jobs import MERGE
 
     real = os.write
     written = 0
@@ -253,21 +253,21 @@ def test_a_full_disk_names_the_tensor_and_keeps_finished_shards(
     with monkeypatch.context() as patch:
         patch.setattr(writer.os, "write", full)
         with pytest.raises(RunFailed, match=r"the disk is full while writing tensor 'model\.layers") as caught:
-            job.run(request_, lambda message: None)
+            MERGE.do(request_, lambda message: None)
     assert "run the same merge again" in str(caught.value)
     assert not Path(request_["out"]).exists()
     staging = Path(request_["out"]).with_name(".merged.merging")
     assert not list(staging.glob(".*.tmp"))
-    assert job.run(request_, lambda message: None)["resumed_shards"] == 2
+    assert MERGE.do(request_, lambda message: None)["resumed_shards"] == 2
 
 
 def test_too_little_space_is_said_first(request_: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
-    from launcher.merge import job
+    from launcher.records.jobs import MERGE
 
     usage = shutil._ntuple_diskusage  # type: ignore[attr-defined]
     monkeypatch.setattr(writer.shutil, "disk_usage", lambda path: usage(10**9, 10**9, 10**5))
     with pytest.raises(RunFailed, match=r"needs .* GiB and .* free"):
-        job.run(request_, lambda message: None)
+        MERGE.do(request_, lambda message: None)
     assert not Path(request_["out"]).exists()
     assert not Path(request_["out"]).with_name(".merged.merging").exists(), "an empty folder stays behind"
 
@@ -293,64 +293,64 @@ def damage(base: str, change: Callable[[dict[str, Any]], None]) -> None:
 def test_a_non_finite_value_names_its_tensor(
     request_: dict[str, Any], name: str, value: float, quantised: bool
 ) -> None:
-    from launcher.merge import job
+    from launcher.records.jobs import MERGE
 
     damage(request_["base"], lambda tensors: tensors[name].view(-1)[7:8].fill_(value))
     with pytest.raises(BadInput, match=rf"'{name}' has non-finite values"):
-        job.run(request_, lambda message: None)
+        MERGE.do(request_, lambda message: None)
     assert not Path(request_["out"]).exists()
 
 
 @pytest.mark.parametrize("kind", ["fp4", "int8"])
 def test_a_non_finite_value_is_not_hidden_by_quantisation(request_: dict[str, Any], kind: str) -> None:
-    from launcher.merge import job
+    from launcher.records.jobs import MERGE
 
     name = "model.layers.1.mlp.up_proj.weight"
     damage(request_["base"], lambda tensors: tensors[name].view(-1)[7:8].fill_(float("nan")))
     request_["record"]["quant_type"] = kind
     with pytest.raises(BadInput, match=rf"'{name}' has non-finite values"):
-        job.run(request_, lambda message: None)
+        MERGE.do(request_, lambda message: None)
 
 
 @pytest.mark.parametrize("name", ["model.layers.1.mlp.up_proj.weight", "model.embed_tokens.weight"])
 def test_float16_overflow_offers_bfloat16(request_: dict[str, Any], name: str) -> None:
-    from launcher.merge import job
+    from launcher.records.jobs import MERGE
 
     damage(request_["base"], lambda tensors: tensors[name].view(-1)[7:8].fill_(7e4))
     with pytest.raises(RunFailed, match=rf"'{name}' reaches .* float16 ends at 65504") as caught:
-        job.run(request_, lambda message: None)
+        MERGE.do(request_, lambda message: None)
     assert "--dtype bfloat16" in str(caught.value)
     assert not Path(request_["out"]).exists()
-    assert job.run({**request_, "dtype": "bfloat16"}, lambda message: None)["dtype"] == "bfloat16"
+    assert MERGE.do({**request_, "dtype": "bfloat16"}, lambda message: None)["dtype"] == "bfloat16"
 
 
 @pytest.mark.parametrize("name", ["model.layers.1.mlp.up_proj.weight", "model.embed_tokens.weight"])
 def test_overflow_of_the_dtype_that_training_loaded_is_told_apart(request_: dict[str, Any], name: str) -> None:
-    from launcher.merge import job
+    from launcher.records.jobs import MERGE
 
     damage(request_["base"], lambda tensors: tensors[name].view(-1)[7:8].fill_(7e4))
     request_["record"]["load_dtype"] = "float16"
     with pytest.raises(RunFailed, match=rf"'{name}' reaches 70144, and the base was loaded in float16"):
-        job.run(request_, lambda message: None)
+        MERGE.do(request_, lambda message: None)
 
 
 def test_a_truncated_shard_names_the_tensor(request_: dict[str, Any]) -> None:
-    from launcher.merge import job
+    from launcher.records.jobs import MERGE
 
     path = Path(request_["base"]) / "model.safetensors"
     path.write_bytes(path.read_bytes()[:-1000])
     with pytest.raises(BadInput, match=r"cut short.*tensor '.*' ends at"):
-        job.run(request_, lambda message: None)
+        MERGE.do(request_, lambda message: None)
     assert not Path(request_["out"]).exists()
 
 
 @pytest.mark.parametrize("data", [b"", b"PK\x03\x04 no tensors here at all", b"\x10" + b"\0" * 7 + b"{not json at all"])
 def test_what_is_no_safetensors_file_is_refused(request_: dict[str, Any], data: bytes) -> None:
-    from launcher.merge import job
+    from launcher.records.jobs import MERGE
 
     (Path(request_["base"]) / "model.safetensors").write_bytes(data)
     with pytest.raises(BadInput, match="not a safetensors file"):
-        job.run(request_, lambda message: None)
+        MERGE.do(request_, lambda message: None)
 
 
 def test_a_missing_shard_is_named(make_base: Callable[..., Path], train: Callable[..., Any], merge: Any) -> None:

@@ -9,6 +9,8 @@ from typing import Any
 import pytest
 
 from launcher.merge import job, nf4
+from launcher.records.codec import decode
+from launcher.records.jobs import MergeRequest
 
 
 @pytest.mark.parametrize(
@@ -55,8 +57,8 @@ def test_a_stored_base_is_dequantised_to_the_dtype_that_training_recorded(
     state.dtype = getattr(torch, recorded)
     wanted = bnb.dequantize_4bit(tensors[name], state)
     record = {"version": 1, "quant_type": "nf4", "load_dtype": recorded, "quantized_modules": [name[: -len(".weight")]]}
-    request = {"base": str(trained.base), "adapter": str(trained.adapter), "record": record, "device": "cpu"}
-    source = next(o.source for o in job.Merge(request).outline.outputs if o.name == name)
+    request = {"out": "", "base": str(trained.base), "adapter": str(trained.adapter), "record": record, "device": "cpu"}
+    source = next(o.source for o in job.Merge(decode(MergeRequest, request)).outline.outputs if o.name == name)
     rows = source.open([], lambda call, ranges: [], torch.device("cpu"))
     found = rows.block(0, wanted.shape[0], nf4.Scratch(wanted.numel()))
     assert torch.equal(found.view_as(wanted), wanted.float())
@@ -103,8 +105,8 @@ def test_the_rule_names_what_transformers_quantises(
     )
     linears = {name for name, module in model.named_modules() if type(module).__name__ == "Linear4bit"}
     trained.record = None
-    request = {"base": str(trained.base), "adapter": str(trained.adapter), "device": "cpu"}
-    quantization = job.Merge(request).quantization
+    request = {"out": "", "base": str(trained.base), "adapter": str(trained.adapter), "device": "cpu"}
+    quantization = job.Merge(decode(MergeRequest, request)).quantization
     assert {name.removesuffix(".weight") for name in quantization.tensors} == linears
 
 
@@ -129,7 +131,7 @@ def test_experts_count_as_quantised_when_the_adapter_names_them_singly(
     )
     config = json.loads((trained.adapter / "adapter_config.json").read_text())
     (trained.adapter / "adapter_config.json").write_text(json.dumps({**config, "target_modules": ["w1"]}))
-    request = {"base": str(trained.base), "adapter": str(trained.adapter), "device": "cpu"}
-    tensors = job.Merge(request).quantization.tensors
+    request = {"out": "", "base": str(trained.base), "adapter": str(trained.adapter), "device": "cpu"}
+    tensors = job.Merge(decode(MergeRequest, request)).quantization.tensors
     assert "model.layers.0.block_sparse_moe.experts.3.w2.weight" in tensors
     assert not any("gate.weight" in tensor for tensor in tensors)

@@ -10,6 +10,7 @@ import pytest
 
 from launcher.errors import RunFailed
 from launcher.merge import verify
+from launcher.records.jobs import VERIFY
 
 CASES: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "llama": ({}, {}),
@@ -28,15 +29,14 @@ def prompts() -> list[list[int]]:
 
 
 def request(trained: Any, merged: Path, **extra: Any) -> dict[str, Any]:
-    return {
+    merge = {
         "base": str(trained.base),
         "adapter": str(trained.adapter),
-        "merged": str(merged),
+        "out": str(merged),
         "record": trained.record,
-        "prompts": prompts(),
         "device": "cpu",
-        **extra,
     }
+    return {"merge": merge, "prompts": prompts(), **extra}
 
 
 @pytest.mark.parametrize("case", CASES)
@@ -55,7 +55,7 @@ def test_agrees_with_peft(
     trained = train(make_base(**base), **training)
     merged, _ = merge(trained)
     messages: list[dict[str, Any]] = []
-    found = verify.run(request(trained, merged), messages.append)
+    found = VERIFY.do(request(trained, merged), messages.append)
 
     model = PeftModel.from_pretrained(load_as_trained(trained.base, trained.record), trained.adapter).float().eval()
     stored = AutoModelForCausalLM.from_pretrained(merged, dtype=torch.float32).eval()
@@ -64,9 +64,9 @@ def test_agrees_with_peft(
         logits = torch.cat([stored(torch.tensor([row])).logits[0] for row in prompts()])
     peft = verify.compare(wanted, logits)
     assert found["tokens"] == len(wanted)
-    assert found["relative_l2"] == pytest.approx(peft["relative_l2"], rel=0.02)
-    assert found["kl"] == pytest.approx(peft["kl"], rel=0.05, abs=1e-9)
-    assert found["top1_agreement"] == pytest.approx(peft["top1_agreement"], abs=0.01)
+    assert found["relative_l2"] == pytest.approx(peft.relative_l2, rel=0.02)
+    assert found["kl"] == pytest.approx(peft.kl, rel=0.05, abs=1e-9)
+    assert found["top1_agreement"] == pytest.approx(peft.top1_agreement, abs=0.01)
     assert messages[-1]["fraction"] == 1.0
 
 
@@ -75,12 +75,12 @@ def test_compares_both_bases(
 ) -> None:
     trained = train(make_base())
     merged, _ = merge(trained)
-    found = verify.run(request(trained, merged, both=True), lambda message: None)
+    found = VERIFY.do(request(trained, merged, both=True), lambda message: None)
     assert found["other"]["base"] == "original"
     assert found["other"]["relative_l2"] > 20 * found["relative_l2"]  # the quantisation error is what training saw
 
     original, _ = merge(trained, name="original", base_mode="original")
-    again = verify.run(request(trained, original), lambda message: None)
+    again = VERIFY.do(request(trained, original), lambda message: None)
     assert again["relative_l2"] == pytest.approx(found["other"]["relative_l2"], rel=1e-3)
 
 
@@ -91,8 +91,8 @@ def test_logits_that_are_not_finite_are_no_agreement(value: float) -> None:
     good = torch.randn(5, 9)
     bad = good.clone()
     bad[2, 3] = value
-    assert verify.compare(good, good)["relative_l2"] == 0.0
-    assert verify.compare(torch.zeros(5, 9), torch.zeros(5, 9))["relative_l2"] == 0.0
+    assert verify.compare(good, good).relative_l2 == 0.0
+    assert verify.compare(torch.zeros(5, 9), torch.zeros(5, 9)).relative_l2 == 0.0
     for wanted, found, whose in ((bad, good, "trained"), (good, bad, "merged")):
         with pytest.raises(RunFailed, match=rf"the {whose} model's logits are not finite at 1 of 5 tokens"):
             verify.compare(wanted, found)

@@ -48,7 +48,7 @@ def test_a_stalled_trainer_leaves_its_stacks_and_is_ended(tmp_path: Path) -> Non
 
 def test_one_that_works_slowly_is_let_be(tmp_path: Path) -> None:
     slow = Scenario().begin(steps=3).work(beats=8, every=0.1).end()
-    assert run(tmp_path, slow, stall_seconds=30)["steps"] == 3
+    assert run(tmp_path, slow, stall_seconds=30).steps == 3
 
 
 def test_what_is_usual_follows_the_trainers_own_pace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -29,7 +29,7 @@ def trainer(tmp_path: Path, seal: Callable[[Path], None]) -> Path:
     for step in (5, 10, 15):
         folder = tmp_path / f"checkpoint-{step}"
         (folder / "nested").mkdir(parents=True)
-        (folder / "trainer_state.json").write_text(json.dumps({"global_step": step}))
+        (folder / "trainer_state.json").write_text(json.dumps({"max_steps": 20, "global_step": step}))
         (folder / "adapter_model.safetensors").write_bytes(bytes(100))
         (folder / "scaler.pt").write_bytes(b"scale")
         (folder / "nested" / "more").write_text("x")
@@ -41,7 +41,7 @@ def test_the_newest_is_taken_and_reads_its_state(trainer: Path) -> None:
     found = newest_complete(trainer)
     assert found is not None
     assert found.step == 15
-    assert found.state() == {"global_step": 15}
+    assert found.state().global_step == 15
     limited = newest_complete(trainer, upto=14)
     assert limited is not None
     assert limited.step == 10

@@ -15,7 +15,9 @@ from launcher.cli.main import report
 from launcher.errors import RunFailed
 from launcher.processes.child import child, child_environment
 from launcher.processes.secrets import is_secret, redact, redacted_log
-from launcher.runs.run import create_run, new_manifest
+from launcher.records.jobs import PROBE, ProbeRequest
+from launcher.runs.run import create_run
+from manifests import new_manifest
 
 TOKEN = "hf_" + "A1b2C3d4E5f6G7h8I9j0K1l2"
 
@@ -86,7 +88,7 @@ def test_a_workers_log_is_redacted_too(tmp_path: Path, monkeypatch: pytest.Monke
         "print(json.dumps({'event': 'result', 'result': {}}))\n"
     )
     python.chmod(0o755)
-    call_worker(str(python), "probe", {}, tmp_path / "probe.log")
+    call_worker(str(python), PROBE, ProbeRequest(), tmp_path / "probe.log")
     assert (tmp_path / "probe.log").read_text() == "[token]\n"
 
 

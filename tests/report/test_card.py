@@ -41,7 +41,7 @@ def test_the_hubs_library_takes_the_card(tmp_path: Path, preset: str, subject: s
 
 def test_the_card_says_what_was_done(tmp_path: Path) -> None:
     run = finished_run(tmp_path)
-    text = render_card(run.data, "merged")
+    text = render_card(run.record, "merged")
     for said in (
         "a" * 64, "b" * 64, "c" * 64, "918 trained, 102 held out", "| learning_rate | 0.0002 |", "KL 1.7e-08", "0.09%",
         "nf4, double quantisation", "mistralai/Mistral-7B-v0.3", "| merged | 0.950 | 0.970 |",
@@ -54,7 +54,7 @@ def test_the_card_says_what_was_done(tmp_path: Path) -> None:
 
 def test_the_tables_are_tables(tmp_path: Path) -> None:
     """Each header is followed by its rule and its rows, with no empty line between them."""
-    lines = render_card(finished_run(tmp_path).data, "merged").splitlines()
+    lines = render_card(finished_run(tmp_path).record, "merged").splitlines()
     rules = [index for index, line in enumerate(lines) if line.startswith("|---")]
     assert len(rules) == 4
     for index in rules:
@@ -64,7 +64,7 @@ def test_the_tables_are_tables(tmp_path: Path) -> None:
 
 
 def test_the_adapters_card_loads_the_base_as_in_training(tmp_path: Path) -> None:
-    text = render_card(finished_run(tmp_path).data, "adapter")
+    text = render_card(finished_run(tmp_path).record, "adapter")
     code = text.partition("```python\n")[2].partition("```")[0]
     compile(code, "card", "exec")
     assert 'bnb_4bit_quant_type="nf4"' in code
@@ -73,9 +73,9 @@ def test_the_adapters_card_loads_the_base_as_in_training(tmp_path: Path) -> None
 
 def test_a_lora_card_quantises_nothing(tmp_path: Path) -> None:
     run = finished_run(tmp_path)
-    plan = run.plan | {"method": "lora", "quant_type": None, "double_quant": False}
+    run.record.plan |= {"method": "lora", "quant_type": None, "double_quant": False}
     for subject in ("adapter", "merged"):
-        text = render_card(run.data | {"plan": plan}, subject)  # type: ignore[arg-type]
+        text = render_card(run.record, subject)
         assert "BitsAndBytes" not in text
         assert "4-bit" not in text
 
@@ -83,21 +83,22 @@ def test_a_lora_card_quantises_nothing(tmp_path: Path) -> None:
 def test_what_went_wrong_is_a_limit(tmp_path: Path) -> None:
     gate = {"gate": "exact_match>=0.99", "passed": False, "reason": "merged exact_match 0.95 is below 0.99"}
     run = finished_run(tmp_path, gates=[gate], notes=["a note of the run"])
-    run.data["training"]["skipped_steps"] = 3
-    run.data["plan"]["max_steps"] = 60
-    text = render_card(run.data, "merged").partition("## Limits")[2]
+    assert run.record.training is not None
+    run.record.training.skipped_steps = 3
+    run.record.plan["max_steps"] = 60
+    text = render_card(run.record, "merged").partition("## Limits")[2]
     for said in ("missed a gate", "3 optimizer steps", "stopped after 60 steps", "a note of the run"):
         assert said in text, said
 
 
 def test_what_was_mended_is_said_beside_the_recipe(tmp_path: Path) -> None:
     run = finished_run(tmp_path)
-    assert "Mended" not in render_card(run.data, "merged")
+    assert "Mended" not in render_card(run.record, "merged")
     run.record_repair(
         stage="train", kind="fp16_overflow", cause="float16 overflowed", action="on in bfloat16", step=7,
         before={"compute_dtype": "float16"}, after={"compute_dtype": "bfloat16"},
     )  # fmt: skip
-    recipe = render_card(run.data, "merged").partition("## Recipe")[2].partition("## Scores")[0]
+    recipe = render_card(run.record, "merged").partition("## Recipe")[2].partition("## Scores")[0]
     assert "- float16 overflowed at step 7: on in bfloat16" in recipe
 
 

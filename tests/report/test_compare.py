@@ -11,6 +11,7 @@ import pytest
 from click.testing import CliRunner
 
 from launcher.cli.main import main
+from launcher.records.run import GateResult
 from launcher.runs.results.comparison import compare
 from launcher.runs.run import Run
 
@@ -49,9 +50,10 @@ def test_the_trade_is_named_in_points_memory_time_and_money(facts: dict[str, Any
 
 
 def test_runs_of_other_data_are_not_called_fair(recorded: dict[str, Run]) -> None:
-    recorded["lora"].data["data"]["input_sha256"] = "other"
-    recorded["lora"].data["plan"]["seed"] = 1
-    recorded["lora"].data["state"] = "stopped"
+    assert recorded["lora"].record.data is not None
+    recorded["lora"].record.data.input_sha256 = "other"
+    recorded["lora"].record.plan["seed"] = 1
+    recorded["lora"].record.state = "stopped"
     notes = compare([recorded["qlora"], recorded["lora"]])["notes"]
     assert notes == [
         "the runs do not have the same training data",
@@ -94,14 +96,7 @@ def test_the_command_on_the_terminal_and_as_json(recorded: dict[str, Run], tmp_p
 
 def test_the_page_says_whether_gates_were_missed(recorded: dict[str, Run], tmp_path: Path) -> None:
     for run, passed in (("qlora", True), ("lora", False)):
-        gate = {
-            "gate": "exact_match>=0.9",
-            "passed": passed,
-            "message": "",
-            "subject": "merged",
-            "metric": "exact_match",
-        }
-        recorded[run].data["gates"] = [gate]
+        recorded[run].record.gates = [GateResult(gate="exact_match>=0.9", passed=passed, reason="")]
     compare([recorded["qlora"], recorded["lora"]], tmp_path / "page.html")
     assert "1 of 1 missed" in (tmp_path / "page.html").read_text()
 

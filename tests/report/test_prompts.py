@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from launcher.report.prompts import compare_prompts, main_metric
+from manifests import new_manifest
 
 
 def row(identity: str, output: str, score: float, asked: Any = None) -> dict[str, Any]:
@@ -61,4 +62,4 @@ def test_no_answers_no_prompts() -> None:
     ],
 )
 def test_the_first_gate_says_what_is_right(gates: list[str], metric: str) -> None:
-    assert main_metric({"golden": {"gates": gates}}) == metric
+    assert main_metric(new_manifest(plan={}, golden={"path": "g", "sha256": "a", "rows": 1, "gates": gates})) == metric

@@ -125,7 +125,7 @@ def test_the_table_behind_a_chart_has_every_row(page: Any, recorded: dict[str, R
     details = page.locator("details.rows[data-set=logs]").first
     details.locator("summary").click()
     steps = [int(text) for text in details.locator("tbody td:first-child").all_inner_texts()]
-    assert steps == list(range(1, recorded["qlora"].data["training"]["steps"] + 1))
+    assert steps == list(range(1, recorded["qlora"].record.training["steps"] + 1))
 
 
 @pytest.mark.parametrize(("scheme", "width"), [("light", 1200), ("dark", 400)])
@@ -175,7 +175,7 @@ def test_words_without_an_end_fit_the_screen_too(new_tab: NewTab, recorded: dict
     run, endless = recorded["qlora"], "/path" + "x" * 2000
     rewrite_answers(run, endless)
     run.stage("merge").update(state="failed", error=endless)
-    run.data |= {"state": "failed", "notes": [endless], "repairs": [REPAIR | {"cause": endless}]}
+    run.record |= {"state": "failed", "notes": [endless], "repairs": [REPAIR | {"cause": endless}]}
     page = new_tab(width=width).open(write_report(run))
     page.evaluate("document.querySelectorAll('details').forEach(one => one.open = true)")
     assert page.evaluate("document.documentElement.scrollWidth") <= width
@@ -226,7 +226,7 @@ REPAIR = {
 def test_what_a_model_says_is_only_text(tab: Any, recorded: dict[str, Run], output: str) -> None:
     run = recorded["qlora"]
     rewrite_answers(run, output)
-    run.data["notes"] = [output]
+    run.record.notes = [output]
     page = tab.open(write_report(run))
     assert output in page.text_content("#prompts")
     assert tab.complaints == []

@@ -12,6 +12,7 @@ from click.testing import CliRunner
 
 from launcher.cli.main import main
 from launcher.report.rerun import rerun_command
+from manifests import new_manifest
 
 ASKED = [
     [],
@@ -34,10 +35,11 @@ def test_the_same_plan_comes_out(asked: list[str], tickets: Path, golden: Path) 
     argv = ["launch", "--preset", "cpu-tiny", "--data", str(tickets), "--golden", str(golden), *asked]
     first = plan(argv)
     gates = [text for flag, text in itertools.pairwise(asked) if flag == "--gate"]
-    manifest = {
-        "plan": first, "data": {"path": str(tickets)}, "golden": {"path": str(golden), "gates": gates},
-        "stages": [], "base_mode": "dequantized",
-    }  # fmt: skip
+    manifest = new_manifest(
+        plan=first,
+        data={"path": str(tickets), "sha256": ""},
+        golden={"path": str(golden), "sha256": "", "rows": 1, "gates": gates},
+    )
     command = rerun_command(manifest)
     assert command[:2] == ["ql", "launch"]
     assert plan(command[1:]) == first
@@ -46,11 +48,8 @@ def test_the_same_plan_comes_out(asked: list[str], tickets: Path, golden: Path) 
 
 def test_what_was_not_merged_is_not_merged_again() -> None:
     stages = [{"name": "merge", "state": "skipped"}]
-    manifest = {
-        "plan": {"gpu": "h200", "model": "llama-2-7b", "reasons": {}},
-        "stages": stages,
-        "base_mode": "original",
-    }
+    plan = {"gpu": "h200", "model": "llama-2-7b", "reasons": {}}
+    manifest = new_manifest(plan=plan, stages=stages, base_mode="original")
     assert rerun_command(manifest) == [
         "ql", "launch", "--gpu", "h200", "--model", "llama-2-7b", "--base", "original", "--no-merge",
     ]  # fmt: skip

@@ -17,6 +17,7 @@ from launcher.report.rerun import AS_IN_QLORA, rerun_command
 from launcher.runs.asked import Asked
 from launcher.runs.both import OWN, Both, prepare_both
 from launcher.runs.prepare import prepare_asked
+from manifests import new_manifest
 
 
 def plan_both(tickets: Path, **asked: Any) -> Both:
@@ -70,7 +71,7 @@ def test_each_run_of_a_pair_can_be_planned_again(preset: str, tickets: Path) -> 
     for prepared in both.each:
         plan = prepared.plan.to_dict()
         resumed = prepare_asked(both.asked_for(plan["method"]), sys.executable).plan.to_dict()
-        command = rerun_command({"plan": plan, "stages": [], "data": {"path": str(tickets)}})
+        command = rerun_command(new_manifest(plan=plan, data={"path": str(tickets), "sha256": ""}))
         done = CliRunner().invoke(main, [*command[1:], "--dry-run", "--json"])
         again = json.loads(done.stdout)["plan"]
         for found in (resumed, again):

@@ -17,6 +17,9 @@ from launcher.planning.corrections import MachineCorrection
 from launcher.planning.decide import make_plan
 from launcher.planning.estimate import estimate_equal_rows_memory, estimate_plan_memory
 from launcher.planning.request import make_request
+from launcher.records.codec import decode
+from launcher.records.environment import Environment
+from launcher.records.run import Training
 from launcher.runs import calibrate as module
 from launcher.runs.calibrate import STEPS, calibrate, card_of_this_machine
 from launcher.sizing.memory import CUDA_CONTEXT_GIB
@@ -24,8 +27,8 @@ from launcher.sizing.memory import CUDA_CONTEXT_GIB
 A10G = {"index": 0, "name": "NVIDIA A10G", "compute_capability": "8.6", "total_gib": 22.06, "free_gib": 21.6}
 
 
-def environment(*devices: dict[str, Any]) -> dict[str, Any]:
-    return {"devices": list(devices), "versions": {}, "executable": "python"}
+def environment(*devices: dict[str, Any]) -> Environment:
+    return decode(Environment, {"devices": list(devices), "versions": {}, "executable": "python"})
 
 
 def silent(_event: dict[str, Any]) -> None: ...
@@ -85,7 +88,7 @@ def test_the_memory_correction_brings_the_prediction_to_what_was_measured(
     predicted = estimate_equal_rows_memory(plan, request)
     paged = predicted.peak_gib - predicted.reserved_gib - predicted.breakdown_gib["cuda_context"]
     reserved = predicted.reserved_gib + off
-    outcome = {"peak_memory_gib": reserved, "device_gib": reserved + paged + context}
+    outcome = Training(steps=6, peak_memory_gib=reserved, device_gib=reserved + paged + context)
     found = module._memory_correction(plan, request, predicted, outcome, alone=True)
     machine = MachineCorrection(found, 1.0, "A10G", plan.model, "2026-01-01", {})
     after = estimate_equal_rows_memory(plan, replace(request, corrections={backend: machine}))
@@ -100,7 +103,7 @@ def test_a_ratio_beyond_what_is_plausible_is_its_bound() -> None:
     plan = make_plan(request)
     predicted = estimate_equal_rows_memory(plan, request)
     for measured, bound in ((0.1, 0.2), (500.0, 5.0)):
-        outcome = {"peak_memory_gib": measured, "device_gib": None}
+        outcome = Training(steps=6, peak_memory_gib=measured, device_gib=None)
         assert module._memory_correction(plan, request, predicted, outcome, alone=True).activations == bound
 
 
@@ -109,7 +112,7 @@ def test_what_offloading_takes_is_no_part_of_the_context_that_is_kept() -> None:
     request = make_request(preset="a10g-7b", settings={"gradient_checkpointing": True, "activation_offload": True})
     plan = make_plan(request)
     predicted = estimate_equal_rows_memory(plan, request)
-    outcome = {"peak_memory_gib": predicted.reserved_gib, "device_gib": predicted.peak_gib}
+    outcome = Training(steps=6, peak_memory_gib=predicted.reserved_gib, device_gib=predicted.peak_gib)
     found = module._memory_correction(plan, request, predicted, outcome, alone=True)
     assert found.context_gib == CUDA_CONTEXT_GIB
 
@@ -121,7 +124,7 @@ def test_full_rows_are_held_against_what_full_rows_take(tmp_path: Path, monkeypa
     plan = make_plan(request)
     full, any_rows = estimate_equal_rows_memory(plan, request), estimate_plan_memory(plan, request)
     assert full.reserved_gib < any_rows.reserved_gib - 1
-    outcome = {"peak_memory_gib": full.reserved_gib, "device_gib": full.peak_gib, "tokens_per_second": 1e4}
+    outcome = Training(steps=6, peak_memory_gib=full.reserved_gib, device_gib=full.peak_gib, tokens_per_second=1e4)
     found = module._compare(SimpleNamespace(plan=plan), request, environment(A10G), outcome, [], ())
     assert found.correction.memory.activations == pytest.approx(1.0, abs=1e-3)
     assert found.before["reserved_gib"] == pytest.approx(full.reserved_gib, abs=1e-3)

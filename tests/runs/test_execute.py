@@ -14,6 +14,7 @@ import pytest
 
 from launcher.errors import RunFailed
 from launcher.planning.request import make_request
+from launcher.records.run import STAGES, Repair
 from launcher.runs import execute as executing
 from launcher.runs import stages
 from launcher.runs.asked import Asked
@@ -22,7 +23,8 @@ from launcher.runs.export import export
 from launcher.runs.launch import LaunchOptions, _create
 from launcher.runs.observer import Silent
 from launcher.runs.prepare import prepare, prepare_asked
-from launcher.runs.run import STAGES, Run, create_run, new_manifest, open_run
+from launcher.runs.run import Run, create_run, open_run
+from manifests import new_manifest
 
 PLAN = {"preset": "cpu-tiny", "backend": "axolotl", "method": "qlora", "base_model": "x", "compute_dtype": "float32"}
 
@@ -40,7 +42,7 @@ def counted(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
     def stage(name: str) -> Callable[[Run, Any], None]:
         def run_it(run: Run, observer: Any) -> None:
             done.append(name)
-            run.data.setdefault("results", {})[name] = len(done)
+            run.record.extra.setdefault("results", {})[name] = len(done)
 
         return run_it
 
@@ -52,7 +54,7 @@ def test_every_stage_runs_once_and_in_order(run: Run, counted: list[str]) -> Non
     execute(run, Silent())
     assert counted == list(STAGES)
     again = open_run(run.path)
-    assert again.data["state"] == "finished"
+    assert again.record.state == "finished"
     assert first_unfinished(again) is None
     execute(again, Silent())
     assert counted == list(STAGES)
@@ -104,13 +106,13 @@ def test_a_power_cut_at_any_instant_leaves_a_run_that_is_brought_to_its_end(
     assert len(instants) >= 2 * 2 * len(STAGES)
     for instant in instants:
         cut = open_run(instant)
-        done = [stage["name"] for stage in cut.data["stages"] if stage["state"] == "done"]
+        done = [stage.name for stage in cut.record.stages if stage.state == "done"]
         assert done == list(STAGES[: len(done)])
-        assert set(done) <= set(cut.data.get("results", {})), "a stage was done before its result was recorded"
+        assert set(done) <= set(cut.record.extra.get("results", {})), "a stage was done before its result was recorded"
         counted.clear()
         execute(cut, Silent())
         assert counted == list(STAGES[len(done) :])
-        assert open_run(instant).data["state"] == "finished"
+        assert open_run(instant).record.state == "finished"
         assert not [path.name for path in instant.iterdir() if path.name.startswith(".")], "temporary files stayed"
 
 
@@ -127,8 +129,8 @@ def test_a_signal_stops_the_run_and_says_so(
         execute(run, Silent())
     assert signal.getsignal(number) == before
     found = open_run(run.path)
-    assert found.data["state"] == "stopped"
-    assert found.stage("train")["state"] == "stopped"
+    assert found.record.state == "stopped"
+    assert found.stage("train").state == "stopped"
 
 
 def test_a_signal_before_the_first_stage_leaves_a_run_that_says_stopped(
@@ -144,7 +146,7 @@ def test_a_signal_before_the_first_stage_leaves_a_run_that_says_stopped(
     monkeypatch.setattr(Run, "save", interrupted)
     with pytest.raises(SystemExit):
         execute(run, Silent())
-    assert open_run(run.path).data["state"] == "stopped"
+    assert open_run(run.path).record.state == "stopped"
 
 
 def test_a_closed_terminal_stops_nothing(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -153,7 +155,7 @@ def test_a_closed_terminal_stops_nothing(run: Run, monkeypatch: pytest.MonkeyPat
 
     monkeypatch.setattr(executing, "_stages", lambda run, prepared: {"train": stage})
     execute(run, Silent())
-    assert open_run(run.path).data["state"] == "finished"
+    assert open_run(run.path).record.state == "finished"
 
 
 def test_a_full_disk_is_one_clear_error(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -164,11 +166,11 @@ def test_a_full_disk_is_one_clear_error(run: Run, monkeypatch: pytest.MonkeyPatc
     with pytest.raises(RunFailed, match="No space left on device") as caught:
         execute(run, Silent())
     assert f"ql resume {run.path}" in str(caught.value)
-    assert open_run(run.path).stage("merge")["state"] == "failed"
+    assert open_run(run.path).stage("merge").state == "failed"
 
 
 def test_a_stages_time_adds_up_over_its_attempts(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    run.stage("train")["seconds"] = 100.0
+    run.stage("train").seconds = 100.0
     monkeypatch.setattr(executing, "_stages", lambda run, prepared: {"train": lambda run, observer: None})
     execute(run, Silent())
     assert json.loads((run.path / "run.json").read_text())["stages"][1]["seconds"] >= 100.0
@@ -189,15 +191,15 @@ def test_a_smaller_batch_of_the_golden_set_is_recorded(run: Run, monkeypatch: py
         def progress(self, stage: str, message: dict[str, Any]) -> None:
             self.heard.append(message)
 
-        def repair(self, record: dict[str, Any]) -> None:
-            self.heard.append(record["kind"])
+        def repair(self, record: Repair) -> None:
+            self.heard.append(record.kind)
 
     monkeypatch.setattr(stages, "call_worker", call_worker)
-    run.data["trainer_python"] = "python"
+    run.record.trainer_python = "python"
     stages.worker(run, "evaluate", Listener())("golden", {})
     assert Listener.heard == [progress, "oom_eval"]
-    [repair] = open_run(run.path).data["repairs"]
-    assert (repair["stage"], repair["after"]) == ("evaluate", {"golden_batch_size": 4})
+    [repair] = open_run(run.path).record.repairs
+    assert (repair.stage, repair.after) == ("evaluate", {"golden_batch_size": 4})
 
 
 def test_a_config_that_was_edited_while_its_run_lay_in_prepare_is_noticed(tmp_path: Path, tickets: Path) -> None:

@@ -8,11 +8,14 @@ from typing import Any
 
 import pytest
 
+from launcher.records.codec import encode
+from launcher.records.run import Repair
 from launcher.runs.events import append_event, mend_events, read_events
 from launcher.runs.follow import PROGRESS, Recording, follow
 from launcher.runs.lock import locked
 from launcher.runs.results.summary import summarise
-from launcher.runs.run import Run, create_run, new_manifest, open_run
+from launcher.runs.run import Run, create_run, open_run
+from manifests import new_manifest
 
 
 class Listener:
@@ -31,8 +34,8 @@ class Listener:
     def note(self, text: str) -> None:
         self.heard.append(text)
 
-    def repair(self, record: dict[str, Any]) -> None:
-        self.heard.append(("repair", record["kind"]))
+    def repair(self, record: Repair) -> None:
+        self.heard.append(("repair", record.kind))
 
 
 @pytest.fixture
@@ -56,24 +59,24 @@ def test_all_of_a_run_is_told_once_and_in_order(run: Run) -> None:
                 append_event(run.path, "train_begin")
             case 1:
                 repair(run)
-                run.data["notes"].append("second")
+                run.record.notes.append("second")
                 run.save()
             case 2:
-                run.stage("train")["state"] = "done"
-                run.stage("evaluate")["state"] = "running"
+                run.stage("train").state = "done"
+                run.stage("evaluate").state = "running"
                 run.save()
                 Recording(run.path, listener).progress("evaluate", {"done": 4})
                 listener.heard.pop()  # what the recorder showed itself
             case 3:
-                run.stage("evaluate")["state"] = "done"
+                run.stage("evaluate").state = "done"
                 run.skip("merge", "asked for")
-                run.data["state"] = "finished"
+                run.record.state = "finished"
                 run.save()
                 holding.__exit__(None, None, None)
 
     listener = Listener()
-    run.stage("prepare")["state"] = "done"
-    run.stage("train")["state"] = "running"
+    run.stage("prepare").state = "done"
+    run.stage("train").state = "running"
     run.save()
     holding = locked(run.path)
     holding.__enter__()
@@ -88,22 +91,22 @@ def test_all_of_a_run_is_told_once_and_in_order(run: Run) -> None:
 
 def test_a_run_whose_process_died_is_interrupted(run: Run) -> None:
     assert follow(run.path, Listener()) == "interrupted"
-    assert summarise(open_run(run.path))["state"] == "interrupted"
+    assert summarise(open_run(run.path)).state == "interrupted"
     with locked(run.path):
-        assert summarise(open_run(run.path))["state"] == "running"
+        assert summarise(open_run(run.path)).state == "running"
 
 
 def test_a_repair_is_in_the_manifest_and_in_the_events(run: Run) -> None:
     repair(run)
     run.record_resume("train", 20)
     again = open_run(run.path)
-    assert again.data["repairs"][0] | {"time": ""} == {
+    assert encode(again.record.repairs[0]) | {"time": ""} == {
         "time": "", "stage": "train", "kind": "oom_train", "cause": "out of memory", "action": "halve", "step": 3,
         "before": {"micro": 2}, "after": {"micro": 1},
     }  # fmt: skip
-    assert again.data["resumes"][0]["from_step"] == 20
+    assert again.record.resumes[0].from_step == 20
     assert [event["event"] for event in read_events(run.path)] == ["repair", "resume"]
-    assert summarise(again)["repairs"] == again.data["repairs"]
+    assert summarise(again).repairs == again.record.repairs
 
 
 def test_a_line_cut_by_a_crash_does_not_swallow_the_next(run: Run) -> None:

@@ -10,7 +10,8 @@ import pytest
 from launcher.errors import BadInput
 from launcher.runs import inputs
 from launcher.runs.inputs import check_unchanged, digest, fingerprint
-from launcher.runs.run import Run, create_run, new_manifest
+from launcher.runs.run import Run, create_run
+from manifests import new_manifest
 
 
 @pytest.fixture
@@ -30,15 +31,15 @@ def run(tmp_path: Path) -> Run:
             plan=plan,
             notes=[],
             data={"path": str(tmp_path / "rows.jsonl"), "sha256": "0"},
-            golden={"path": str(tmp_path / "golden.jsonl"), "sha256": "0"},
+            golden={"path": str(tmp_path / "golden.jsonl"), "sha256": "0", "rows": 1, "gates": []},
             base_folder=str(base),
         ),
     )
     (run.path / "data").mkdir()
     (run.path / "data" / "train.jsonl").write_text("{}\n")
     (run.path / "config.yaml").write_text("seed: 1\n")
-    run.stage("prepare")["state"] = "done"
-    run.data["inputs"] = fingerprint(run)
+    run.stage("prepare").state = "done"
+    run.record.inputs = fingerprint(run)
     return run
 
 
@@ -71,15 +72,15 @@ def test_a_change_is_refused_by_name_and_can_be_accepted(run: Run, tmp_path: Pat
 def test_the_data_of_an_edited_config_is_known_by_the_names_it_kept(run: Run, tmp_path: Path) -> None:
     copy = run.path / "data" / "mine.jsonl"
     copy.write_text("{}\n")
-    run.data["data"]["sha256"] = {"data/mine.jsonl": digest(copy)}
-    run.data["inputs"] = fingerprint(run)
+    run.record.data.sha256 = {"data/mine.jsonl": digest(copy)}
+    run.record.inputs = fingerprint(run)
     copy.write_text("[]\n")
     with pytest.raises(BadInput, match=r"mine\.jsonl"):
         check_unchanged(run, accept=False)
     (tmp_path / "rows.jsonl").write_text("[]\n")
     assert len(check_unchanged(run, accept=True)) == 2
-    assert run.data["data"]["sha256"] == {"data/mine.jsonl": digest(copy)}
-    assert run.data["data"]["input_sha256"] == digest(tmp_path / "rows.jsonl")
+    assert run.record.data.sha256 == {"data/mine.jsonl": digest(copy)}
+    assert run.record.data.input_sha256 == digest(tmp_path / "rows.jsonl")
     assert check_unchanged(run, accept=False) == []
     copy.unlink()
     with pytest.raises(BadInput, match=r"mine\.jsonl: it is gone"):

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from launcher.errors import Unreadable
-from launcher.runs.run import Run, create_run, list_runs, new_manifest, open_run
+from launcher.runs.run import Run, create_run, list_runs, open_run
+from manifests import new_manifest
 
 PLAN = {"preset": "cpu-tiny", "backend": "axolotl", "method": "qlora", "base_model": "x", "compute_dtype": "float32"}
 
@@ -29,7 +30,7 @@ def test_a_folder_called_latest_stays_and_the_newest_run_is_found(tmp_path: Path
 def test_a_new_run_is_latest_and_all_its_stages_wait(run: Run, tmp_path: Path) -> None:
     found = open_run("latest", tmp_path)
     assert found.path == run.path
-    assert {stage["state"] for stage in found.data["stages"]} == {"pending"}
+    assert {stage.state for stage in found.record.stages} == {"pending"}
 
 
 def test_two_runs_in_one_second_get_two_directories(run: Run, tmp_path: Path) -> None:
@@ -48,8 +49,8 @@ def test_a_stage_records_its_time_and_end(run: Run) -> None:
     with run.running("train"):
         assert json.loads((run.path / "run.json").read_text())["stages"][1]["state"] == "running"
     stage = open_run(run.path).stage("train")
-    assert stage["state"] == "done"
-    assert stage["seconds"] >= 0
+    assert stage.state == "done"
+    assert (stage.seconds or 0) >= 0
 
 
 @pytest.mark.parametrize(("error", "state"), [(ValueError("boom"), "failed"), (KeyboardInterrupt(), "stopped")])
@@ -57,9 +58,9 @@ def test_a_stage_that_does_not_end_well_says_so(run: Run, error: BaseException, 
     with pytest.raises(type(error)), run.running("train"):
         raise error
     found = open_run(run.path)
-    assert found.data["state"] == state
-    assert found.stage("train")["state"] == state
-    assert found.stage("train")["error"]
+    assert found.record.state == state
+    assert found.stage("train").state == state
+    assert found.stage("train").error
 
 
 def test_an_unknown_run_names_the_known_ones(run: Run, tmp_path: Path) -> None:

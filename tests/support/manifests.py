@@ -7,13 +7,36 @@ from typing import Any
 
 from launcher.planning.decide import make_plan
 from launcher.planning.request import make_request
-from launcher.runs.run import Run, create_run, new_manifest
+from launcher.records.codec import decode
+from launcher.records.run import STAGES, Manifest
+from launcher.records.summary import Summary
+from launcher.runs.run import Run, create_run, now
 
 SCORES = {
     "base": {"exact_match": 0.1, "chrf": 0.2},
     "adapter": {"exact_match": 0.95, "chrf": 0.97},
     "merged": {"exact_match": 0.95, "chrf": 0.97},
 }
+
+
+def new_manifest(**facts: Any) -> Manifest:
+    """A manifest of a run that has not begun; ``facts`` as run.json has them."""
+    stages = [{"name": name, "state": "pending", "seconds": None} for name in STAGES]
+    known = {"name": "run", "version": 1, "state": "running", "created": now(), "stages": stages}
+    return decode(Manifest, {**known, **facts})
+
+
+def make_summary(**facts: Any) -> Summary:
+    """What is known first of a finished run with three stages; ``facts`` replace some of it."""
+    stages = [{"name": name, "state": "done", "seconds": 1.0} for name in ("prepare", "train", "report")]
+    known: dict[str, Any] = {
+        "name": "run", "state": "finished", "path": "runs/run", "created": "2026-01-01T00:00:00+00:00",
+        "preset": None, "gpu": "a10g", "model": "x", "backend": "x", "method": "qlora", "base_model": "x",
+        "stages": stages, "gates": [], "golden": {}, "best_eval_loss": None, "training": None, "merge": None,
+        "curve": {"loss": [], "eval_loss": []}, "seconds": 3.0, "usd": None, "price": None,
+        "repairs": [], "resumes": [], "notes": [],
+    }  # fmt: skip
+    return decode(Summary, {**known, **facts})
 
 
 def finished_run(parent: Path, preset: str = "a10g-7b", **facts: Any) -> Run:
@@ -47,7 +70,7 @@ def finished_run(parent: Path, preset: str = "a10g-7b", **facts: Any) -> Run:
         "notes": [],
     }  # fmt: skip
     run = create_run(parent, preset, new_manifest(**(known | facts)))
-    run.data["state"] = "finished"
+    run.record.state = "finished"
     for subject, weights in (("adapter", "adapter_model.safetensors"), ("merged", "model-00001-of-00001.safetensors")):
         (run.path / subject).mkdir()
         (run.path / subject / weights).write_bytes(subject.encode() * 2000)

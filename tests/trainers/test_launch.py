@@ -16,6 +16,8 @@ from scenario import Scenario
 from script_trainer import Script
 
 from launcher.errors import RunFailed, Unreadable
+from launcher.records.codec import decode, encode
+from launcher.records.run import Training
 from launcher.trainers import get_trainer
 from launcher.trainers.launch import Events
 
@@ -38,17 +40,17 @@ def run(
 
 def test_early_stopping_is_a_finished_training(tmp_path: Path) -> None:
     outcome, _ = run(tmp_path, Scenario().begin().log(1).log(2).end(2, ended_early=True))
-    assert outcome["steps"] == 2
+    assert outcome.steps == 2
 
 
 def test_the_outcome_of_a_whole_run(tmp_path: Path) -> None:
     outcome, heard = run(tmp_path, WHOLE)
     assert [event["event"] for event in heard] == ["train_begin", "log", "log", "log", "eval", "train_end"]
-    assert outcome["steps"] == 3
-    assert outcome["final_loss"] == pytest.approx(1 / 3)
-    assert outcome["best_eval_loss"] == 0.5
-    assert outcome["peak_memory_gib"] == 2.5
-    assert outcome["tokens_per_second"] == 30.0  # the first two steps warm up
+    assert outcome.steps == 3
+    assert outcome.final_loss == pytest.approx(1 / 3)
+    assert outcome.best_eval_loss == 0.5
+    assert outcome.peak_memory_gib == 2.5
+    assert outcome.tokens_per_second == 30.0  # the first two steps warm up
 
 
 def test_the_overlay_is_written_down(tmp_path: Path) -> None:
@@ -101,7 +103,7 @@ def test_an_earlier_attempt_does_not_count(tmp_path: Path) -> None:
     with pytest.raises(RunFailed, match="in the midst of training"):
         run(tmp_path, CUT)
     outcome, heard = run(tmp_path, WHOLE)
-    assert outcome["steps"] == 3
+    assert outcome.steps == 3
     assert len(heard) == 6  # only what is new is passed on
 
 
@@ -192,4 +194,4 @@ def test_an_unknown_backend_gets_the_nearest_name() -> None:
 
 def test_facts_are_json(tmp_path: Path) -> None:
     outcome, _ = run(tmp_path, WHOLE)
-    assert json.loads(json.dumps(outcome)) == outcome
+    assert decode(Training, json.loads(json.dumps(encode(outcome)))) == outcome

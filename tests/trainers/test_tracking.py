@@ -10,6 +10,7 @@ import yaml
 from launcher.cli.launch import command
 from launcher.errors import RunFailed
 from launcher.json_schema import load_schema
+from launcher.records.environment import Environment
 from launcher.runs.preflight import check_trackers
 from launcher.trainers import get_trainer
 from launcher.trainers.axolotl import launch as axolotl
@@ -76,7 +77,7 @@ def test_the_trainers_read_config_and_trackers_together(folder: Path) -> None:
 
 
 def test_a_tracker_that_is_not_installed_is_named_with_the_way_to_get_it() -> None:
-    facts = {"executable": "/venv/bin/python", "versions": {"wandb": "0.31", "mlflow": None}}
+    facts = Environment(executable="/venv/bin/python", versions={"wandb": "0.31", "mlflow": None})
     check_trackers(["wandb"], facts)
     with pytest.raises(RunFailed, match="mlflow is not installed in /venv/bin/python") as caught:
         check_trackers(["wandb", "mlflow"], facts)
@@ -84,6 +85,6 @@ def test_a_tracker_that_is_not_installed_is_named_with_the_way_to_get_it() -> No
 
 
 def test_a_trackio_that_transformers_cannot_call_is_refused_before_the_run() -> None:
-    check_trackers(["trackio"], {"executable": "python", "versions": {"trackio": "0.21.2"}})
+    check_trackers(["trackio"], Environment(executable="python", versions={"trackio": "0.21.2"}))
     with pytest.raises(RunFailed, match=r"trackio 0\.19\.0 .* older"):
-        check_trackers(["trackio"], {"executable": "python", "versions": {"trackio": "0.19.0"}})
+        check_trackers(["trackio"], Environment(executable="python", versions={"trackio": "0.19.0"}))

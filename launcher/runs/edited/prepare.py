@@ -139,10 +139,10 @@ def _card(preset: Preset | None, asked: Asked, trainer_python: str) -> Gpu:
     name = asked.gpu or (preset.gpu if preset else None)
     if name is not None:
         return load_gpu(name)
-    devices = examine(trainer_python)["devices"]
-    found = find_gpu(devices[0]["name"]) if devices else load_gpu("cpu")
+    devices = examine(trainer_python).devices
+    found = find_gpu(devices[0].name) if devices else load_gpu("cpu")
     if found is None:
-        raise Unreadable(f"the card of this machine, {devices[0]['name']}, is not in the catalog", hint="--gpu NAME")
+        raise Unreadable(f"the card of this machine, {devices[0].name}, is not in the catalog", hint="--gpu NAME")
     return found
 
 

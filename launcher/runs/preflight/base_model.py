@@ -7,7 +7,6 @@ import os
 import struct
 from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
-from typing import Any
 
 from launcher.catalog import Model
 from launcher.catalog.local import snapshot_in_cache
@@ -119,7 +118,7 @@ def _has_token(environment: Mapping[str, str]) -> bool:
     return Path(environment.get("HF_TOKEN_PATH") or expand(home) / "token").is_file()
 
 
-def _read_object(path: Path, problems: list[Problem], what: str = "a JSON object") -> dict[str, Any]:
+def _read_object(path: Path, problems: list[Problem], what: str = "a JSON object") -> dict[str, object]:
     try:
         data = json.loads(read_bounded(path))
     except FileNotFoundError:

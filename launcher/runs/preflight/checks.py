@@ -5,15 +5,17 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from launcher.backends.workers import call_worker
 from launcher.catalog import Gpu
 from launcher.catalog.local import snapshot_in_cache
 from launcher.errors import Problem, RunFailed
 from launcher.planning.plan import Plan
+from launcher.records.codec import fields_of
+from launcher.records.environment import Environment
+from launcher.records.jobs import FETCH, PROBE, FetchRequest, ProbeRequest
 from launcher.runs.preflight.base_model import base_problems, reach_problems
 from launcher.runs.preflight.gpu import check_card, no_device
 from launcher.runs.preflight.machine import place_problems
@@ -27,27 +29,26 @@ OLDEST_TRACKIO = (0, 21)
 NEEDED = ("torch", "transformers", "peft", "bitsandbytes", "safetensors", "accelerate")
 
 
-def examine(python: str, backend: str | None = None) -> dict[str, Any]:
+def examine(python: str, backend: str | None = None) -> Environment:
     """What the trainer's python has: versions, CUDA devices, host memory and disk, in GiB.
 
     Raises RunFailed when that python cannot be run.
     """
     with tempfile.TemporaryDirectory(prefix="ql-probe-") as folder:
         requires = list(get_trainer(backend).requires) if backend else []
-        request = {"requires": requires, "trainers": [trainer.distribution for trainer in all_trainers()]}
-        facts = call_worker(python, "probe", request, Path(folder) / "probe.log")
-    versions = facts["versions"]
-    facts["trainers"] = installed_trainers(versions)
-    facts["host_memory_gib"] = round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / GIB, 2)
-    facts["disk_free_gib"] = round(shutil.disk_usage(Path.cwd()).free / GIB, 2)
-    missing = [trainer for trainer in all_trainers() if not versions.get(trainer.distribution)]
-    facts["advice"] = [f"{trainer.name} is missing: {trainer.install_hint}" for trainer in missing]
-    return facts
+        request = ProbeRequest(requires=requires, trainers=[trainer.distribution for trainer in all_trainers()])
+        found = call_worker(python, PROBE, request, Path(folder) / "probe.log")
+    missing = [trainer for trainer in all_trainers() if not found.versions.get(trainer.distribution)]
+    return Environment(
+        **fields_of(found),
+        trainers=installed_trainers(found.versions),
+        host_memory_gib=round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / GIB, 2),
+        disk_free_gib=round(shutil.disk_usage(Path.cwd()).free / GIB, 2),
+        advice=[f"{trainer.name} is missing: {trainer.install_hint}" for trainer in missing],
+    )
 
 
-def check_start(
-    prepared: Prepared, facts: Mapping[str, Any], folder: Path, *, merge: bool
-) -> tuple[float | None, list[str]]:
+def check_start(prepared: Prepared, facts: Environment, folder: Path, *, merge: bool) -> tuple[float | None, list[str]]:
     """All that must hold before a run writes anything; what `check_environment` returns.
 
     Raises RunFailed with everything that does not hold, each with its fix.
@@ -70,9 +71,7 @@ def check_start(
     return found
 
 
-def check_environment(
-    plan: Plan, gpu: Gpu, needed_gib: float, facts: Mapping[str, Any]
-) -> tuple[float | None, list[str]]:
+def check_environment(plan: Plan, gpu: Gpu, needed_gib: float, facts: Environment) -> tuple[float | None, list[str]]:
     """Whether the planned run can start here: ``(fraction, notes)``.
 
     ``fraction`` caps the trainer's share of the card's memory where the card is larger than the planned one, else None.
@@ -81,19 +80,19 @@ def check_environment(
     problems = []
     trainer = get_trainer(plan.backend)
     install = trainer.install_hint
-    if not facts["versions"].get(trainer.distribution):
-        problems.append(Problem(f"{trainer.name} is not installed in {facts['executable']}", hint=install))
-    problems += [Problem(text, hint=install) for text in facts.get("unsupported", ())]
-    missing = [name for name in NEEDED if not facts["versions"].get(name)]
+    if not facts.versions.get(trainer.distribution):
+        problems.append(Problem(f"{trainer.name} is not installed in {facts.executable}", hint=install))
+    problems += [Problem(text, hint=install) for text in facts.unsupported]
+    missing = [name for name in NEEDED if not facts.versions.get(name)]
     if missing and not problems:
-        problems.append(Problem(f"missing in {facts['executable']}: {', '.join(missing)}", hint=install))
+        problems.append(Problem(f"missing in {facts.executable}: {', '.join(missing)}", hint=install))
     if gpu.kind == "cpu":
         if problems:
             raise RunFailed(problems)
         return None, []
     fraction: float | None = None
     notes: list[str] = []
-    if not facts["devices"]:
+    if not facts.devices:
         problems.append(no_device(gpu, facts))
     else:
         fraction, notes, card_problems = check_card(gpu, plan, needed_gib, facts)
@@ -103,16 +102,16 @@ def check_environment(
     return fraction, notes
 
 
-def check_trackers(names: Sequence[str], facts: Mapping[str, Any]) -> None:
+def check_trackers(names: Sequence[str], facts: Environment) -> None:
     """Raises RunFailed naming each tracker that the trainer's python lacks, or has in a version that cannot work."""
     problems = []
     for name in names:
-        version = facts["versions"].get(TRACKERS[name])
+        version = facts.versions.get(TRACKERS[name])
         if not version:
-            message = f"{name} is not installed in {facts['executable']}"
+            message = f"{name} is not installed in {facts.executable}"
             problems.append(Problem(message, hint=f"pip install {TRACKERS[name]}"))
         elif name == "trackio" and tuple(int(part) for part in version.split(".")[:2]) < OLDEST_TRACKIO:
-            message = f"trackio {version} in {facts['executable']} is older than transformers' integration needs"
+            message = f"trackio {version} in {facts.executable} is older than transformers' integration needs"
             problems.append(Problem(message, hint="pip install --no-deps trackio==0.21.2"))
     if problems:
         raise RunFailed(problems)
@@ -125,5 +124,4 @@ def fetch_base(python: str, base_model: str, log: Path) -> str:
     """
     if Path(base_model).is_dir():
         return base_model
-    path: str = call_worker(python, "fetch", {"base_model": base_model}, log)["path"]
-    return path
+    return call_worker(python, FETCH, FetchRequest(base_model=base_model), log).path

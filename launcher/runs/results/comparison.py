@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from launcher.errors import Unreadable
 from launcher.files import write_atomic
 from launcher.planning.plan import SETTINGS
 from launcher.report.compare_html import render_comparison
 from launcher.report.comparison import RunFacts, compare_runs
+from launcher.report.facts import Comparison
 from launcher.report.series import read_series
 from launcher.runs.events import read_events
 from launcher.runs.results.reporting import read_scores
@@ -20,10 +20,10 @@ from launcher.runs.run import Run
 
 def gather(run: Run) -> RunFacts:
     """A run as it is compared."""
-    return RunFacts(summarise(run), run.data, read_series(read_events(run.path)), read_scores(run.path))
+    return RunFacts(summarise(run), run.record, read_series(read_events(run.path)), read_scores(run.path))
 
 
-def compare(runs: Sequence[Run], html: Path | None = None) -> dict[str, Any]:
+def compare(runs: Sequence[Run], html: Path | None = None) -> Comparison:
     """The facts of the comparison; written as a page to ``html`` too, where it is given.
 
     Raises Unreadable for fewer than two runs, or when the page cannot be written.

@@ -19,7 +19,7 @@ def write_cards(run: Run) -> list[Path]:
         folder = run.path / subject
         if folder.is_dir():
             with as_written(run):
-                text = render_card(run.data, subject)
+                text = render_card(run.record, subject)
             write_atomic(folder / CARD, text)
             written.append(folder / CARD)
     return written

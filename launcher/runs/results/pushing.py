@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from launcher.backends.workers import call_worker
 from launcher.errors import BadInput, Problem, RunFailed
+from launcher.records.events import Message
+from launcher.records.jobs import PUSH, PushedFiles, PushRequest
+from launcher.records.run import Pushed
 from launcher.runs.results.model_cards import write_cards
 from launcher.runs.run import Run, now
 
@@ -40,9 +42,9 @@ def what_to_push(run: Run, *, adapter: bool = False, missed_gates: bool = False)
     if not folder.is_dir():
         hint = "the training must end first" if adapter else "`ql merge RUN` makes it, --adapter uploads the adapter"
         raise RunFailed(f"{run.path.name} has no {subject}/", hint=hint)
-    missed = [gate for gate in run.data.get("gates") or [] if not gate["passed"]]
+    missed = [gate for gate in run.record.gates if not gate.passed]
     if missed and not missed_gates:
-        problems = [Problem(f"gate {gate['gate']} missed: {gate['reason']}") for gate in missed]
+        problems = [Problem(f"gate {gate.gate} missed: {gate.reason}") for gate in missed]
         problems.append(Problem("not uploaded", hint="--missed-gates uploads it all the same; the card says so"))
         raise BadInput(problems)
     write_cards(run)
@@ -57,18 +59,26 @@ def push(
     private: bool,
     revision: str | None,
     message: str | None,
-    show: Callable[[dict[str, Any]], None],
-) -> dict[str, Any]:
+    show: Callable[[Message], None],
+) -> PushedFiles:
     """Upload; where it went is in the manifest too. Raises RunFailed as the worker job `push` does."""
-    request = {
-        "folder": str(what.folder),
-        "repo": repo,
-        "private": private,
-        "revision": revision,
-        "message": message or f"{what.subject} of {run.path.name}",
-    }
-    result = call_worker(run.trainer_python, "push", request, run.path / "push.log", show)
-    record = {"repo": repo, "subject": what.subject, "revision": revision or "main", "time": now()}
-    run.data.setdefault("pushed", []).append(record | {key: result[key] for key in ("url", "commit")})
+    request = PushRequest(
+        folder=str(what.folder),
+        repo=repo,
+        private=private,
+        revision=revision,
+        message=message or f"{what.subject} of {run.path.name}",
+    )
+    sent = call_worker(run.trainer_python, PUSH, request, run.path / "push.log", show)
+    run.record.pushed.append(
+        Pushed(
+            repo=repo,
+            subject=what.subject,
+            revision=revision or "main",
+            time=now(),
+            url=sent.url,
+            commit=sent.commit,
+        )
+    )
     run.save()
-    return {"repo": repo, "folder": str(what.folder), **result}
+    return sent

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 from launcher.errors import BadInput
 from launcher.files import read_json_lines, write_atomic
 from launcher.planning.plan import SETTINGS
 from launcher.processes.secrets import redact_all
+from launcher.records.codec import decode, encode
+from launcher.records.run import Manifest
 from launcher.report.html import render_report
-from launcher.report.prompts import SUBJECTS
+from launcher.report.prompts import SUBJECTS, Scored
 from launcher.report.series import read_series
 from launcher.runs.events import read_events
 from launcher.runs.results.serving import serving_commands
@@ -21,19 +22,19 @@ from launcher.runs.run import Run, as_written
 def write_report(run: Run, path: Path | None = None) -> Path:
     """Render the report to ``path``, or to report.html in the run's folder; its path."""
     series = read_series(read_events(run.path))
-    run = Run(run.path, redact_all(run.data))  # as run.json has it, in the stage report too
+    run = Run(run.path, decode(Manifest, redact_all(encode(run.record))))  # as run.json has it, in the stage report too
     with as_written(run):
         try:
             commands = serving_commands([run])
         except BadInput:
             commands = {}
-        page = render_report(summarise(run), run.data, SETTINGS, commands, series, read_scores(run.path))
+        page = render_report(summarise(run), run.record, SETTINGS, commands, series, read_scores(run.path))
     path = path or run.path / "report.html"
     write_atomic(path, page)
     return path
 
 
-def read_scores(folder: Path) -> dict[str, list[dict[str, Any]]]:
+def read_scores(folder: Path) -> dict[str, list[Scored]]:
     """Each prompt with its answer and scores, by the model that gave it; a file that cannot be read is left out."""
     found = {}
     for subject in SUBJECTS:

@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from launcher.errors import BadInput, RunFailed
 from launcher.files import sha256_file, write_json
-from launcher.golden.evaluate import Call, GoldenResult, evaluate, metrics_for
-from launcher.golden.gates import SUBJECTS, GateResult, judge, parse_gates
+from launcher.golden.evaluate import GoldenResult, evaluate, metrics_for
+from launcher.golden.gates import SUBJECTS, judge, parse_gates
 from launcher.golden.rows import read_golden
+from launcher.records.codec import encode
+from launcher.records.jobs import Call, ModelRequest
+from launcher.records.run import GateResult
 from launcher.runs.run import Run
 
 Connect = Callable[[Path], Call]
@@ -26,12 +28,12 @@ class Evaluation:
     result: GoldenResult
     gates: Sequence[GateResult]
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, object]:
         return {
             "folder": str(self.folder),
             "rows": self.rows,
             "golden": {subject: dict(scores) for subject, scores in self.result.scores.items()},
-            "gates": [gate.to_dict() for gate in self.gates],
+            "gates": [encode(gate) for gate in self.gates],
             "notes": self.result.notes,
         }
 
@@ -57,7 +59,7 @@ def evaluate_run(
             f"a gate asks for {lacking[0]}, which this run does not have", hint="`ql merge RUN` makes merged/"
         )
     digest = sha256_file(golden)
-    own = (run.data.get("golden") or {}).get("sha256") == digest and max_new_tokens is None
+    own = (run.record.golden is not None and run.record.golden.sha256 == digest) and max_new_tokens is None
     folder = run.path / "golden" if own else run.path / "eval" / digest[:12]
     folder.mkdir(parents=True, exist_ok=True)
     result = evaluate(
@@ -65,11 +67,7 @@ def evaluate_run(
         rows,
         connect(run.path / "eval.log"),
         subjects=wanted,
-        base=models["base"],
-        record=models["quantization"],
-        compute_dtype=models["compute_dtype"],
-        on_cpu=run.plan["on_cpu"],
-        chat_template=models["chat_template"],
+        models=models,
         gates=gates,
         conversational=conversational,
         folder=folder,
@@ -81,23 +79,22 @@ def evaluate_run(
     return evaluation
 
 
-def model_request(run: Run) -> dict[str, Any]:
-    """Base and adapter of a run as the worker jobs golden and chat want them named.
+def model_request(run: Run) -> ModelRequest:
+    """Base and adapter of a run, as the jobs golden and chat are asked.
 
     Raises RunFailed when the run was not trained to its end.
     """
-    base, adapter = run.data.get("base_folder"), run.path / "adapter"
+    base, adapter = run.record.base_folder, run.path / "adapter"
     if not base or not adapter.is_dir():
         raise RunFailed(f"{run.path.name} has no adapter/: it was not trained to its end", hint="`ql runs` lists all")
     if not Path(base).is_dir():
         raise RunFailed(f"the base model is no longer in {base}")
-    template = run.path / "chat_template.jinja"
-    return {
-        "base": base,
-        "adapter": str(adapter),
-        "tokenizer": str(adapter),
-        "quantization": run.data.get("quantization"),
-        "compute_dtype": run.plan["compute_dtype"],
-        "device": "cpu" if run.plan["on_cpu"] else "auto",
-        "chat_template": str(template) if template.is_file() else None,
-    }
+    return ModelRequest(
+        base=base,
+        adapter=str(adapter),
+        tokenizer=str(adapter),
+        quantization=run.record.quantization,
+        compute_dtype=run.plan["compute_dtype"],
+        device=run.device,
+        chat_template=run.chat_template,
+    )

@@ -45,7 +45,7 @@ def _commands(runs: Sequence[Run], adapter_only: bool) -> dict[str, list[str]]:
 
 
 def _merged(run: Run) -> list[str]:
-    dtype = run.data.get("merge", {}).get("dtype", "float16")
+    dtype = run.record.merge.dtype if run.record.merge else "float16"
     return [
         "vllm",
         "serve",
@@ -86,4 +86,4 @@ def _module(name: str, path: str) -> str:
 
 
 def _length(run: Run) -> list[str]:
-    return ["--max-model-len", str(max(run.plan["sequence_len"], run.data.get("max_position_embeddings") or 0))]
+    return ["--max-model-len", str(max(run.plan["sequence_len"], run.record.max_position_embeddings or 0))]

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from launcher.processes.faults import CAUSES, TrainerFailed
+from launcher.records.run import Repair, RepairPolicy
 
 # What can be switched off, and the kinds of failure that each stands for.
 REPAIRS: dict[str, tuple[str, ...]] = {
@@ -26,73 +27,47 @@ SHORTEST = 128  # tokens; below it a shorter sequence length is no training any 
 LENGTH_STEP = 64  # sequence lengths are multiples of this
 
 
-@dataclass(frozen=True)
-class Policy:
-    """What the person allows. ``off`` are keys of REPAIRS; seconds as in `launcher.trainers.launch.Start`."""
+def watched(policy: RepairPolicy) -> frozenset[str]:
+    """The faults that end a training when they are seen."""
+    return frozenset(kind for kind in CAUSES if allows(policy, kind))
 
-    off: frozenset[str] = frozenset()
-    allow_shorter: bool = False
-    stall_seconds: float = 600.0
-    stop_seconds: float = 90.0
 
-    @staticmethod
-    def of(manifest: Mapping[str, Any]) -> Policy:
-        said = manifest.get("repair_policy") or {}
-        return Policy(
-            off=frozenset(said.get("off", ())),
-            allow_shorter=bool(said.get("allow_shorter", False)),
-            stall_seconds=float(said.get("stall_seconds", 600.0)),
-            stop_seconds=float(said.get("stop_seconds", 90.0)),
-        )
-
-    def to_dict(self) -> dict[str, Any]:
-        return {
-            "off": sorted(self.off),
-            "allow_shorter": self.allow_shorter,
-            "stall_seconds": self.stall_seconds,
-            "stop_seconds": self.stop_seconds,
-        }
-
-    @property
-    def watched(self) -> frozenset[str]:
-        """The faults that end a training when they are seen."""
-        return frozenset(kind for kind in CAUSES if self.allows(kind))
-
-    def allows(self, kind: str) -> bool:
-        return not any(kind in kinds for name, kinds in REPAIRS.items() if name in self.off)
+def allows(policy: RepairPolicy, kind: str) -> bool:
+    """Whether the person allows what is done against that kind of failure."""
+    return not any(kind in kinds for name, kinds in REPAIRS.items() if name in policy.off)
 
 
 @dataclass(frozen=True)
-class Repair:
+class Measure:
     """One measure: settings as they were and as they are to be, in words too.
 
     ``upto`` is the last optimizer step whose checkpoint may be gone on from; None for the newest.
     """
 
     action: str
-    before: dict[str, Any]
-    after: dict[str, Any]
+    before: dict[str, object]
+    after: dict[str, object]
     upto: int | None = None
 
 
 def choose(
     failure: TrainerFailed,
-    plan: Mapping[str, Any],
-    policy: Policy,
+    plan: Mapping[str, object],
+    policy: RepairPolicy,
     *,
     has_bfloat16: bool,
     stored_dtype: str | None = None,
-    recorded: Sequence[Mapping[str, Any]] = (),
+    recorded: Sequence[Repair] = (),
     restarts: Sequence[str] = (),
     can_set: Callable[[str], bool] = lambda setting: True,
-) -> Repair | None:
+) -> Measure | None:
     """The next measure against ``failure``; None when there is none left, or it is switched off.
 
     ``plan`` has the settings as they are, ``recorded`` the repairs of the run so far, ``restarts`` the kinds of failure
     that this process has already answered with a restart. ``stored_dtype`` is that of a base in 4 bit on disk.
     ``can_set`` tells which settings the trainer's config can say.
     """
-    if not policy.allows(failure.kind):
+    if not allows(policy, failure.kind):
         return None
     match failure.kind:
         case "oom_train":
@@ -102,11 +77,11 @@ def choose(
         case "fp16_overflow" | "nonfinite_loss":
             return _against_overflow(failure, plan, has_bfloat16, stored_dtype, recorded)
         case "stall" | "exit":
-            return None if failure.kind in restarts else Repair("started again from the last checkpoint, once", {}, {})
+            return None if failure.kind in restarts else Measure("started again from the last checkpoint, once", {}, {})
     return None
 
 
-def _less_memory(plan: Mapping[str, Any], policy: Policy, can_set: Callable[[str], bool]) -> Repair | None:
+def _less_memory(plan: Mapping[str, Any], policy: RepairPolicy, can_set: Callable[[str], bool]) -> Measure | None:
     """The measures in their order; each leaves what is learned from as it is, until the last, which needs consent."""
     micro = plan["micro_batch_size"]
     if micro > 1:
@@ -135,7 +110,7 @@ def _less_memory(plan: Mapping[str, Any], policy: Policy, can_set: Callable[[str
     return None
 
 
-def _smaller_evaluation(plan: Mapping[str, Any]) -> Repair | None:
+def _smaller_evaluation(plan: Mapping[str, Any]) -> Measure | None:
     size = plan["eval_batch_size"]
     if size <= 1:
         return None
@@ -147,32 +122,32 @@ def _against_overflow(
     plan: Mapping[str, Any],
     has_bfloat16: bool,
     stored_dtype: str | None,
-    recorded: Sequence[Mapping[str, Any]],
-) -> Repair | None:
+    recorded: Sequence[Repair],
+) -> Measure | None:
     bad = failure.evidence.get("steps")
     upto = None if failure.step is None else max(0, failure.step - (bad if isinstance(bad, int) else 1))
     if plan["compute_dtype"] == "float16" and has_bfloat16:
         action = (
             f"back to the last good checkpoint, at most step {upto}, and on in bfloat16; the loss scaler is dropped"
         )
-        after: dict[str, Any] = {"compute_dtype": "bfloat16"}
+        after: dict[str, object] = {"compute_dtype": "bfloat16"}
         kernels = plan.get("kernels") or ()
         if "lora" in kernels and stored_dtype not in (None, "bfloat16"):
             action += f"; without the LoRA kernels, which fail in it on a base stored from {stored_dtype}"
             after["kernels"] = [kernel for kernel in kernels if kernel != "lora"]
         return _change(plan, action, upto=upto, **after)
-    if any("learning_rate" in (record.get("after") or {}) for record in recorded):
+    if any("learning_rate" in (record.after or {}) for record in recorded):
         return None
     rate = plan["learning_rate"] * LOWER
     action = f"back to the last good checkpoint, at most step {upto}, and on with a learning rate of {rate:g}"
     return _change(plan, action, upto=upto, learning_rate=rate)
 
 
-def _change(plan: Mapping[str, Any], action: str, *, upto: int | None = None, **after: Any) -> Repair:
-    return Repair(action, {key: plan[key] for key in after}, after, upto)
+def _change(plan: Mapping[str, object], action: str, *, upto: int | None = None, **after: Any) -> Measure:
+    return Measure(action, {key: plan[key] for key in after}, after, upto)
 
 
-def likely_cause(kind: str, plan: Mapping[str, Any], capability: float | None) -> str | None:
+def likely_cause(kind: str, plan: Mapping[str, object], capability: float | None) -> str | None:
     """What a person should look at first, for a fault that no repair helps against."""
     template = "`ql check DATA --show 3` marks what is trained"
     match kind:

@@ -7,17 +7,26 @@ import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 from launcher.catalog.local import stored_base
 from launcher.errors import Problem
 from launcher.files import sync_folder, write_atomic
-from launcher.processes.checkpoints import EXACT, SEAL, Checkpoint, discard_after, newest_complete, without
+from launcher.processes.checkpoints import (
+    EXACT,
+    SEAL,
+    Checkpoint,
+    TrainerState,
+    discard_after,
+    newest_complete,
+    without,
+)
 from launcher.processes.events import facts_of_checkpoint
 from launcher.processes.faults import TrainerFailed
+from launcher.records.events import Event
+from launcher.records.run import RepairPolicy, Training
 from launcher.runs.observer import Observer
 from launcher.runs.run import Run
-from launcher.runs.training.repairs import Policy, Repair, choose, likely_cause
+from launcher.runs.training.repairs import Measure, allows, choose, likely_cause, watched
 from launcher.trainers import get_trainer
 from launcher.trainers.launch import Start
 
@@ -28,28 +37,28 @@ NOT_SHIPPED = frozenset(
 )
 
 
-def train_to_the_end(run: Run, observer: Observer, what_fits: Callable[[], str | None]) -> dict[str, Any]:
+def train_to_the_end(run: Run, observer: Observer, what_fits: Callable[[], str | None]) -> Training:
     """Run the trainer until it has finished; the facts of the training come back.
 
     Each attempt goes on from the newest complete checkpoint. Raises TrainerFailed when nothing is left to be done, with
     ``what_fits()`` for a training that does not fit its card.
     """
     trainer = get_trainer(run.plan["backend"])
-    policy = Policy.of(run.data)
+    policy = run.record.repair_policy
     upto: int | None = None
     restarts: list[str] = []
     while True:
         checkpoint = usable_checkpoint(run, observer, upto)
-        if checkpoint is not None and (state := checkpoint.state())["global_step"] >= state["max_steps"]:
+        if checkpoint is not None and (state := checkpoint.state()).global_step >= state.max_steps:
             return _finish(run, checkpoint, state)
         try:
             return trainer.launch.train(
                 run.path,
                 python=run.trainer_python,
-                memory_fraction=run.data["memory_fraction"],
+                memory_fraction=run.record.memory_fraction,
                 on_event=lambda event: _hear(run, observer, event),
-                changes=run.data.get("overlay", {}),
-                track=run.data.get("track", ()),
+                changes=run.record.overlay,
+                track=run.record.track,
                 start=_start(run, policy, checkpoint),
             )
         except TrainerFailed as failure:
@@ -59,7 +68,7 @@ def train_to_the_end(run: Run, observer: Observer, what_fits: Callable[[], str |
                 policy,
                 has_bfloat16=_has_bfloat16(run),
                 stored_dtype=stored.dtype if (stored := stored_base(run.plan["base_model"])) else None,
-                recorded=run.data.get("repairs", []),
+                recorded=run.record.repairs,
                 restarts=restarts,
                 can_set=trainer.codec.writes,
             )
@@ -82,29 +91,29 @@ def usable_checkpoint(run: Run, observer: Observer, upto: int | None = None) -> 
     return newest_complete(run.path / "trainer", upto=upto, on_bad=bad)
 
 
-def _start(run: Run, policy: Policy, checkpoint: Checkpoint | None) -> Start:
-    changes = run.data.get("changes", {})
-    planned = run.data["plan"]["learning_rate"]
+def _start(run: Run, policy: RepairPolicy, checkpoint: Checkpoint | None) -> Start:
+    changes = run.record.changes
+    planned = run.record.plan["learning_rate"]
     if checkpoint is not None and run.plan["compute_dtype"] != "float16":
         checkpoint = without(checkpoint, [SCALER])
     return Start(
         settings=changes,
         checkpoint=checkpoint,
         trial="trial" not in policy.off,
-        retry_evaluation=policy.allows("oom_eval"),
-        watch=policy.watched,
-        stall_seconds=policy.stall_seconds if policy.allows("stall") else None,
+        retry_evaluation=allows(policy, "oom_eval"),
+        watch=watched(policy),
+        stall_seconds=policy.stall_seconds if allows(policy, "stall") else None,
         stop_seconds=policy.stop_seconds,
         learning_rate_was=planned if "learning_rate" in changes else None,
     )
 
 
-def _hear(run: Run, observer: Observer, event: dict[str, Any]) -> None:
+def _hear(run: Run, observer: Observer, event: Event) -> None:
     """Pass an event of the trainer on; an evaluation that it repaired by itself is recorded."""
     observer.telemetry(event)
     if event.get("event") == "eval_batch":
         before, after = event["before"], event["after"]
-        run.data.setdefault("changes", {})["eval_batch_size"] = after
+        run.record.changes["eval_batch_size"] = after
         record = run.record_repair(
             stage="train",
             kind="oom_eval",
@@ -117,8 +126,8 @@ def _hear(run: Run, observer: Observer, event: dict[str, Any]) -> None:
         observer.repair(record)
 
 
-def _apply(run: Run, observer: Observer, failure: TrainerFailed, repair: Repair) -> None:
-    run.data.setdefault("changes", {}).update(repair.after)
+def _apply(run: Run, observer: Observer, failure: TrainerFailed, repair: Measure) -> None:
+    run.record.changes.update(repair.after)
     record = run.record_repair(
         stage="train",
         kind=failure.kind,
@@ -134,8 +143,8 @@ def _apply(run: Run, observer: Observer, failure: TrainerFailed, repair: Repair)
 def _explained(failure: TrainerFailed, run: Run, what_fits: Callable[[], str | None]) -> TrainerFailed:
     """The failure with what a person can do about it."""
     problems = list(failure.problems)
-    devices = run.data.get("environment", {}).get("devices") or []
-    capability = float(devices[0]["compute_capability"]) if devices else None
+    devices = run.record.environment.devices
+    capability = devices[0].capability if devices else None
     more = what_fits() if failure.kind == "oom_train" else likely_cause(failure.kind, run.plan, capability)
     if more:
         problems.append(Problem(more))
@@ -145,18 +154,18 @@ def _explained(failure: TrainerFailed, run: Run, what_fits: Callable[[], str | N
 def _has_bfloat16(run: Run) -> bool:
     if run.plan.get("on_cpu"):
         return True
-    devices = run.data.get("environment", {}).get("devices") or []
-    return bool(devices) and float(devices[0]["compute_capability"]) >= 8.0
+    devices = run.record.environment.devices
+    return bool(devices) and devices[0].capability >= 8.0
 
 
-def _finish(run: Run, checkpoint: Checkpoint, state: dict[str, Any]) -> dict[str, Any]:
+def _finish(run: Run, checkpoint: Checkpoint, state: TrainerState) -> Training:
     """Give trainer/ the adapter of a training whose process ended between its last checkpoint and its own end.
 
     What the trainer would still have done is to load the best checkpoint, where the best is kept, and to save it. It is
     not started for that: resumed from its last step, it would train one more.
     """
     trainer = run.path / "trainer"
-    best = state.get("best_model_checkpoint")
+    best = state.best_model_checkpoint
     source = checkpoint
     if best and run.plan["keep"] == "best" and run.plan.get("eval_rows") != 0:
         found = newest_complete(trainer, upto=int(str(best).rpartition("-")[2]))

@@ -15,11 +15,11 @@ MARGIN = 0.85  # of what the estimate gives for the run that did not fit: it was
 
 def what_fits(run: Run) -> str | None:
     """A sentence with the longest sequence length that the estimate holds possible; None when nothing can be said."""
-    if not run.data.get("asked"):
+    if run.record.asked is None:
         return None
     try:
         plan = run.read_plan()
-        request = Asked.from_dict(run.data["asked"]).request()
+        request = Asked.of(run.record.asked).request()
         here = estimate_plan_memory(plan, request)
         budget = here.budget_gib
         limit = MARGIN * min(here.needed_gib, here.needed_gib if budget is None else budget)

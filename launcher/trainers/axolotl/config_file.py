@@ -124,7 +124,7 @@ class AxolotlFile(ConfigFile[AxolotlConfig]):
         yield from ((path, value) for path, value in places if isinstance(value, str) and "{" not in value)
 
 
-def row_columns(data_set: Mapping[str, Any]) -> tuple[tuple[str, ...], str]:
+def row_columns(data_set: Mapping[str, object]) -> tuple[tuple[str, ...], str]:
     """The columns that a data set's type reads, and what says so."""
     kind = data_set.get("type")
     if kind == "chat_template":
@@ -134,7 +134,7 @@ def row_columns(data_set: Mapping[str, Any]) -> tuple[tuple[str, ...], str]:
     return (ALPACA, "type: alpaca") if kind == "alpaca" else ((), "")
 
 
-def named_files(data_set: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+def named_files(data_set: Mapping[str, object]) -> Iterator[tuple[str, str]]:
     """The names of a data set that may be files, each with the key that has it."""
     files = data_set.get("data_files")
     listed = files if isinstance(files, list) else [files]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import yaml
 
@@ -26,7 +25,7 @@ class AxolotlLaunch(Launch):
         self,
         folder: Path,
         python: str,
-        changes: Mapping[str, Any],
+        changes: Mapping[str, object],
         track: Sequence[str] = (),
         checkpoint: str | None = None,
     ) -> Overlay:
@@ -40,9 +39,9 @@ class AxolotlLaunch(Launch):
         return Overlay(added, dict(tracked.environment), command)
 
 
-def tracker_keys(tracked: Tracking) -> dict[str, Any]:
+def tracker_keys(tracked: Tracking) -> dict[str, object]:
     """Axolotl has no key for the run's name with TensorBoard, and none for Trackio's project: the plugin sets them."""
-    keys: dict[str, Any] = {}
+    keys: dict[str, object] = {}
     for name in tracked.names:
         keys[f"use_{name}"] = True
         if name in RUN_NAME_KEYS:

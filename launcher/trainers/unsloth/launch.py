@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 from launcher.trainers.launch import EFFECTIVE, Launch, Overlay, write_effective
 from launcher.trainers.tracking import PROJECT, Tracking, tracking
@@ -21,7 +20,7 @@ class UnslothLaunch(Launch):
         self,
         folder: Path,
         python: str,
-        changes: Mapping[str, Any],
+        changes: Mapping[str, object],
         track: Sequence[str] = (),
         checkpoint: str | None = None,
     ) -> Overlay:
@@ -37,7 +36,7 @@ class UnslothLaunch(Launch):
         return Overlay(added, environment, command)
 
 
-def tracker_keys(tracked: Tracking) -> dict[str, Any]:
+def tracker_keys(tracked: Tracking) -> dict[str, object]:
     return {"report_to": list(tracked.names), "run_name": tracked.run, "project": PROJECT} if tracked.names else {}
 
 

@@ -212,7 +212,7 @@ def test_choices_that_ql_would_not_plan_still_launch(foreign: Path) -> None:
     found = prepared(foreign, preset=None, gpu="a10g")
     assert found.plan.optimizer == "lion_8bit"
     assert found.memory.fits
-    assert expected(found)["peak_gib"] > 0
+    assert (expected(found).peak_gib or 0) > 0
 
 
 def test_golden_rows_in_the_training_data_are_errors(folder: Path, tmp_path: Path) -> None:

@@ -16,6 +16,8 @@ from launcher.catalog import load_gpu, load_model
 from launcher.errors import RunFailed, Unreadable
 from launcher.planning.decide import make_plan
 from launcher.planning.request import make_request
+from launcher.records.codec import decode
+from launcher.records.environment import Environment
 from launcher.runs.asked import Asked
 from launcher.runs.preflight import check_base, check_environment, check_start, examine
 from launcher.runs.preflight import machine as place
@@ -29,6 +31,10 @@ VERSIONS = dict.fromkeys(
 )
 
 
+def environment(facts: dict[str, Any]) -> Environment:
+    return decode(Environment, facts)
+
+
 def machine(*, name: str = "NVIDIA A10G", total: float = 22.1, free: float = 21.9, capability: str = "8.6") -> Any:
     device = {"index": 0, "name": name, "total_gib": total, "free_gib": free, "compute_capability": capability}
     return {"versions": VERSIONS, "executable": "python", "devices": [device]}
@@ -36,7 +42,7 @@ def machine(*, name: str = "NVIDIA A10G", total: float = 22.1, free: float = 21.
 
 def check(facts: Any, preset: str = "a10g-7b", needed: float = 15.0, **settings: Any) -> tuple[float | None, list[str]]:
     plan = make_plan(make_request(preset=preset, settings=settings))
-    return check_environment(plan, load_gpu(plan.gpu), needed, facts)
+    return check_environment(plan, load_gpu(plan.gpu), needed, environment(facts))
 
 
 def test_the_planned_card_needs_no_cap_and_no_note() -> None:
@@ -129,7 +135,7 @@ def test_an_unsupported_trainer_is_refused() -> None:
 @pytest.mark.heavy
 def test_the_probe_judges_the_installed_versions() -> None:
     facts = examine(sys.executable, "axolotl")
-    assert facts["unsupported"] == []
+    assert facts.unsupported == []
     from launcher.backends.probe import _unsupported
 
     assert _unsupported(["torch>=99", "no-such-package>=1"])[0].startswith("torch ")
@@ -287,5 +293,5 @@ def test_everything_is_said_at_once(prepared: Prepared, tmp_path: Path, monkeypa
     monkeypatch.setattr(place.shutil, "disk_usage", lambda path: SimpleNamespace(free=1000))
     facts = {"versions": VERSIONS | {"axolotl": None}, "executable": "python", "devices": []}
     with pytest.raises(RunFailed) as caught:
-        check_start(prepared, facts, tmp_path, merge=False)
+        check_start(prepared, environment(facts), tmp_path, merge=False)
     assert len(caught.value.problems) == 2

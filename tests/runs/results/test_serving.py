@@ -11,6 +11,7 @@ import pytest
 from launcher.errors import BadInput
 from launcher.runs.results.serving import serving_commands
 from launcher.runs.run import Run
+from manifests import new_manifest
 
 
 def run(folder: Path, *has: str, **changes: Any) -> Run:
@@ -18,7 +19,7 @@ def run(folder: Path, *has: str, **changes: Any) -> Run:
         (folder / name).mkdir(parents=True)
     plan = {"base_model": "org/base", "lora_r": 16, "compute_dtype": "float16", "method": "qlora", "sequence_len": 2048}
     data = {"plan": plan | changes, "merge": {"dtype": "bfloat16"}, "max_position_embeddings": 8192}
-    return Run(folder, data)
+    return Run(folder, new_manifest(**data))
 
 
 def after(argv: list[str], option: str) -> str:

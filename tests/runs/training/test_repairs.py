@@ -10,7 +10,9 @@ from hypothesis import strategies as st
 
 from launcher.cli.options import repair_options
 from launcher.processes.faults import CAUSES, TrainerFailed
-from launcher.runs.training.repairs import REPAIRS, Policy, Repair, choose, likely_cause
+from launcher.records.codec import decode, encode
+from launcher.records.run import Repair, RepairPolicy
+from launcher.runs.training.repairs import REPAIRS, Measure, choose, likely_cause, watched
 
 PLAN: dict[str, Any] = {
     "micro_batch_size": 4, "gradient_accumulation_steps": 4,
@@ -21,13 +23,21 @@ PLAN: dict[str, Any] = {
 
 
 def measure(
-    kind: str, plan: dict[str, Any] | None = None, policy: Policy | None = None, bfloat16: bool = True, **more: Any
-) -> Repair | None:
+    kind: str,
+    plan: dict[str, Any] | None = None,
+    policy: RepairPolicy | None = None,
+    bfloat16: bool = True,
+    **more: Any,
+) -> Measure | None:
     failure = TrainerFailed("x", kind=kind, step=more.pop("step", 10), evidence=more.pop("evidence", {"steps": 2}))
-    return choose(failure, plan or PLAN, policy or Policy(), has_bfloat16=bfloat16, **more)
+    return choose(failure, plan or PLAN, policy or RepairPolicy(), has_bfloat16=bfloat16, **more)
 
 
-def ladder(plan: dict[str, Any], policy: Policy) -> list[dict[str, Any]]:
+def repair(after: dict[str, Any]) -> Repair:
+    return Repair(time="", stage="train", kind="", cause="", action="", after=after)
+
+
+def ladder(plan: dict[str, Any], policy: RepairPolicy) -> list[dict[str, Any]]:
     """All measures against one training that never fits."""
     steps = []
     while (repair := measure("oom_train", plan, policy)) is not None:
@@ -38,25 +48,25 @@ def ladder(plan: dict[str, Any], policy: Policy) -> list[dict[str, Any]]:
 
 
 def test_out_of_memory_in_training_has_a_stated_order_and_an_end() -> None:
-    assert ladder(PLAN, Policy()) == [
+    assert ladder(PLAN, RepairPolicy()) == [
         {"micro_batch_size": 2, "gradient_accumulation_steps": 8},
         {"micro_batch_size": 1, "gradient_accumulation_steps": 16},
         {"gradient_checkpointing": True},
         {"activation_offload": True},
         {"eval_batch_size": 1},
     ]
-    shorter = ladder(PLAN, Policy(allow_shorter=True))[5:]
+    shorter = ladder(PLAN, RepairPolicy(allow_shorter=True))[5:]
     assert shorter == [{"sequence_len": 512}, {"sequence_len": 256}, {"sequence_len": 128}]
 
 
 def test_nothing_is_offloaded_on_a_cpu() -> None:
-    assert {"activation_offload": True} not in ladder(PLAN | {"on_cpu": True}, Policy())
+    assert {"activation_offload": True} not in ladder(PLAN | {"on_cpu": True}, RepairPolicy())
 
 
 @given(micro=st.integers(1, 64), accumulation=st.integers(1, 64))
 def test_the_effective_batch_stays(micro: int, accumulation: int) -> None:
     plan = PLAN | {"micro_batch_size": micro, "gradient_accumulation_steps": accumulation}
-    for after in ladder(plan, Policy()):
+    for after in ladder(plan, RepairPolicy()):
         if "micro_batch_size" in after:
             assert after["micro_batch_size"] * after["gradient_accumulation_steps"] == micro * accumulation
             assert after["micro_batch_size"] <= plan["micro_batch_size"] / 2
@@ -76,10 +86,10 @@ def test_an_overflow_goes_back_in_bfloat16_then_slower_then_ends() -> None:
     assert first is not None
     assert (first.after, first.upto) == ({"compute_dtype": "bfloat16"}, 8)  # before the first of two bad steps
     plan = PLAN | first.after
-    second = measure("nonfinite_loss", plan, recorded=[{"after": first.after}])
+    second = measure("nonfinite_loss", plan, recorded=[repair(first.after)])
     assert second is not None
     assert second.after == {"learning_rate": 1e-4}
-    assert measure("nonfinite_loss", plan | second.after, recorded=[{"after": second.after}]) is None
+    assert measure("nonfinite_loss", plan | second.after, recorded=[repair(second.after)]) is None
 
 
 @pytest.mark.parametrize(("stored", "kept"), [(None, True), ("bfloat16", True), ("float16", False)])
@@ -111,12 +121,12 @@ def test_what_no_measure_helps_ends_at_once(kind: str) -> None:
 
 def test_each_can_be_switched_off_and_the_command_line_knows_each() -> None:
     for name, kinds in REPAIRS.items():
-        policy = Policy(frozenset({name}))
-        assert Policy.of({"repair_policy": policy.to_dict()}) == policy
+        policy = RepairPolicy(off=frozenset({name}))
+        assert decode(RepairPolicy, encode(policy)) == policy
         for kind in kinds:
             assert measure(kind, policy=policy) is None
-            assert kind not in policy.watched
-    assert Policy().watched == frozenset(CAUSES)
+            assert kind not in watched(policy)
+    assert watched(RepairPolicy()) == frozenset(CAUSES)
     options = repair_options(lambda: None).__click_params__  # type: ignore[attr-defined]
     choices = next(option.type.choices for option in options if option.name == "no_repair")
     assert set(choices) == set(REPAIRS)

@@ -15,10 +15,11 @@ from script_trainer import Script
 from launcher.processes import attempt
 from launcher.processes.faults import TrainerFailed
 from launcher.runs.observer import Silent
-from launcher.runs.run import Run, create_run, new_manifest, open_run
+from launcher.runs.run import Run, create_run, open_run
 from launcher.runs.training import train as training
 from launcher.runs.training.train import train_to_the_end
 from launcher.trainers.unsloth.codec import CODEC
+from manifests import new_manifest
 
 PLAN = {
     "preset": "x", "backend": "axolotl", "method": "qlora", "base_model": "b", "micro_batch_size": 4, "keep": "best",
@@ -60,28 +61,28 @@ def train(run: Run, monkeypatch: pytest.MonkeyPatch) -> Training:
 def test_out_of_memory_is_halved_until_it_fits(run: Run, train: Training) -> None:
     too_large = Scenario().save(2).out_of_memory(step=3)
     facts = train(BEGUN.while_above("micro_batch_size", 1, planned=4, story=too_large).end())
-    assert facts["steps"] == 6
+    assert facts.steps == 6
     assert train.started == [
         ({}, ""),
         ({"micro_batch_size": 2, "gradient_accumulation_steps": 4}, "trainer/checkpoint-2"),
         ({"micro_batch_size": 1, "gradient_accumulation_steps": 8}, "trainer/checkpoint-2"),
     ]
-    data = open_run(run.path).data
-    assert [repair["kind"] for repair in data["repairs"]] == ["oom_train", "oom_train"]
-    assert data["plan"]["micro_batch_size"] == 4  # as planned
+    record = open_run(run.path).record
+    assert [repair.kind for repair in record.repairs] == ["oom_train", "oom_train"]
+    assert record.plan["micro_batch_size"] == 4  # as planned
     assert open_run(run.path).plan["micro_batch_size"] == 1  # as it is
 
 
 def test_what_never_fits_ends_with_what_would(run: Run, train: Training) -> None:
     with pytest.raises(TrainerFailed, match="something smaller would fit"):
         train(BEGUN.out_of_memory())
-    assert len(open_run(run.path).data["repairs"]) == 3  # 4 to 2 to 1, evaluation batch 2 to 1; then nothing is left
+    assert len(open_run(run.path).record.repairs) == 3  # 4 to 2 to 1, evaluation batch 2 to 1; then nothing is left
 
 
 def test_an_overflow_goes_on_in_bfloat16_from_before_it(run: Run, train: Training) -> None:
     overflows = Scenario().save(2).save(4).fault("fp16_overflow", step=5, steps=2, loss="nan").hang()
     facts = train(BEGUN.unless("compute_dtype", "bfloat16", story=overflows).end())
-    assert facts["steps"] == 6
+    assert facts.steps == 6
     changes, checkpoint = train.started[1]
     assert changes == {"compute_dtype": "bfloat16"}
     assert checkpoint == "trainer/resume/checkpoint-2"  # 4 was saved when the loss was no number any more
@@ -93,8 +94,8 @@ def test_an_overflow_goes_on_in_bfloat16_from_before_it(run: Run, train: Trainin
 def test_an_evaluation_that_mended_itself_is_recorded(run: Run, train: Training) -> None:
     train(BEGUN.say("eval_batch", step=2, before=2, after=1, message="CUDA out of memory").end())
     assert len(train.started) == 1
-    [repair] = open_run(run.path).data["repairs"]
-    assert (repair["kind"], repair["after"]) == ("oom_eval", {"eval_batch_size": 1})
+    [repair] = open_run(run.path).record.repairs
+    assert (repair.kind, repair.after) == ("oom_eval", {"eval_batch_size": 1})
     assert open_run(run.path).plan["eval_batch_size"] == 1
 
 
@@ -120,8 +121,8 @@ def test_a_training_that_died_after_its_last_checkpoint_is_not_trained_again(run
     saved = BEGUN.save(3).save(6, best="trainer/checkpoint-3")
     facts = train(saved.write("trainer/adapter_model.safetensors", "half").exit(3))
     assert len(train.started) == 1
-    assert facts["steps"] == 6
-    assert facts["best_checkpoint"] == "checkpoint-3"
+    assert facts.steps == 6
+    assert facts.best_checkpoint == "checkpoint-3"
     trainer = run.path / "trainer"
     assert (trainer / "adapter_model.safetensors").read_text() == "weights of step 3"
     assert not (trainer / "optimizer.pt").exists()
