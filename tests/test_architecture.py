@@ -17,6 +17,7 @@ LAYERS: tuple[frozenset[str], ...] = (
     frozenset({"__main__"}),
     frozenset({"cli"}),
     frozenset({"runs"}),
+    frozenset({"preparing"}),
     frozenset({"backends"}),
     frozenset({"merge"}),
     frozenset({"golden"}),

@@ -23,8 +23,8 @@ from launcher.cli.options import (
 from launcher.cli.words import examples
 
 if TYPE_CHECKING:
+    from launcher.preparing.prepared import Prepared
     from launcher.runs.launch import LaunchOptions
-    from launcher.runs.prepared import Prepared
     from launcher.runs.run import Run
 
 
@@ -104,13 +104,14 @@ def command(
 
     Exits 1 when the data, the fit or a gate is bad, 3 when the run cannot start or fails.
     """
-    from launcher.planning.names import Names
+    from launcher.preparing.asked import Asked
+    from launcher.preparing.job_file import Job, read_job
+    from launcher.preparing.names import Names
+    from launcher.preparing.prepare import prepare_asked
+    from launcher.preparing.prepared import require_scored
     from launcher.records.run import RepairPolicy
     from launcher.runs import launch as runs
-    from launcher.runs.asked import Asked
-    from launcher.runs.job import Job, read_job
-    from launcher.runs.prepare import prepare_asked
-    from launcher.runs.prepared import require_scored
+    from launcher.runs.preflight import card_here
 
     given = wanted.settings(keep=keep)  # first: after a `--set key` without its `=value`, the value would be a job
     written = read_job(job) if job is not None else Job()
@@ -139,7 +140,6 @@ def command(
         merge=written.merge and not no_merge,
         cap=written.cap and not no_cap,
         track=track or written.track,
-        usd_per_hour=price,
         detach=detach,
         policy=RepairPolicy(
             off=frozenset(no_repair),
@@ -152,12 +152,12 @@ def command(
     if asked.method == "both":
         from launcher.cli.both import run_both
 
-        run_both(asked, options, dry_run=dry_run, as_json=as_json)
+        run_both(asked, options, usd_per_hour=price, dry_run=dry_run, as_json=as_json)
         return
-    prepared = prepare_asked(asked, python)
+    prepared = prepare_asked(asked, partial(card_here, python), usd_per_hour=price, merge=options.merge)
     require_scored(prepared.gates, merge=options.merge)
     if dry_run:
-        _show_dry_run(prepared, runs.dry_run(prepared, price, merge=options.merge), as_json)
+        _show_dry_run(prepared, runs.dry_run(prepared), as_json)
     else:
         _run(prepared, options, as_json)
 
@@ -177,11 +177,9 @@ def _launch(prepared: Prepared, options: LaunchOptions) -> Run:
     """The run, finished or gone into the background; Ctrl-C ends the program with 130."""
     from launcher.cli.progress import make_progress
     from launcher.cli.watch import Known
-    from launcher.runs.expected import expected
     from launcher.runs.launch import launch
 
-    estimate = expected(prepared, options.usd_per_hour, merge=options.merge)
-    progress = make_progress(Known(plan=prepared.plan.to_dict(), estimate=estimate))
+    progress = make_progress(Known(plan=prepared.plan.to_dict(), estimate=prepared.estimate))
     try:
         return launch(prepared, options, progress)
     except KeyboardInterrupt:

@@ -65,8 +65,7 @@ def choose_backend(request: Request, make: Callable[[Request], Plan]) -> Plan:
         why = "the only one that fits"
     elif best.memory.fits and any(one.cuts_more_than(best) for one in found):
         why = f"the only one that fits rows of {best.plan.sequence_len} tokens"
-    reason = f"auto: {why} ({best.describe()}; {'; '.join(told)})"
-    return replace(best.plan, reasons={**best.plan.reasons, "backend": reason})
+    return _because(best.plan, "backend", f"auto: {why} ({best.describe()}; {'; '.join(told)})")
 
 
 def choose_method(request: Request, make: Callable[[Request, str, str], Plan]) -> Plan:
@@ -76,18 +75,22 @@ def choose_method(request: Request, make: Callable[[Request, str, str], Plan]) -
     try:
         lora = make(request, "lora", "")
     except BadInput as error:
-        reason = f"16-bit LoRA is refused: {error.problems[0].message}"
-        return make(request, "qlora", reason)
+        return _because(qlora, "method", f"16-bit LoRA is refused: {error.problems[0].message}")
     asked = Candidate(lora, estimate_plan_memory(lora, request), plan_speed(lora, request))
     if asked.memory.fits and other.memory.fits and asked.cuts_more_than(other):
         reason = (
             f"house rule: 16-bit LoRA fits only with rows cut at {lora.sequence_len} tokens; QLoRA keeps "
             f"{qlora.sequence_len} ({other.describe()})"
         )
-        return make(request, "qlora", reason)
+        return _because(qlora, "method", reason)
     if asked.memory.fits:
         reason = f"house rule: 16-bit LoRA fits ({asked.describe()}; QLoRA {other.describe()})"
-        return make(request, "lora", reason)
+        return _because(lora, "method", reason)
     needed, budget = asked.memory.needed_gib, asked.memory.budget_gib
     reason = f"house rule: 16-bit LoRA would need {needed:.1f} GiB of {budget:.1f} GiB; QLoRA {other.describe()}"
-    return make(request, "qlora", reason)
+    return _because(qlora, "method", reason)
+
+
+def _because(plan: Plan, setting: str, reason: str) -> Plan:
+    """The plan, with the reason that is known only now that its alternatives are."""
+    return replace(plan, reasons={**plan.reasons, setting: reason})

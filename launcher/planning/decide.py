@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
-from launcher.catalog import Stored
+from launcher.catalog import Gpu, Stored
 from launcher.catalog.architecture import module_names
 from launcher.errors import BadInput, Problem
 from launcher.planning.choose import choose_backend, choose_method
@@ -24,9 +23,13 @@ def make_plan(request: Request) -> Plan:
     """
     if request.auto_method:
         return choose_method(request, _of_method)
+    return _of_method(request, *method_of(request))
+
+
+def method_of(request: Request) -> tuple[str, str]:
+    """The method where it is not to be chosen, and why it is that one."""
     fixed = request.overrides.get("method") or (request.preset.recipe if request.preset else "qlora")
-    reason = "the preset's recipe" if request.preset else "the house default: it fits most cards"
-    return _of_method(request, fixed, reason)
+    return fixed, "the preset's recipe" if request.preset else "the house default: it fits most cards"
 
 
 def _of_method(request: Request, method: str, reason: str) -> Plan:
@@ -131,10 +134,20 @@ def _decide_trainer_choices(request: Request, layers: Layers, trainer: Trainer) 
         gpu, layers["method"], layers["compute_dtype"], layers["lora_dropout"], request.model.stored
     )
     layers.decide("kernels", kernels, reason)
-    if not layers.set_by_person("optimizer"):
-        optimizer, reason = trainer.optimizer(gpu, layers["optimizer"])
-        if optimizer != layers["optimizer"]:
-            layers.force("optimizer", optimizer, reason)
+    _decide_optimizer(gpu, layers, trainer)
+
+
+def _decide_optimizer(gpu: Gpu, layers: Layers, trainer: Trainer) -> None:
+    """The recipe's, or what the trainer can do of it on this card; whatever the person set."""
+    by_person = layers.set_by_person("optimizer")
+    wanted = layers.instead["optimizer"][0] if by_person else layers["optimizer"]
+    optimizer, reason = trainer.optimizer(gpu, wanted)
+    if optimizer == wanted:
+        return
+    if by_person:
+        layers.instead["optimizer"] = optimizer, reason
+    else:
+        layers.force("optimizer", optimizer, reason)
 
 
 def _decide_rest(request: Request, layers: Layers) -> None:
@@ -157,11 +170,11 @@ def _decide_cpu(request: Request, layers: Layers) -> None:
 def _assemble(request: Request, layers: Layers) -> Plan:
     data = request.data
     values: dict[str, Any] = dict(layers.values)
-    plan = Plan(
+    return Plan(
         **request.identity(),
         eval_rows=data.eval_rows if data else None,
         conversational=data.conversational if data else True,
-        reasons=layers.reasons,
+        reasons={key: layers.reasons[key] for key in values},
+        instead=layers.instead,
         **values,
     )
-    return replace(plan, reasons={key: layers.reasons[key] for key in values})

@@ -65,6 +65,8 @@ class Plan:
     eval_rows: int | None = None
     conversational: bool = True
     reasons: dict[str, str] = field(default_factory=dict)
+    # setting that the person fixed -> what it would have been, and why; without those that only the solver chooses
+    instead: dict[str, tuple[Any, str]] = field(default_factory=dict, compare=False, repr=False)
 
     @property
     def eval_interval(self) -> float:
@@ -87,12 +89,18 @@ class Plan:
         return self.evaluates and self.keep == "best"
 
     def to_dict(self) -> dict[str, Any]:
-        """The plan as JSON-ready data, in the order of the fields."""
-        out = {f.name: getattr(self, f.name) for f in fields(self)}
+        """The plan as JSON-ready data, in the order of the fields; ``instead`` is no part of what was decided."""
+        out = {name: getattr(self, name) for name in RECORDED}
         return {key: list(value) if isinstance(value, tuple) else value for key, value in out.items()}
 
 
 IDENTITY = ("preset", "gpu", "model", "base_model", "model_type")
 FACTS = ("on_cpu", "eval_rows", "conversational", "reasons")
+RECORDED = tuple(f.name for f in fields(Plan) if f.name != "instead")
 WHOLE = tuple(f.name for f in fields(Plan) if f.type in ("int", "int | None"))  # settings that count something
-SETTINGS: tuple[str, ...] = tuple(f.name for f in fields(Plan) if f.name not in IDENTITY + FACTS)
+SETTINGS: tuple[str, ...] = tuple(name for name in RECORDED if name not in IDENTITY + FACTS)
+# What the solver chooses together, so that nobody knows what one of them would have been without another plan.
+SOLVED = (
+    "sequence_len", "packing", "effective_batch_size", "micro_batch_size", "gradient_accumulation_steps",
+    "eval_batch_size", "gradient_checkpointing", "activation_offload", "kernels",
+)  # fmt: skip

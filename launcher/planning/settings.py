@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from launcher.planning.plan import SETTINGS, WHOLE
+from launcher.planning.plan import SETTINGS, SOLVED, WHOLE
 from launcher.planning.request import Request
 
 
@@ -17,6 +17,7 @@ class Layers:
         self.values: dict[str, Any] = {}
         self.reasons: dict[str, str] = {}
         self.fixed_by: dict[str, str] = {}
+        self.instead: dict[str, tuple[Any, str]] = {}  # see `Plan.instead`
         self._fix(recipe.settings, recipe.reasons, f"recipe {recipe.name}")
         if request.preset:
             # A preset is written for its own recipe: with another method only what does not depend on it carries over.
@@ -24,9 +25,13 @@ class Layers:
         self._fix(request.overrides, {}, "you")
         self.values["method"] = method
         self.reasons["method"] = "set by you" if self.set_by_person("method") else reason
+        if self.set_by_person("method"):
+            self._instead("method", request.preset.recipe if request.preset else "qlora", reason)
 
     def _fix(self, settings: Mapping[str, Any], reasons: Mapping[str, str], source: str) -> None:
         for key, value in settings.items():
+            if source == "you" and key in self.values:
+                self._instead(key, self.values[key], self.reasons[key])
             self.values[key] = _exact(key, value)
             self.fixed_by[key] = source
             self.reasons[key] = (
@@ -46,13 +51,21 @@ class Layers:
         """Take ``value`` unless a layer, or an earlier decision, has settled it; return what holds."""
         if key not in self.values:
             self.force(key, value, reason)
+        elif self.set_by_person(key) and key not in self.instead:
+            self._instead(key, value, reason)
         return self.values[key]
 
     def force(self, key: str, value: Any, reason: str) -> None:
         """Set ``value`` whatever the layers say: for what follows from other values."""
         assert key in SETTINGS, key
+        if self.set_by_person(key):
+            self._instead(key, value, reason)
         self.values[key] = value
         self.reasons[key] = reason
+
+    def _instead(self, key: str, value: Any, reason: str) -> None:
+        if key not in SOLVED:
+            self.instead[key] = value, reason
 
 
 def _exact(key: str, value: Any) -> Any:

@@ -8,7 +8,7 @@ import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from shlex import quote
@@ -17,7 +17,7 @@ from typing import Any, Literal
 from launcher.catalog.check import check
 from launcher.errors import QlError, RunFailed, Unreadable
 from launcher.files import read_bounded, write_json
-from launcher.planning.plan import Plan
+from launcher.planning.plan import RECORDED, Plan
 from launcher.processes.secrets import redact_all
 from launcher.records.codec import decode, encode
 from launcher.records.run import VERSION, Manifest, Repair, Resume, Stage
@@ -48,7 +48,7 @@ class Run:
         """`plan` as planning knows it. Raises RunFailed when it is of another version of ql."""
         data = self.plan
         try:
-            values: dict[str, Any] = {item.name: data[item.name] for item in fields(Plan)}
+            values: dict[str, Any] = {name: data[name] for name in RECORDED}
         except KeyError as error:
             raise RunFailed(f"this run's plan has no {error.args[0]}: it is of another version of ql") from None
         values = {key: tuple(value) if isinstance(value, list) else value for key, value in values.items()}

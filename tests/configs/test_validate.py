@@ -17,7 +17,7 @@ from launcher.configs.validate import check_text
 from launcher.errors import Unreadable
 from launcher.json_schema import load_schema
 from launcher.planning.decide import make_plan
-from launcher.planning.request import make_request
+from launcher.preparing.request import make_request
 from launcher.records.codec import encode
 from manifests import new_manifest
 

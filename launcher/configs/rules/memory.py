@@ -56,8 +56,9 @@ def estimate_request(c: Config) -> MemoryRequest | None:
     """
     if c.card is None or c.card.is_cpu or not c.is_estimated:
         return None
+    from dataclasses import replace
+
     from launcher.catalog import load_gpu, load_model
-    from launcher.planning.corrections import corrections_for
     from launcher.planning.estimate import memory_request
     from launcher.planning.request import Request
     from launcher.sizing.memory import OPTIMIZER_BYTES
@@ -75,8 +76,6 @@ def estimate_request(c: Config) -> MemoryRequest | None:
     sizes = (values["sequence_len"], values["micro_batch_size"], values["eval_batch_size"], values["lora_r"])
     if any(size is not None and size < 1 for size in sizes):
         return None  # another rule says so: there is no job to estimate
+    request = memory_request(values, Request(gpu=gpu, model=model, base_model=c.base_model, recipes={}))
     # What `ql calibrate` found here counts for a config as for a plan: else a launch would refuse its plan.
-    corrections = corrections_for(gpu)
-    return memory_request(
-        values, Request(gpu=gpu, model=model, base_model=c.base_model, recipes={}, corrections=corrections)
-    )
+    return replace(request, correction=c.correction or request.correction)

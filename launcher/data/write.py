@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import TextIO
 
 from launcher.data.facts import DataFacts
 from launcher.data.formats import row_line
-from launcher.data.inspect import DEFAULT_TEMPLATE, inspect_data, usable_rows
-from launcher.data.report import DataReport, ExcessLength, even_histogram
+from launcher.data.inspect import usable_rows
+from launcher.data.report import DataReport, even_histogram
 from launcher.errors import RunFailed
 from launcher.files import sha256_file, sync_folder
 
@@ -21,7 +23,7 @@ EVAL_FILE = "data/eval.jsonl"
 
 
 @dataclass(frozen=True)
-class PreparedData:
+class WrittenData:
     """The files written, by path, rows and SHA-256; ``left_out`` rows of the input are in neither.
 
     ``facts`` count the rows that are in the files. ``eval_file`` is None where nothing is held out.
@@ -53,60 +55,36 @@ class PreparedData:
         }
 
 
-def prepare_data(
-    path: Path,
-    out_dir: Path,
-    *,
-    eval_fraction: float,
-    seed: int,
-    sequence_len: int,
-    excess_length: ExcessLength = "truncate",
-    chat_template: str = DEFAULT_TEMPLATE,
-    base: Path | None = None,
-    golden: Path | None = None,
-    allow_overlap: bool = False,
-    report: DataReport | None = None,
-) -> PreparedData:
-    """Inspect ``path`` and write ``out_dir``/data/train.jsonl and, where rows are held out, data/eval.jsonl.
+def write_data(report: DataReport, out_dir: Path, *, eval_fraction: float, seed: int) -> WrittenData:
+    """Write the rows of ``report`` to ``out_dir``/data/train.jsonl and, where rows are held out, data/eval.jsonl.
 
-    Rows keep the order of the file, but for those that carry keys no earlier row has: they come first, because the
-    trainers take the columns of a file from its beginning. Rows are left out only where their exact length is known:
-    with ``drop`` the long ones, with ``truncate`` those that would keep no trained token. Each file is complete or
-    absent. ``report`` saves the inspection where the caller has made it with the same settings; where rows are longer
-    than ``sequence_len`` it must be `DataReport.limited` to it. Raises BadInput with every bad row, Unreadable, and
-    RunFailed when the folder cannot be written or the data is no longer what was inspected.
+    Where rows are longer than the sequence length, the report must be `DataReport.limited` to it. Rows keep the order
+    of the file, but for those that carry keys no earlier row has: they come first, because the trainers take the
+    columns of a file from its beginning. Rows are left out only where their exact length is known: with ``drop`` the
+    long ones, with ``truncate`` those that would keep no trained token. Each file is complete or absent.
+
+    The rows are read once. Raises BadInput with every bad row, and RunFailed when the folder cannot be written or the
+    data is no longer what was inspected.
     """
-    if report is None:
-        report = inspect_data(
-            path,
-            base=base,
-            chat_template=chat_template,
-            sequence_len=sequence_len,
-            excess_length=excess_length,
-            golden=golden,
-            allow_overlap=allow_overlap,
-        )
-    elif sha256_file(path) != report.sha256:
-        raise _changed(path)
+    if sha256_file(report.path) != report.sha256:
+        raise _changed(report.path)
     report.require_rows()
-    kept = report.kept()
-    chosen = report.with_rows(kept)
-    held_out = {kept[position] for position in chosen.eval_split(eval_fraction, seed)}
-    parts = {TRAIN_FILE: [i for i in kept if i not in held_out], EVAL_FILE: [i for i in kept if i in held_out]}
+    train, held_out = report.split(eval_fraction, seed)
+    parts = {TRAIN_FILE: train, EVAL_FILE: held_out}
     try:
         (out_dir / "data").mkdir(parents=True, exist_ok=True)
         (out_dir / EVAL_FILE).unlink(missing_ok=True)
         _write(report, {out_dir / name: rows for name, rows in parts.items() if rows})
     except OSError as error:
         raise RunFailed(f"{out_dir}: cannot be written: {error.strerror or error}") from error
-    return PreparedData(
+    return WrittenData(
         report=report,
-        facts=chosen.facts(eval_fraction, seed),
+        facts=report.facts(eval_fraction, seed),
         train_file=out_dir / TRAIN_FILE,
         eval_file=out_dir / EVAL_FILE if held_out else None,
-        train_rows=len(parts[TRAIN_FILE]),
+        train_rows=len(train),
         eval_rows=len(held_out),
-        left_out=report.row_count - len(kept),
+        left_out=report.row_count - len(train) - len(held_out),
         sha256={name: sha256_file(out_dir / name) for name, rows in parts.items() if rows},
     )
 
@@ -122,19 +100,35 @@ def _leaders(report: DataReport, chosen: Sequence[int]) -> list[int]:
     return leaders
 
 
+class _LeadersFirst:
+    """Lines written to a file in their order, but for a few that come before all others.
+
+    What comes before the last leader is held in a file of its own meanwhile: a leader may be the last row of many.
+    """
+
+    def __init__(self, stream: TextIO, held: TextIO, leaders: Sequence[int]) -> None:
+        self.stream, self.held = stream, held
+        self.leaders, self.last = frozenset(leaders), max(leaders, default=-1)
+
+    def put(self, index: int, text: str) -> None:
+        leads = index in self.leaders
+        (self.stream if leads or index > self.last else self.held).write(text)
+        if index == self.last:
+            self.held.seek(0)
+            shutil.copyfileobj(self.held, self.stream)
+
+
 def _write(report: DataReport, files: dict[Path, list[int]]) -> None:
     """Write each file's rows, leaders first; all files are put in place together at the end."""
-    leaders = {path: _leaders(report, rows) for path, rows in files.items()}
-    place = {index: path for path, rows in files.items() for index in rows}
     with ExitStack() as stack:
-        streams = {path: stack.enter_context(_replacing(path)) for path in files}
-        first = {index: path for path, rows in leaders.items() for index in rows}
-        for index, text in _texts(report, max(first, default=-1) + 1):
-            if index in first:
-                streams[first[index]].write(text)
+        place = {}
+        for path, rows in files.items():
+            held = stack.enter_context(TemporaryFile("w+", encoding="utf-8", newline="\n", dir=path.parent))
+            lines = _LeadersFirst(stack.enter_context(_replacing(path)), held, _leaders(report, rows))
+            place.update(dict.fromkeys(rows, lines))
         for index, text in _texts(report, report.row_count):
-            if index in place and index not in first:
-                streams[place[index]].write(text)
+            if index in place:
+                place[index].put(index, text)
 
 
 def _texts(report: DataReport, count: int) -> Iterator[tuple[int, str]]:

@@ -9,8 +9,8 @@ from typing import Any
 
 from launcher.catalog import whole_name
 from launcher.files import require_text
-from launcher.planning.names import Names
 from launcher.planning.request import Request
+from launcher.preparing.names import Names
 from launcher.records.run import AskedFor
 
 
@@ -29,6 +29,10 @@ class Asked(Names):
         """Raises Unreadable for a file whose name is no text: run.json, the report and the model card name it."""
         for path in filter(None, (self.data, self.golden, self.config)):
             require_text(path)
+
+    @property
+    def golden_path(self) -> Path | None:
+        return Path(self.golden) if self.golden else None
 
     def request(self) -> Request:
         """The names looked up, with the settings; raises what `make_request` raises."""

@@ -30,6 +30,6 @@ class Names:
 
     def look_up(self, settings: Mapping[str, Any], *, architecture: str | None = None) -> Request:
         """What the names stand for, to be planned with ``settings``; raises what `make_request` raises."""
-        from launcher.planning.request import make_request  # reads the catalog: not at the start of every verb
+        from launcher.preparing.request import make_request  # reads the catalog: not at the start of every verb
 
         return make_request(**self.names(), settings=settings, architecture=architecture)
