@@ -90,25 +90,24 @@ class _Observer:
 def _show_dry_run(both: Both, as_json: bool) -> None:
     from launcher.runs.launch import dry_run
 
-    facts = {prepared.plan.method: dry_run(prepared) for prepared in both.each}
     if as_json:
-        click.echo(json.dumps(facts, indent=2))
+        click.echo(json.dumps({one.plan.method: dry_run(one) for one in both.each}, indent=2))
         return
     from launcher.cli.presets import show_plan
     from launcher.cli.text import duration, table, usd
     from launcher.report.page import show
 
-    plans = {method: one["plan"] for method, one in facts.items()}
-    show_plan(plans["qlora"])
-    differ = [key for key in plans["qlora"]["reasons"] if plans["qlora"][key] != plans["lora"][key]]
-    rows = [(key, *(show(plan[key]) for plan in plans.values())) for key in differ]
+    qlora, lora = both.qlora.plan, both.lora.plan
+    show_plan(qlora)
+    differ = [key for key in qlora.reasons if getattr(qlora, key) != getattr(lora, key)]
+    rows = [(key, *(show(getattr(plan, key)) for plan in (qlora, lora))) for key in differ]
     for name, key, form in (
         ("memory, GiB", "peak_gib", lambda value: f"{value:.1f}"),
         ("tokens/s", "tokens_per_second", lambda value: f"{value:,.0f}"),
         ("time", "hours", lambda value: duration(value * 3600)),
         ("cost", "usd", usd),
     ):
-        values = [one["estimate"][key] for one in facts.values()]
+        values = [getattr(one.estimate, key) for one in both.each]
         if None not in values:
             rows.append((name, *(form(value) for value in values)))
     click.echo("\n" + table(("what differs", "qlora", "lora"), rows))

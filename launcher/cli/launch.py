@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 import sys
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from shlex import quote
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -118,7 +119,8 @@ def command(
     # A file has method and backend in two places, as a name and as a setting: what is given here wins over both.
     named = wanted.names()
     chosen = {key: value for key, value in written.settings.items() if named.get(key) is None} | given
-    others = Names(**{key: None if key in given else value for key, value in written.names().items()})
+    in_file = written.names()
+    others = replace(Names(**in_file), **dict.fromkeys(given.keys() & in_file.keys()))
     data, golden = data or written.data, golden or written.golden
     if data is None and config is None:
         raise click.UsageError("give --data FILE.jsonl, a job file (`ql init` writes one), or --config EDITED.yaml")
@@ -157,7 +159,7 @@ def command(
     prepared = prepare_asked(asked, partial(card_here, python), usd_per_hour=price, merge=options.merge)
     require_scored(prepared.gates, merge=options.merge)
     if dry_run:
-        _show_dry_run(prepared, runs.dry_run(prepared), as_json)
+        _show_dry_run(prepared, as_json)
     else:
         _run(prepared, options, as_json)
 
@@ -198,22 +200,21 @@ def show_detached(run: Run, as_json: bool) -> None:
     click.echo(f"it goes on by itself; `ql runs {quote(str(run.path))} --follow` shows how", err=True)
 
 
-def _show_dry_run(prepared: Prepared, facts: dict[str, Any], as_json: bool) -> None:
-    if as_json:
-        click.echo(json.dumps(facts, indent=2))
-        return
+def _show_dry_run(prepared: Prepared, as_json: bool) -> None:
     from launcher.cli.presets import show_plan
+    from launcher.runs.launch import dry_run, notes_of
 
-    show_plan(facts["plan"])
-    for name, text in facts["files"].items():
-        if name == "config.yaml":
-            click.echo(f"\n--- {name}\n{text}")
+    if as_json:
+        click.echo(json.dumps(dry_run(prepared), indent=2))
+        return
+    show_plan(prepared.plan)
+    click.echo(f"\n--- config.yaml\n{prepared.files['config.yaml']}")
     memory = prepared.memory
     fitting = f" of {memory.budget_gib:.1f} GiB" if memory.budget_gib is not None else ""
     click.echo(f"estimate: {memory.needed_gib:.1f} GiB{fitting} on {prepared.gpu.title}")
-    for finding in facts["findings"]:
-        click.echo(f"{finding['severity']}: {finding['code']} {finding['message']}", err=True)
-    for note in facts["notes"]:
+    for finding in prepared.findings:
+        click.echo(f"{finding.severity}: {finding.code} {finding.message}", err=True)
+    for note in notes_of(prepared):
         click.echo(f"note: {note}", err=True)
 
 

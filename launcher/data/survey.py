@@ -6,9 +6,8 @@ from array import array
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
-from launcher.data.formats import BadRow, format_of, normalise
+from launcher.data.formats import BadRow, Row, format_of, normalise
 from launcher.data.golden import GoldenInputs
 from launcher.data.read import read_lines
 
@@ -28,7 +27,7 @@ class Survey:
     problem: str = ""
     missing: Mapping[str, array[int]] = field(default_factory=dict)
     golden: array[int] = field(default_factory=lambda: array("Q"))
-    first: tuple[dict[str, Any], ...] = ()
+    first: tuple[Row, ...] = ()
 
     @property
     def is_empty(self) -> bool:
@@ -38,7 +37,7 @@ class Survey:
 def survey(path: Path, columns: Collection[str] = (), golden: GoldenInputs | None = None) -> Survey:
     """Read the file once. Raises Unreadable when it cannot be read."""
     rows, problem = 0, ""
-    first: list[dict[str, Any]] = []
+    first: list[Row] = []
     unreadable, asked = array("Q"), array("Q")
     missing = {column: array("Q") for column in columns}
     for line in read_lines(path):
@@ -63,7 +62,7 @@ def survey_of_own(rows: int, columns: Collection[str], present: str) -> Survey:
     return Survey(rows, missing={column: numbers for column in columns if column != present})
 
 
-def _is_asked(row: dict[str, Any], golden: GoldenInputs) -> bool:
+def _is_asked(row: Row, golden: GoldenInputs) -> bool:
     form = format_of(row)
     if form is None:
         return False

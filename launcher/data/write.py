@@ -6,7 +6,7 @@ import os
 import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from tempfile import TemporaryFile
 from typing import TextIO
@@ -14,9 +14,11 @@ from typing import TextIO
 from launcher.data.facts import DataFacts
 from launcher.data.formats import row_line
 from launcher.data.inspect import usable_rows
-from launcher.data.report import DataReport, even_histogram
+from launcher.data.report import DataReport, Lengths, even_histogram
 from launcher.errors import RunFailed
 from launcher.files import sha256_file, sync_folder
+from launcher.records.run import DataRecord
+from launcher.records.run import RowLengths as RecordedLengths
 
 TRAIN_FILE = "data/train.jsonl"
 EVAL_FILE = "data/eval.jsonl"
@@ -38,21 +40,28 @@ class WrittenData:
     left_out: int
     sha256: dict[str, str]
 
-    def to_dict(self) -> dict[str, object]:
-        """JSON-ready, for a run's manifest."""
-        excess, lengths = self.report.excess, self.report.lengths
-        return {
-            "input": str(self.report.path),
-            "input_sha256": self.report.sha256,
-            "format": self.report.format,
-            "train_rows": self.train_rows,
-            "eval_rows": self.eval_rows,
-            "left_out": self.left_out,
-            "excess": excess.describe(self.report.row_count, self.facts.exact) if excess else None,
-            "cut": asdict(excess) if excess else None,
-            "lengths": lengths and {**asdict(lengths), "histogram": even_histogram(self.report.rows.totals)},
-            "sha256": self.sha256,
-        }
+    def record(self, given: Path) -> DataRecord:
+        """What a run's manifest says of the rows, of which ``given`` is the file that the person gave."""
+        report, excess, lengths = self.report, self.report.excess, self.report.lengths
+        return DataRecord(
+            path=str(given.resolve()),
+            sha256=self.sha256,
+            input=str(report.path),
+            input_sha256=report.sha256,
+            format=report.format,
+            train_rows=self.train_rows,
+            eval_rows=self.eval_rows,
+            left_out=self.left_out,
+            excess=excess.describe(report.row_count, self.facts.exact) if excess else None,
+            cut=asdict(excess) if excess else None,
+            lengths=None if lengths is None else _recorded(lengths, even_histogram(report.rows.totals)),
+        )
+
+
+def _recorded(lengths: Lengths, bins: list[tuple[int, int]]) -> RecordedLengths:
+    """The lengths as a manifest has them, with ``bins`` that a chart can show."""
+    values = {item.name: getattr(lengths, item.name) for item in fields(lengths)}
+    return RecordedLengths(**(values | {"histogram": bins}))
 
 
 def write_data(report: DataReport, out_dir: Path, *, eval_fraction: float, seed: int) -> WrittenData:

@@ -4,13 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypedDict
 
 from launcher.catalog.types import Gpu, Model, Preset, Recipe
 from launcher.data.facts import DataFacts
 from launcher.planning.corrections import MachineCorrection
 
 AUTO = "auto"
+
+
+class Identity(TypedDict):
+    """The fields of a plan that say what it is for."""
+
+    preset: str | None
+    gpu: str
+    model: str
+    base_model: str
+    model_type: str
+    on_cpu: bool
 
 
 @dataclass(frozen=True)
@@ -29,7 +40,7 @@ class Request:
     data: DataFacts | None = None
     corrections: Mapping[str, MachineCorrection] = field(default_factory=dict)  # of this card, by trainer
 
-    def identity(self) -> dict[str, Any]:
+    def identity(self) -> Identity:
         """The fields of a plan that say what it is for."""
         return {
             "preset": self.preset.name if self.preset else None,

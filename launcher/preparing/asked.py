@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Any
 
 from launcher.catalog import whole_name
 from launcher.files import require_text
@@ -20,7 +19,7 @@ class Asked(Names):
 
     data: str | None
     config: str | None = None
-    settings: Mapping[str, Any] = field(default_factory=dict)
+    settings: Mapping[str, object] = field(default_factory=dict)
     golden: str | None = None
     gates: tuple[str, ...] = ()
     allow_overlap: bool = False
@@ -40,7 +39,8 @@ class Asked(Names):
 
     def record(self) -> AskedFor:
         """For the manifest; files by their absolute paths, since a run may be resumed from another folder."""
-        names = self.names() | ({"model": whole_name(self.model)} if self.model else {})
+        names = self.names()
+        names["model"] = whole_name(self.model) if self.model else None
         return AskedFor(
             **names,
             data=_absolute(self.data),

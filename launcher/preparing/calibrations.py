@@ -57,7 +57,7 @@ def store_correction(gpu: Gpu, trainer: str, correction: MachineCorrection) -> P
     Raises Unreadable when it cannot be written.
     """
     path = calibration_file()
-    entries = {key: asdict(found) for key, found in _load().items()}
+    entries: dict[str, object] = {key: asdict(found) for key, found in _load().items()}
     entries[f"{gpu.name}/{trainer}"] = asdict(correction)
     _write(path, entries)
     return path
@@ -69,7 +69,7 @@ def forget_corrections(gpu: Gpu | None = None) -> int:
     Raises Unreadable when the file cannot be written, and for ``gpu`` when it cannot be used.
     """
     try:
-        entries = {key: asdict(found) for key, found in _load().items()}
+        entries: dict[str, object] = {key: asdict(found) for key, found in _load().items()}
     except Unreadable:
         if gpu is not None or not calibration_file().is_file():
             raise
@@ -81,7 +81,7 @@ def forget_corrections(gpu: Gpu | None = None) -> int:
     return len(entries) - len(kept)
 
 
-def _write(path: Path, entries: dict[str, Any]) -> None:
+def _write(path: Path, entries: dict[str, object]) -> None:
     hint = "QL_CALIBRATION=FILE names another place"
     if path.parts[0] == "~":
         raise Unreadable(Problem("there is no home folder here", file=str(path), hint=hint))

@@ -11,13 +11,14 @@ from itertools import islice
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from launcher.data.formats import BadRow, format_of, normalise, row_line
+from launcher.data.formats import BadRow, Row, format_of, normalise, row_line
 from launcher.data.survey import KEPT_ROWS, Survey, survey
 from launcher.data.write import EVAL_FILE, TRAIN_FILE
 from launcher.errors import Problem, RunFailed
 from launcher.files import expand, plain_name, sha256_file, write_atomic
 from launcher.preparing.config_file import Edited
 from launcher.preparing.prepared import GivenFile
+from launcher.records.run import DataRecord
 from launcher.rules.base import KeyPath
 from launcher.trainers import all_trainers
 from launcher.trainers.readback import Rows
@@ -56,8 +57,8 @@ class NamedFiles:
     def sha256(self) -> str:
         return sha256_file(self.given)
 
-    def write(self, folder: Path) -> dict[str, Any]:
-        """Copy the files into a run, with a sample of their rows for the stage verify; facts for the manifest.
+    def write(self, folder: Path) -> DataRecord:
+        """Copy the files into a run, with a sample of their rows for the stage verify.
 
         Raises RunFailed when the folder cannot be written.
         """
@@ -74,14 +75,17 @@ class NamedFiles:
         hashes = {item.target: sha256_file(folder / item.target) for item in self.files}
         evaluation = self.rows.evaluation or 0
         total = sum(item.found.rows for item in self.files)
-        return {"train_rows": total - evaluation, "eval_rows": evaluation, "excess": self.excess, "sha256": hashes}
+        given = str(self.given.resolve())
+        return DataRecord(
+            path=given, sha256=hashes, train_rows=total - evaluation, eval_rows=evaluation, excess=self.excess
+        )
 
 
 @dataclass(frozen=True)
 class SampledFile(GivenFile):
     """Rows given with ``--data`` beside a config: written as in any other launch, and a sample of them."""
 
-    def write(self, folder: Path) -> dict[str, Any]:
+    def write(self, folder: Path) -> DataRecord:
         written = super().write(folder)
         sample: list[str] = []
         for name in (EVAL_FILE, TRAIN_FILE):
@@ -142,7 +146,7 @@ def count_rows(files: Iterable[tuple[Survey | None, bool]], held_out: float) -> 
     return Rows(train, evaluation)
 
 
-def moved(config: dict[str, Any], files: Sequence[NamedFile]) -> dict[str, Any]:
+def moved(config: Mapping[str, object], files: Sequence[NamedFile]) -> dict[str, object]:
     """The top-level keys of a config whose data files have another name inside the run, with those names."""
     changed = deepcopy({key: config[key] for key in {item.path[0] for item in files if item.target != item.named}})
     for item in files:
@@ -154,7 +158,7 @@ def moved(config: dict[str, Any], files: Sequence[NamedFile]) -> dict[str, Any]:
     return changed
 
 
-def _plain(row: dict[str, Any], chat: bool) -> dict[str, Any]:
+def _plain(row: Row, chat: bool) -> Row:
     """A row to compare models on, as ``{"messages": …}`` or ``{"text": …}``."""
     form = format_of(row)
     if chat and form in ("messages", "sharegpt"):

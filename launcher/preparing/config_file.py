@@ -45,7 +45,7 @@ class Edited:
 
     path: Path
     text: str
-    raw: dict[str, Any]
+    raw: dict[str, object]
     config: Config
     positions: Positions
 
@@ -179,9 +179,10 @@ def _shipped(text: str) -> str | None:
     return next((name for name in SHIPPED_TEMPLATES if load_chat_template(name).text == text), None)
 
 
-def paths_inside(edited: Edited, template: Template | None) -> dict[str, Any]:
+def paths_inside(edited: Edited, template: Template | None) -> dict[str, object]:
     """The keys of the config that mean something else inside a run, with what they must be there."""
-    config, changes = edited.raw, {}
+    config = edited.raw
+    changes: dict[str, object] = {}
     if config.get("output_dir") != OUTPUT:
         changes["output_dir"] = OUTPUT
     for key in edited.reader.folders:

@@ -6,9 +6,10 @@ with the file; one that contradicts it is an error with the line.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from launcher.catalog import Gpu, Preset, load_gpu, load_preset, load_recipe
 from launcher.data.base import find_base
@@ -202,7 +203,11 @@ def _settle(
     edited: Edited, written: ReadBack, template: Template | None, asked: Asked, preset: Preset | None
 ) -> Settled:
     """How rows are read, and how the file of ``--data`` is split: as the config says, or as preset and recipe do."""
-    layers = [asked.settings, preset.settings if preset else {}, load_recipe(written.values["method"]).settings]
+    layers: list[Mapping[str, Any]] = [
+        asked.settings,
+        preset.settings if preset else {},
+        load_recipe(written.values["method"]).settings,
+    ]
     fraction = next(layer["eval_fraction"] for layer in layers if "eval_fraction" in layer)
     return Settled(
         chat_template=(template.name if template else None) or "inst",

@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 from launcher.catalog import Gpu
 from launcher.configs.findings import Finding
@@ -37,8 +37,8 @@ class TrainingRows(Protocol):
     def excess(self) -> str | None:
         """What the sequence length does to rows that are longer; None when there are none, or nobody knows."""
 
-    def write(self, folder: Path) -> dict[str, Any]:
-        """Write the rows into ``folder``; the facts of them, as a run's manifest has them."""
+    def write(self, folder: Path) -> DataRecord:
+        """Write the rows into ``folder``; what the run's manifest says of them."""
 
 
 @dataclass(frozen=True)
@@ -61,8 +61,9 @@ class GivenFile:
     def excess(self) -> str | None:
         return long_rows(self.report)
 
-    def write(self, folder: Path) -> dict[str, Any]:
-        return write_data(self.report, folder, eval_fraction=self.eval_fraction, seed=self.seed).to_dict()
+    def write(self, folder: Path) -> DataRecord:
+        written = write_data(self.report, folder, eval_fraction=self.eval_fraction, seed=self.seed)
+        return written.record(self.given)
 
 
 def long_rows(report: DataReport | None) -> str | None:
@@ -93,7 +94,7 @@ class Prepared:
     golden_path: Path | None
     golden: tuple[GoldenRow, ...]
     gates: tuple[Gate, ...]
-    overlay: dict[str, Any] = field(default_factory=dict)
+    overlay: dict[str, object] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
 
     @property
@@ -138,7 +139,7 @@ class Prepared:
             else PriceRecord(usd_per_hour=price.usd_per_hour, source=price.source, date=price.date),
         )
 
-    def write(self, folder: Path) -> dict[str, Any]:
+    def write(self, folder: Path) -> DataRecord:
         """Write the trainer's files and its data into ``folder``; the facts of the data come back for the manifest."""
         for name, text in self.files.items():
             write_atomic(folder / name, text)

@@ -15,7 +15,7 @@ from launcher.planning.request import AUTO, Request
 from launcher.preparing.calibrations import corrections_for
 
 
-def parse_settings(pairs: Sequence[str]) -> dict[str, Any]:
+def parse_settings(pairs: Sequence[str]) -> dict[str, object]:
     """``["learning_rate=1e-4", …]`` as checked settings; values are YAML.
 
     Raises Unreadable with every bad pair: no ``=``, an unknown key (with the nearest), a value its schema refuses.
@@ -23,7 +23,7 @@ def parse_settings(pairs: Sequence[str]) -> dict[str, Any]:
     import yaml
 
     problems: list[Problem] = []
-    settings: dict[str, Any] = {}
+    settings: dict[str, object] = {}
     for pair in pairs:
         key, equals, text = pair.partition("=")
         key = key.strip()
@@ -56,7 +56,7 @@ def _number(value: Any) -> Any:
     return value
 
 
-def _check_settings(overrides: Mapping[str, Any]) -> None:
+def _check_settings(overrides: Mapping[str, object]) -> None:
     """Raises Unreadable for a chat template that nobody knows, and settings of which nothing would come."""
     problems: list[Problem] = []
     if "chat_template" in overrides:
@@ -95,7 +95,7 @@ def make_request(
     model: str | None = None,
     method: str | None = None,
     backend: str | None = None,
-    settings: Mapping[str, Any] | None = None,
+    settings: Mapping[str, object] | None = None,
     data: DataFacts | None = None,
     architecture: str | None = None,
 ) -> Request:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from launcher.configs.findings import Finding
 from launcher.data.report import DataReport
@@ -32,7 +31,7 @@ class TrainerFiles:
 
     texts: dict[str, str]
     findings: tuple[Finding, ...]
-    overlay: dict[str, Any]
+    overlay: dict[str, object]
     notes: tuple[str, ...] = ()
 
 

@@ -86,7 +86,7 @@ def _prepare(run: Run, observer: Observer, *, prepared: Prepared | None) -> None
     preflight.check_base(base)
     run.record.base_folder = base
     assert run.record.data is not None
-    run.record.data.amend(again.write(run.path))
+    run.record.data = again.write(run.path)
     run.record.inputs = fingerprint(run)
 
 

@@ -6,7 +6,6 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from launcher import __version__
 from launcher.files import plain_name, sha256_file
@@ -110,7 +109,7 @@ def _create(
         repair_policy=options.policy,
         base_mode=options.base_mode,
         merge_wanted=options.merge,
-        notes=list(notes) + _notes(prepared),
+        notes=list(notes) + notes_of(prepared),
         stages=[Stage(name=stage, state="pending") for stage in STAGES],
     )
     if options.out is not None:
@@ -126,7 +125,8 @@ def _golden(prepared: Prepared) -> GoldenSet | None:
     return GoldenSet(path=str(path.resolve()), sha256=sha256_file(path), rows=len(prepared.golden), gates=gates)
 
 
-def _notes(prepared: Prepared) -> list[str]:
+def notes_of(prepared: Prepared) -> list[str]:
+    """What a person should know of the run before it begins."""
     notes = list(prepared.notes)
     notes += [found.message for found in prepared.findings if found.code == REMOTE_CODE]
     if prepared.rows.excess:
@@ -138,7 +138,7 @@ def _notes(prepared: Prepared) -> list[str]:
     return notes
 
 
-def dry_run(prepared: Prepared) -> dict[str, Any]:
+def dry_run(prepared: Prepared) -> dict[str, object]:
     """What `--dry-run` prints: the plan, the config's text and the estimate."""
     plan: Plan = prepared.plan
     return {
@@ -147,5 +147,5 @@ def dry_run(prepared: Prepared) -> dict[str, Any]:
         "estimate": encode(prepared.estimate),
         "command": get_trainer(plan.backend).command,
         "findings": [finding.to_dict() for finding in prepared.findings],
-        "notes": _notes(prepared),
+        "notes": notes_of(prepared),
     }

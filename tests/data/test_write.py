@@ -15,6 +15,7 @@ from launcher.data.inspect import inspect_data
 from launcher.data.write import WrittenData, write_data
 from launcher.errors import BadInput, RunFailed
 from launcher.files import sha256_file
+from launcher.records.codec import encode
 
 TURNS = [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}]
 TOOL = {"type": "function", "function": {"name": "f", "parameters": {}}}
@@ -55,7 +56,7 @@ def test_rows_are_split_and_written_as_messages(tmp_path: Path) -> None:
     }
     assert (done.facts.rows, done.facts.eval_rows) == (50, 5)
     assert sorted(item.name for item in (tmp_path / "run" / "data").iterdir()) == ["eval.jsonl", "train.jsonl"]
-    assert json.loads(json.dumps(done.to_dict()))["input_sha256"] == sha256_file(path)
+    assert encode(done.record(path))["input_sha256"] == sha256_file(path)
 
 
 def test_same_seed_same_files(tmp_path: Path) -> None:
@@ -109,7 +110,7 @@ def test_rows_without_a_trained_token_are_left_out(tmp_path: Path, bases: dict[s
     path = write(tmp_path, [alpaca(1), long_question, alpaca(2)])
     done = prepare(path, tmp_path / "run", sequence_len=64, base=bases["bytes"], eval_fraction=0)
     assert (done.train_rows, done.left_out) == (2, 1)
-    assert "1 of them would keep no trained token" in done.to_dict()["excess"]
+    assert "1 of them would keep no trained token" in (done.record(path).excess or "")
 
 
 def test_text_rows_stay_text(tmp_path: Path) -> None:

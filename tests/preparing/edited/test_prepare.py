@@ -89,8 +89,8 @@ def test_the_run_gets_the_file_byte_for_byte(folder: Path, tmp_path: Path, ticke
         assert (run / "chat_template.jinja").read_bytes() == (folder / "chat_template.jinja").read_bytes()
         for name in ("train", "eval"):
             assert (run / f"data/{name}.jsonl").read_bytes() == (folder / f"data/{name}.jsonl").read_bytes()
-        assert facts["train_rows"] == 190
-        assert facts["eval_rows"] == 10
+        assert facts.train_rows == 190
+        assert facts.eval_rows == 10
         sample = [json.loads(line) for line in (run / "data/sample.jsonl").read_text().splitlines()]
         assert len(sample) == 16
         assert all("messages" in row for row in sample)
@@ -298,7 +298,7 @@ def test_a_config_from_elsewhere(foreign: Path, tmp_path: Path, golden: Path) ->
     run = tmp_path / "run"
     run.mkdir()
     facts = found.write(run)
-    assert (facts["train_rows"], facts["eval_rows"]) == (36, 4)
+    assert (facts.train_rows, facts.eval_rows) == (36, 4)
     assert json.loads((run / "data" / "sample.jsonl").read_text().splitlines()[0])["text"].startswith("say 0")
     with pytest.raises(BadInput, match="alpaca builds prompts of its own"):
         prepared(foreign, golden)
