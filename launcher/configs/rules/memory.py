@@ -52,7 +52,8 @@ def _estimate(c: Config, request: MemoryRequest) -> MemoryEstimate:
 def estimate_request(c: Config) -> MemoryRequest | None:
     """The job as `ql estimate` would ask for it, read back from the config.
 
-    None where it cannot be known: sizes below 1, an unknown model or optimizer, a job that sizing does not know.
+    None where it cannot be known: keys that are missing, sizes below 1, an unknown model or optimizer, a job that
+    sizing does not know.
     """
     if c.card is None or c.card.is_cpu or not c.is_estimated:
         return None
@@ -69,8 +70,10 @@ def estimate_request(c: Config) -> MemoryRequest | None:
         model = load_model(c.base_model)
     except QlError:
         return None
-    gpu = load_gpu(c.card.name)
-    values = get_trainer(c.kind).codec.decode(c, "", Positions(), gpu, model, Rows()).values
+    gpu, codec = load_gpu(c.card.name), get_trainer(c.kind).codec
+    if not codec.is_whole(c):
+        return None
+    values = codec.decode(c, "", Positions(), gpu, model, Rows()).values
     if values["optimizer"] not in OPTIMIZER_BYTES or None in (values["lora_r"], values["learning_rate"]):
         return None
     sizes = (values["sequence_len"], values["micro_batch_size"], values["eval_batch_size"], values["lora_r"])
