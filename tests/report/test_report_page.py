@@ -125,7 +125,9 @@ def test_the_table_behind_a_chart_has_every_row(page: Any, recorded: dict[str, R
     details = page.locator("details.rows[data-set=logs]").first
     details.locator("summary").click()
     steps = [int(text) for text in details.locator("tbody td:first-child").all_inner_texts()]
-    assert steps == list(range(1, recorded["qlora"].record.training["steps"] + 1))
+    training = recorded["qlora"].record.training
+    assert training is not None
+    assert steps == list(range(1, training.steps + 1))
 
 
 @pytest.mark.parametrize(("scheme", "width"), [("light", 1200), ("dark", 400)])
@@ -174,8 +176,8 @@ def test_words_without_an_end_fit_the_screen_too(new_tab: NewTab, recorded: dict
     """A path in an error, an answer that repeats itself."""
     run, endless = recorded["qlora"], "/path" + "x" * 2000
     rewrite_answers(run, endless)
-    run.stage("merge").update(state="failed", error=endless)
-    run.record |= {"state": "failed", "notes": [endless], "repairs": [REPAIR | {"cause": endless}]}
+    run.stage("merge").amend({"state": "failed", "error": endless})
+    run.record.amend({"state": "failed", "notes": [endless], "repairs": [REPAIR | {"cause": endless}]})
     page = new_tab(width=width).open(write_report(run))
     page.evaluate("document.querySelectorAll('details').forEach(one => one.open = true)")
     assert page.evaluate("document.documentElement.scrollWidth") <= width
