@@ -9,6 +9,7 @@ from launcher.errors import BadInput
 from launcher.planning.estimate import estimate_plan_memory, plan_speed
 from launcher.planning.plan import Plan
 from launcher.planning.request import Request
+from launcher.records.decision import Decision
 from launcher.sizing import MemoryEstimate
 from launcher.trainers import get_trainer, trainer_names
 
@@ -65,29 +66,30 @@ def choose_backend(request: Request, make: Callable[[Request], Plan]) -> Plan:
         why = "the only one that fits"
     elif best.memory.fits and any(one.cuts_more_than(best) for one in found):
         why = f"the only one that fits rows of {best.plan.sequence_len} tokens"
-    reason = f"auto: {why} ({best.describe()}; {'; '.join(told)})"
-    return replace(best.plan, reasons={**best.plan.reasons, "backend": reason})
+    why = f"auto: {why} ({best.describe()}; {'; '.join(told)})"
+    chosen = Decision(best.plan.backend, "planner", why)
+    return replace(best.plan, decisions={**best.plan.decisions, "backend": chosen})
 
 
-def choose_method(request: Request, make: Callable[[Request, str, str], Plan]) -> Plan:
+def choose_method(request: Request, make: Callable[[Request, Decision], Plan]) -> Plan:
     """The house rule: LoRA on 16-bit weights where it fits the card, QLoRA where it would not."""
-    qlora = make(request, "qlora", "")
+    qlora = make(request, Decision("qlora", "planner"))
     other = Candidate(qlora, estimate_plan_memory(qlora, request), plan_speed(qlora, request))
     try:
-        lora = make(request, "lora", "")
+        lora = make(request, Decision("lora", "planner"))
     except BadInput as error:
-        reason = f"16-bit LoRA is refused: {error.problems[0].message}"
-        return make(request, "qlora", reason)
+        why = f"16-bit LoRA is refused: {error.problems[0].message}"
+        return make(request, Decision("qlora", "planner", why))
     asked = Candidate(lora, estimate_plan_memory(lora, request), plan_speed(lora, request))
     if asked.memory.fits and other.memory.fits and asked.cuts_more_than(other):
-        reason = (
+        why = (
             f"house rule: 16-bit LoRA fits only with rows cut at {lora.sequence_len} tokens; QLoRA keeps "
             f"{qlora.sequence_len} ({other.describe()})"
         )
-        return make(request, "qlora", reason)
+        return make(request, Decision("qlora", "planner", why))
     if asked.memory.fits:
-        reason = f"house rule: 16-bit LoRA fits ({asked.describe()}; QLoRA {other.describe()})"
-        return make(request, "lora", reason)
+        why = f"house rule: 16-bit LoRA fits ({asked.describe()}; QLoRA {other.describe()})"
+        return make(request, Decision("lora", "planner", why))
     needed, budget = asked.memory.needed_gib, asked.memory.budget_gib
-    reason = f"house rule: 16-bit LoRA would need {needed:.1f} GiB of {budget:.1f} GiB; QLoRA {other.describe()}"
-    return make(request, "qlora", reason)
+    why = f"house rule: 16-bit LoRA would need {needed:.1f} GiB of {budget:.1f} GiB; QLoRA {other.describe()}"
+    return make(request, Decision("qlora", "planner", why))

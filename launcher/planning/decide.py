@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
 
 from launcher.catalog import Stored
 from launcher.catalog.architecture import module_names
@@ -14,6 +13,7 @@ from launcher.planning.plan import Plan
 from launcher.planning.request import Request
 from launcher.planning.settings import Layers
 from launcher.planning.shape import decide_shape
+from launcher.records.decision import Decision
 from launcher.trainers import Trainer, default_trainer, get_trainer
 
 
@@ -24,20 +24,22 @@ def make_plan(request: Request) -> Plan:
     """
     if request.auto_method:
         return choose_method(request, _of_method)
-    fixed = request.overrides.get("method") or (request.preset.recipe if request.preset else "qlora")
-    reason = "the preset's recipe" if request.preset else "the house default: it fits most cards"
-    return _of_method(request, fixed, reason)
+    if request.preset:
+        method = Decision(request.preset.recipe, "preset", "the preset's recipe")
+    else:
+        method = Decision("qlora", "planner", "the house default: it fits most cards")
+    return _of_method(request, replace(method, value=request.overrides.get("method") or method.value))
 
 
-def _of_method(request: Request, method: str, reason: str) -> Plan:
+def _of_method(request: Request, method: Decision) -> Plan:
     """The method is settled before the trainer: a faster trainer must not decide which weights are trained on."""
     if request.auto_backend:
-        return choose_backend(request, lambda asked: _plan(asked, method, reason))
-    return _plan(request, method, reason)
+        return choose_backend(request, lambda asked: _plan(asked, method))
+    return _plan(request, method)
 
 
-def _plan(request: Request, method: str, method_reason: str) -> Plan:
-    layers = Layers(request, method, method_reason)
+def _plan(request: Request, method: Decision) -> Plan:
+    layers = Layers(request, method)
     problems: list[Problem] = []
     backend = layers.decide(
         "backend", default_trainer().name, "the default trainer; --backend auto takes the faster one that fits"
@@ -156,12 +158,10 @@ def _decide_cpu(request: Request, layers: Layers) -> None:
 
 def _assemble(request: Request, layers: Layers) -> Plan:
     data = request.data
-    values: dict[str, Any] = dict(layers.values)
-    plan = Plan(
+    return Plan(
         **request.identity(),
         eval_rows=data.eval_rows if data else None,
         conversational=data.conversational if data else True,
-        reasons=layers.reasons,
-        **values,
+        decisions=dict(layers.decisions),
+        **layers.values,
     )
-    return replace(plan, reasons={key: layers.reasons[key] for key in values})

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, fields
 from typing import Any, Literal
 
 from launcher.data.facts import DataFacts as DataFacts
+from launcher.records.decision import Decision, Source
 
 Method = Literal["qlora", "lora"]
 Dtype = Literal["float16", "bfloat16", "float32"]
@@ -64,7 +65,7 @@ class Plan:
     on_cpu: bool = False
     eval_rows: int | None = None
     conversational: bool = True
-    reasons: dict[str, str] = field(default_factory=dict)
+    decisions: dict[str, Decision] = field(default_factory=dict)
 
     @property
     def eval_interval(self) -> float:
@@ -86,13 +87,29 @@ class Plan:
         """Whether the checkpoint with the lowest evaluation loss is the result, not the last."""
         return self.evaluates and self.keep == "best"
 
+    @property
+    def reasons(self) -> dict[str, str]:
+        """Why each setting is what it is, for a person."""
+        return {key: decision.reason for key, decision in self.decisions.items()}
+
+    @property
+    def sources(self) -> dict[str, Source]:
+        """Who decided each setting."""
+        return {key: decision.source for key, decision in self.decisions.items()}
+
     def to_dict(self) -> dict[str, Any]:
-        """The plan as JSON-ready data, in the order of the fields."""
-        out = {f.name: getattr(self, f.name) for f in fields(self)}
-        return {key: list(value) if isinstance(value, tuple) else value for key, value in out.items()}
+        """The plan as JSON-ready data, in the order of the fields, then the reasons."""
+        out = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "decisions"}
+        return {key: list(value) if isinstance(value, tuple) else value for key, value in out.items()} | {
+            "reasons": self.reasons
+        }
+
+    def record(self) -> dict[str, Any]:
+        """The plan as run.json keeps it: with who decided each setting."""
+        return {**self.to_dict(), "sources": self.sources}
 
 
 IDENTITY = ("preset", "gpu", "model", "base_model", "model_type")
-FACTS = ("on_cpu", "eval_rows", "conversational", "reasons")
+FACTS = ("on_cpu", "eval_rows", "conversational", "decisions")
 WHOLE = tuple(f.name for f in fields(Plan) if f.type in ("int", "int | None"))  # settings that count something
 SETTINGS: tuple[str, ...] = tuple(f.name for f in fields(Plan) if f.name not in IDENTITY + FACTS)

@@ -7,13 +7,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from launcher.catalog import Recipe
 from launcher.errors import BadInput, Problem, Unreadable
 from launcher.files import write_json
 from launcher.planning.plan import Plan
 from launcher.planning.request import Request
 from launcher.report.facts import Comparison
-from launcher.report.rerun import AS_IN_QLORA
 from launcher.runs.asked import Asked
 from launcher.runs.launch import LaunchOptions, launch
 from launcher.runs.observer import Observer
@@ -80,18 +78,15 @@ def prepare_both(asked: Asked) -> Both:
 def shared_values(plan: Plan) -> dict[str, Any]:
     """The values of the QLoRA ``plan`` that are not the method's own."""
     values = plan.to_dict()
-    return {key: values[key] for key in plan.reasons if key not in OWN and values[key] is not None}
+    return {key: values[key] for key in plan.decisions if key not in OWN and values[key] is not None}
 
 
 def share(request: Request, plan: Plan) -> Request:
     """``request`` for LoRA, with every value of the QLoRA ``plan`` that is not the method's own."""
-    recipe, shared = request.recipes["lora"], shared_values(plan)
-    reasons = dict.fromkeys(shared, AS_IN_QLORA)
     preset = request.preset
     if preset is not None:  # what the preset fixes is in the QLoRA plan already, with the person's changes on top
         preset = replace(preset, settings={key: value for key, value in preset.settings.items() if key in OWN})
-    both = Recipe(recipe.name, recipe.title, {**recipe.settings, **shared}, {**recipe.reasons, **reasons})
-    return replace(_with_method(request, "lora"), recipes={**request.recipes, "lora": both}, preset=preset)
+    return replace(_with_method(request, "lora"), pair=shared_values(plan), preset=preset)
 
 
 def _with_method(request: Request, method: str) -> Request:

@@ -26,9 +26,9 @@ def overridden(prepared: Prepared) -> dict[str, Overridden]:
         return {}
     values = plan.to_dict()
     return {
-        key: Overridden(value=values[key], reason=plan.reasons.get(key, ""))
+        key: Overridden(value=values[key], reason=plan.decisions[key].reason)
         for key in request.overrides
-        if key in values and key in plan.reasons
+        if key in values and key in plan.decisions
     }
 
 

@@ -45,10 +45,10 @@ class Run:
         return {**self.record.plan, **self.record.changes}
 
     def read_plan(self) -> Plan:
-        """`plan` as planning knows it. Raises RunFailed when it is of another version of ql."""
+        """`plan` as planning knows it, without who decided. Raises RunFailed when it is of another version of ql."""
         data = self.plan
         try:
-            values: dict[str, Any] = {item.name: data[item.name] for item in fields(Plan)}
+            values: dict[str, Any] = {item.name: data[item.name] for item in fields(Plan) if item.name != "decisions"}
         except KeyError as error:
             raise RunFailed(f"this run's plan has no {error.args[0]}: it is of another version of ql") from None
         values = {key: tuple(value) if isinstance(value, list) else value for key, value in values.items()}

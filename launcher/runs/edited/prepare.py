@@ -175,15 +175,16 @@ def _raw(
 
 
 def _plan(found: ReadBack, request: Request, rows: Rows, edited: Edited, template: Template | None) -> Plan:
-    values = dict(found.values)
+    decisions = dict(found.decisions)
     if template is not None:
-        values["chat_template"] = template.named if template.name is None or "/" in template.name else template.name
+        named = template.named if template.name is None or "/" in template.name else template.name
+        decisions["chat_template"] = replace(decisions["chat_template"], value=named)
     return Plan(
         **request.identity(),
         eval_rows=rows.evaluation,
         conversational=edited.is_chat,
-        reasons=dict(found.reasons),
-        **values,
+        decisions=decisions,
+        **{setting: decision.value for setting, decision in decisions.items()},
     )
 
 
