@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, fields
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,8 @@ class Problem:
         return f"{text}\n  {self.hint}" if self.hint else text
 
     def to_dict(self) -> dict[str, object]:
-        return asdict(self)
+        """What every problem has, as JSON."""
+        return {item.name: getattr(self, item.name) for item in fields(Problem)}
 
 
 class QlError(Exception):
