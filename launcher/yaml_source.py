@@ -122,7 +122,7 @@ def _decode(raw: bytes, file: str) -> str:
         column = error.start - (raw.rfind(b"\n", 0, error.start) + 1) + 1
         message = f"not UTF-8: byte 0x{raw[error.start]:02x}"
         hint = "save it as UTF-8"
-        raise Unreadable(NotYaml(message, file, line, column, hint, fault="encoding")) from None
+        raise Unreadable(NotYaml(message, file, line, column, hint=hint, fault="encoding")) from None
 
 
 def _check_shape(text: str, file: str) -> None:
@@ -158,7 +158,7 @@ def _explain(error: yaml.YAMLError, text: str, file: str) -> NotYaml:
         if mark and "\t" in indent:
             column = indent.index("\t") + 1
             hint = "YAML is indented with spaces"
-            return NotYaml("a tab in the indentation", file, mark.line + 1, column, hint, fault="tab")
+            return NotYaml("a tab in the indentation", file, mark.line + 1, column, hint=hint, fault="tab")
         message = " ".join(part for part in (error.context, error.problem) if part)
         return _problem(f"not valid YAML: {message}", mark, file)
     if isinstance(error, yaml.reader.ReaderError):
