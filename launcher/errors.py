@@ -143,16 +143,22 @@ def nearest(word: str, known: Sequence[str]) -> str | None:
     return names[close[0]] if close else None
 
 
-def did_you_mean(word: str, known: Sequence[str]) -> str:
-    """A hint for an unknown word: what it is called here, else the nearest known one, else the whole list.
+def candidates(word: str, known: Sequence[str]) -> list[str]:
+    """The known words that ``word`` may mean, the likeliest first: what it is called here, else the nearest one.
 
-    Of the nearest ones, those that begin so come first.
+    Of the nearest ones, those that begin so come first. Empty when nothing is close.
     """
     if same := known_elsewhere(word, known):
-        return f"did you mean {same!r}?"
+        return [same]
     longer = sorted(name for name in known if word and name.casefold().startswith(word.casefold()))
     guess = nearest(word, longer or known) or next(iter(longer), None)
-    if guess is None:
+    return [] if guess is None else [guess, *(name for name in longer if name != guess)]
+
+
+def did_you_mean(word: str, known: Sequence[str]) -> str:
+    """A hint for an unknown word: the known ones that it may mean, else the whole list."""
+    found = candidates(word, known)
+    if not found:
         return "known: " + ", ".join(sorted(known))
-    others = [name for name in longer if name != guess]
+    guess, *others = found
     return f"did you mean {guess!r}?" + (f" There are also {', '.join(others)}" if others else "")
