@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, fields
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,8 @@ class Problem:
         return f"{text}\n  {self.hint}" if self.hint else text
 
     def to_dict(self) -> dict[str, object]:
-        return asdict(self)
+        """What every problem has, as JSON."""
+        return {item.name: getattr(self, item.name) for item in fields(Problem)}
 
 
 class QlError(Exception):
@@ -142,16 +143,22 @@ def nearest(word: str, known: Sequence[str]) -> str | None:
     return names[close[0]] if close else None
 
 
-def did_you_mean(word: str, known: Sequence[str]) -> str:
-    """A hint for an unknown word: what it is called here, else the nearest known one, else the whole list.
+def candidates(word: str, known: Sequence[str]) -> list[str]:
+    """The known words that ``word`` may mean, the likeliest first: what it is called here, else the nearest one.
 
-    Of the nearest ones, those that begin so come first.
+    Of the nearest ones, those that begin so come first. Empty when nothing is close.
     """
     if same := known_elsewhere(word, known):
-        return f"did you mean {same!r}?"
+        return [same]
     longer = sorted(name for name in known if word and name.casefold().startswith(word.casefold()))
     guess = nearest(word, longer or known) or next(iter(longer), None)
-    if guess is None:
+    return [] if guess is None else [guess, *(name for name in longer if name != guess)]
+
+
+def did_you_mean(word: str, known: Sequence[str]) -> str:
+    """A hint for an unknown word: the known ones that it may mean, else the whole list."""
+    found = candidates(word, known)
+    if not found:
         return "known: " + ", ".join(sorted(known))
-    others = [name for name in longer if name != guess]
+    guess, *others = found
     return f"did you mean {guess!r}?" + (f" There are also {', '.join(others)}" if others else "")

@@ -71,6 +71,7 @@ class Mismatch:
     expected: Any
     value: Any
     known: tuple[str, ...] = ()  # for an unknown key: the keys that are known there
+    of_texts: bool = False  # for what is no list: whether it is to be one of texts
 
 
 @dataclass
@@ -113,8 +114,8 @@ class _Checker:
         self.lax = mode == "lax"
         self.errors: list[Mismatch] = []
 
-    def fail(self, path: Path, keyword: str, expected: Any, value: Any, known: tuple[str, ...] = ()) -> None:
-        self.errors.append(Mismatch(path, keyword, expected, value, known))
+    def fail(self, path: Path, keyword: str, expected: Any, value: Any, **more: Any) -> None:
+        self.errors.append(Mismatch(path, keyword, expected, value, **more))
 
     def attempt(self, value: Any, schema: Any, path: Path, lax: bool) -> tuple[Any, list[Mismatch]]:
         """``value`` as ``schema`` reads it, and the errors, without recording them."""
@@ -137,7 +138,7 @@ class _Checker:
             if not any(_is_type(value, name) for name in types):
                 converted = _convert(value, types) if self.lax else _NO
                 if converted is _NO:
-                    self.fail(path, "type", types, value)
+                    self.fail(path, "type", types, value, of_texts="array" in types and _of_texts(schema))
                     return value
                 value = converted
         if "enum" in schema and not any(_same(value, item) for item in schema["enum"]):
@@ -257,7 +258,7 @@ class _Checker:
                 item = self.visit(item, sub, here)
             if not matching and not (isinstance(key, str) and key in properties):
                 if additional is False:
-                    self.fail(here, "additionalProperties", False, item, tuple(properties))
+                    self.fail(here, "additionalProperties", False, item, known=tuple(properties))
                 else:
                     item = self.visit(item, additional, here)
             result[key] = item
@@ -267,6 +268,13 @@ class _Checker:
 _NO: Any = object()
 _TRUE = frozenset(("1", "true", "t", "yes", "y", "on"))
 _FALSE = frozenset(("0", "false", "f", "no", "n", "off"))
+
+
+def _of_texts(schema: Json) -> bool:
+    """Whether a list of that schema holds texts."""
+    items = schema.get("items")
+    named = items if isinstance(items, dict) else {}
+    return named.get("type") == "string" or any(isinstance(item, str) for item in named.get("enum", ()))
 
 
 def _is_type(value: Any, name: str) -> bool:

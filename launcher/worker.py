@@ -6,8 +6,8 @@ folder and nothing else. Jobs may use the trainer's libraries and those modules 
 
 A job is a function ``run(request, emit)``: what it is asked and answers is in `launcher.records.jobs`. Each message is
 one line of JSON on stdout: ``{"event": "progress", ...}`` as often as the job likes, then ``{"event": "result",
-"result": {...}}`` or ``{"event": "error", "problems": [...], "exit_code": n}``. Anything that a library prints goes to
-stderr.
+"result": {...}}`` or ``{"event": "error", "kind": ..., "problems": [...], "exit_code": n}``. The kind is ``told`` for
+what the job says itself, ``missing_library``, or ``crash``. Anything that a library prints goes to stderr.
 """
 
 from __future__ import annotations
@@ -57,12 +57,13 @@ def main(argv: list[str]) -> int:
         result = JOBS[job].do(request, emit)
     except QlError as error:
         problems = [problem.to_dict() for problem in error.problems]
-        emit({"event": "error", "problems": problems, "exit_code": error.exit_code})
+        emit({"event": "error", "kind": "told", "problems": problems, "exit_code": error.exit_code})
         return error.exit_code
     except Exception as error:  # the launcher shows the summary; the traceback is in the stage's log
         traceback.print_exc()
         message = f"{type(error).__name__}: {error}"
-        emit({"event": "error", "problems": [{"message": message}], "exit_code": 3})
+        kind = "missing_library" if isinstance(error, ModuleNotFoundError) else "crash"
+        emit({"event": "error", "kind": kind, "problems": [{"message": message}], "exit_code": 3})
         return 3
     emit({"event": "result", "result": result})
     return 0

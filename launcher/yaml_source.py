@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Hashable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import yaml
 
@@ -20,6 +20,14 @@ MAX_DEPTH = 100  # PyYAML composes recursively, and its C build overflows the st
 MAX_VALUES = 1_000_000  # aliases of aliases can name more values than any memory holds
 
 KeyPath = tuple[Hashable, ...]
+Fault = Literal["syntax", "encoding", "tab", "repeated_key", "documents"]
+
+
+@dataclass(frozen=True)
+class NotYaml(Problem):
+    """Why a text is not the one YAML document that it should be."""
+
+    fault: Fault = "syntax"
 
 
 @dataclass(frozen=True)
@@ -101,19 +109,20 @@ def parse_yaml(raw: bytes | str, *, file: str) -> tuple[Any, Positions]:
     except yaml.YAMLError as error:
         raise Unreadable(_explain(error, text, file)) from None
     except (ValueError, OverflowError, TypeError, AttributeError) as error:  # such as the date 2024-99-99
-        raise Unreadable(Problem(f"not valid YAML: {error}", file=file)) from None
+        raise Unreadable(NotYaml(f"not valid YAML: {error}", file=file)) from None
 
 
 def _decode(raw: bytes, file: str) -> str:
     if raw.startswith((b"\xff\xfe", b"\xfe\xff")):
-        raise Unreadable(Problem("this file is UTF-16; save it as UTF-8", file=file))
+        raise Unreadable(NotYaml("this file is UTF-16; save it as UTF-8", file=file, fault="encoding"))
     try:
         return raw.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line = raw.count(b"\n", 0, error.start) + 1
         column = error.start - (raw.rfind(b"\n", 0, error.start) + 1) + 1
         message = f"not UTF-8: byte 0x{raw[error.start]:02x}"
-        raise Unreadable(Problem(message, file=file, line=line, column=column, hint="save it as UTF-8")) from None
+        hint = "save it as UTF-8"
+        raise Unreadable(NotYaml(message, file, line, column, hint=hint, fault="encoding")) from None
 
 
 def _check_shape(text: str, file: str) -> None:
@@ -130,15 +139,17 @@ def _check_shape(text: str, file: str) -> None:
             documents += 1
             if documents > 1:
                 hint = "put it into a file of its own"
-                raise Unreadable(_problem("a second YAML document starts here", event.start_mark, file, hint))
+                raise Unreadable(
+                    _problem("a second YAML document starts here", event.start_mark, file, hint, "documents")
+                )
 
 
-def _problem(message: str, mark: Any, file: str, hint: str | None = None) -> Problem:
+def _problem(message: str, mark: Any, file: str, hint: str | None = None, fault: Fault = "syntax") -> NotYaml:
     line, column = (mark.line + 1, mark.column + 1) if mark else (None, None)
-    return Problem(message, file=file, line=line, column=column, hint=hint)
+    return NotYaml(message, file=file, line=line, column=column, hint=hint, fault=fault)
 
 
-def _explain(error: yaml.YAMLError, text: str, file: str) -> Problem:
+def _explain(error: yaml.YAMLError, text: str, file: str) -> NotYaml:
     if isinstance(error, yaml.MarkedYAMLError):
         mark = error.problem_mark or error.context_mark
         lines = text.splitlines()
@@ -147,22 +158,22 @@ def _explain(error: yaml.YAMLError, text: str, file: str) -> Problem:
         if mark and "\t" in indent:
             column = indent.index("\t") + 1
             hint = "YAML is indented with spaces"
-            return Problem("a tab in the indentation", file=file, line=mark.line + 1, column=column, hint=hint)
+            return NotYaml("a tab in the indentation", file, mark.line + 1, column, hint=hint, fault="tab")
         message = " ".join(part for part in (error.context, error.problem) if part)
         return _problem(f"not valid YAML: {message}", mark, file)
     if isinstance(error, yaml.reader.ReaderError):
         return _control_character(text, file)
-    return Problem(f"not valid YAML: {error}", file=file)
+    return NotYaml(f"not valid YAML: {error}", file=file)
 
 
-def _control_character(text: str, file: str) -> Problem:
+def _control_character(text: str, file: str) -> NotYaml:
     """The first character that YAML does not allow (its C reader gives the place in bytes, the other in characters)."""
     found = yaml.reader.Reader.NON_PRINTABLE.search(text)
     if not found:
-        return Problem("not valid YAML: a character that YAML does not allow", file=file)
+        return NotYaml("not valid YAML: a character that YAML does not allow", file=file)
     line = text.count("\n", 0, found.start()) + 1
     column = found.start() - text.rfind("\n", 0, found.start())
-    return Problem(f"not valid YAML: control character U+{ord(found[0]):04X}", file=file, line=line, column=column)
+    return NotYaml(f"not valid YAML: control character U+{ord(found[0]):04X}", file=file, line=line, column=column)
 
 
 class _Walk:
@@ -229,7 +240,9 @@ class _Walk:
             key = self.loader.construct_object(key_node)
             if key in seen:
                 message = f"the key {key!r} is already set on line {seen[key]}"
-                self.problems[_problem(message, key_node.start_mark, self.file, "keep one of the two")] = None
+                self.problems[
+                    _problem(message, key_node.start_mark, self.file, "keep one of the two", "repeated_key")
+                ] = None
                 continue
             seen[key] = key_node.start_mark.line + 1
             here = (*path, key)

@@ -61,7 +61,7 @@ def call_worker(
 def _error(message: Message, python: str, log_path: Path) -> QlError:
     problems = [Problem(**problem) for problem in message["problems"]]
     code = message["exit_code"]
-    if problems and problems[0].message.startswith("ModuleNotFoundError"):
+    if message.get("kind") == "missing_library":
         problems = [Problem(f"{python} lacks a library of the trainers: {problems[0].message}", hint=_install())]
     elif code == 3 and problems and problems[-1].hint is None:
         last = problems[-1]

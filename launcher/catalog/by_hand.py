@@ -6,7 +6,7 @@ from typing import Any
 
 from launcher.catalog.local import model_from_config
 from launcher.catalog.types import Model
-from launcher.errors import Problem, Unreadable, did_you_mean
+from launcher.errors import Problem, Unreadable, candidates, did_you_mean
 
 # Our name of a number -> the name in a config.json.
 NUMBERS = {
@@ -19,6 +19,7 @@ NUMBERS = {
     "vocab_size": "vocab_size",
     "max_position_embeddings": "max_position_embeddings",
 }
+KEYS = (*NUMBERS, "model_type", "tie_word_embeddings")
 NEEDED = ("hidden_size", "intermediate_size", "num_layers", "num_attention_heads", "vocab_size")
 
 
@@ -29,6 +30,7 @@ def model_by_hand(text: str, name: str = "by-hand") -> Model:
     """
     config: dict[str, object] = {"model_type": "llama"}
     problems: list[Problem] = []
+    settled: set[str] = set()  # numbers of which a problem speaks already
     for pair in filter(None, (part.strip() for part in text.split(","))):
         key, _, value = (part.strip() for part in pair.partition("="))
         if key == "model_type":
@@ -36,13 +38,14 @@ def model_by_hand(text: str, name: str = "by-hand") -> Model:
         elif key == "tie_word_embeddings" and value in ("true", "false"):
             config[key] = value == "true"
         elif key not in NUMBERS:
-            hint = did_you_mean(key, [*NUMBERS, "model_type", "tie_word_embeddings"])
-            problems.append(Problem(f"--architecture: unknown number {key!r}", hint=hint))
+            settled |= set(candidates(key, KEYS) or KEYS)
+            problems.append(Problem(f"--architecture: unknown number {key!r}", hint=did_you_mean(key, KEYS)))
         elif not value.isdecimal() or int(value) < 1:
+            settled.add(key)
             problems.append(Problem(f"--architecture: {key} must be a positive whole number, not {value!r}"))
         else:
             config[NUMBERS[key]] = int(value)
-    missing = [key for key in NEEDED if NUMBERS[key] not in config and not any(key in str(p) for p in problems)]
+    missing = [key for key in NEEDED if NUMBERS[key] not in config and key not in settled]
     problems += [
         Problem(f"--architecture: {key} is missing", hint="it is in the model's config.json") for key in missing
     ]

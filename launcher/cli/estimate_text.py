@@ -168,7 +168,7 @@ def comparison(found: Sequence[Forecast | Refused]) -> str:
         if not isinstance(other, Forecast):
             rows.append((other.gpu.name, *("-",) * 8, f"cannot: {'; '.join(other.reasons)}"))
     text = table(("card", "GiB", "trainer", "method", "dtype", "rows", "tokens/s", "hours", "USD", ""), rows)
-    tied = sum("fastest" in said for said in marks.values())
+    tied = sum("fastest" in marked for marked in marks.values())
     if tied > 1:  # the speed model gives cards of different rates one speed only where their host sets it
         text += f"\n{tied} cards are equally fast: in steps so small each waits for its host to start the kernels"
     return text

@@ -71,6 +71,8 @@ class Watch:
         self.began = datetime.fromisoformat(created).timestamp() if created else self.clock()
         self._known: dict[str, Stage] = {stage.name: stage for stage in self.facts.stages if stage.state != "pending"}
         self._said: set[str] = set()
+        self._over = False  # the predicted memory, as was said
+        self._best: float | None = None  # the evaluation loss that was said to be bettered no more
         self._thinned = 1
         self._seen = 0
 
@@ -138,17 +140,17 @@ class Watch:
         if isinstance(peak, int | float):
             self.peak_gib = max(self.peak_gib or 0.0, float(peak))
             predicted = self.estimate.peak_gib
-            if predicted and self.peak_gib > predicted * OVER_PREDICTION and "over" not in self._said:
-                self._said.add("over")
+            if predicted and self.peak_gib > predicted * OVER_PREDICTION and not self._over:
+                self._over = True
                 found.append(f"memory {self.peak_gib:.2f} GiB is over the {predicted:.2f} GiB that were predicted")
         return found
 
     def _check_rise(self) -> list[str]:
         best = min(self.evals)
         since = len(self.evals) - 1 - self.evals.index(best)
-        if since < RISING or f"rise {best}" in self._said:
+        if since < RISING or best == self._best:
             return []
-        self._said.add(f"rise {best}")
+        self._best = best
         return [f"eval loss has not bettered its {best:.4f} for {since} evaluations"]
 
     # what follows from it

@@ -20,7 +20,7 @@ from launcher.json_schema import Json, Mismatch, Mode, check, load_schema
 from launcher.rules.base import Card, Config, Hit, Kind, Severity, Version
 from launcher.trainers import default_trainer, get_trainer
 from launcher.trainers.releases import version_name
-from launcher.yaml_source import Positions, parse_yaml
+from launcher.yaml_source import Fault, NotYaml, Positions, parse_yaml
 
 if TYPE_CHECKING:
     from launcher.data.survey import Survey
@@ -43,15 +43,13 @@ FILE_CODES: dict[str, tuple[Severity, str, str]] = {
 }
 _IGNORE = re.compile(r"#\s*ql:\s*ignore\b([^#]*)")
 _CODE = re.compile(r"QL\d{3}")
-# What parse_yaml's problems begin with, and our code for them; QL002 is everything else.
-_READ_CODES = (
-    ("cannot be read", "QL001"),
-    ("not UTF-8", "QL003"),
-    ("this file is UTF-16", "QL003"),
-    ("a tab in", "QL004"),
-    ("the key ", "QL005"),
-    ("a second YAML document", "QL006"),
-)
+_READ_CODES: dict[Fault, str] = {
+    "syntax": "QL002",
+    "encoding": "QL003",
+    "tab": "QL004",
+    "repeated_key": "QL005",
+    "documents": "QL006",
+}
 
 
 @dataclass(frozen=True)
@@ -242,7 +240,7 @@ def _why(code: str) -> str:
 
 
 def _unreadable(problem: Problem, file: str) -> Finding:
-    code = next((code for start, code in _READ_CODES if problem.message.startswith(start)), "QL002")
+    code = _READ_CODES[problem.fault if isinstance(problem, NotYaml) else "syntax"]
     return _file_finding(code, file, problem.message, problem.hint or "", problem.line or 1, problem.column or 1)
 
 

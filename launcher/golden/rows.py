@@ -10,7 +10,7 @@ from typing import Any
 from launcher.data.formats import BadRow, format_of, normalise
 from launcher.data.golden import TARGET_KEYS, Repeat, repeated_prompts
 from launcher.data.read import read_lines
-from launcher.errors import BadInput, Problem, did_you_mean
+from launcher.errors import BadInput, Problem, candidates, did_you_mean
 
 KEYS = ("input", *TARGET_KEYS, "id", "tools", "metadata")
 NOTED = 3  # repeated prompts that a note names
@@ -68,7 +68,7 @@ def read_golden(path: Path, *, conversational: bool = True) -> list[GoldenRow]:
         if row is not None:
             lines_of.setdefault(row.id, line.number)
             rows.append(row)
-    if len(refused) == found > 1 and all(said == refused[0] for said in refused):
+    if len(refused) == found > 1 and all(other == refused[0] for other in refused):
         # Another kind of file, such as the training rows: one text, not two thousand.
         raise BadInput(
             [Problem(f"each of its {found:,} rows {what}", str(path), hint=hint) for what, hint in refused[0]]
@@ -137,8 +137,8 @@ def _input(
     try:
         row, _ = normalise(probe, "messages")
     except BadRow as error:
-        for _, message in error.problems:
-            about = "input is empty" if isinstance(value, str) and "empty" in message else message
+        for kind, message in error.problems:
+            about = "input is empty" if isinstance(value, str) and kind == "empty" else message
             said.append((about.replace("messages[", "input["), None))
         return None
     messages = tuple(row["messages"][:-1])
@@ -187,7 +187,6 @@ def _typo(raw: dict[str, object], wanted: tuple[str, ...]) -> str:
     """A hint for a missing key: the key that may have been meant, else what a row looks like."""
     unknown = [key for key in raw if key not in KEYS]
     for key in unknown:
-        hint = did_you_mean(key, wanted)
-        if hint.startswith("did"):
-            return f"{key!r} is not read: {hint}"
+        if candidates(key, wanted):
+            return f"{key!r} is not read: {did_you_mean(key, wanted)}"
     return A_ROW

@@ -9,6 +9,7 @@ from launcher.errors import BadInput
 from launcher.planning.estimate import estimate_plan_memory, plan_speed
 from launcher.planning.plan import Plan
 from launcher.planning.request import Request
+from launcher.records.decision import Decision
 from launcher.sizing import MemoryEstimate
 from launcher.trainers import get_trainer, trainer_names
 
@@ -65,32 +66,33 @@ def choose_backend(request: Request, make: Callable[[Request], Plan]) -> Plan:
         why = "the only one that fits"
     elif best.memory.fits and any(one.cuts_more_than(best) for one in found):
         why = f"the only one that fits rows of {best.plan.sequence_len} tokens"
-    return _because(best.plan, "backend", f"auto: {why} ({best.describe()}; {'; '.join(told)})")
+    why = f"auto: {why} ({best.describe()}; {'; '.join(told)})"
+    return _because(best.plan, "backend", why)
 
 
-def choose_method(request: Request, make: Callable[[Request, str, str], Plan]) -> Plan:
+def choose_method(request: Request, make: Callable[[Request, Decision], Plan]) -> Plan:
     """The house rule: LoRA on 16-bit weights where it fits the card, QLoRA where it would not."""
-    qlora = make(request, "qlora", "")
+    qlora = make(request, Decision("qlora", "planner"))
     other = Candidate(qlora, estimate_plan_memory(qlora, request), plan_speed(qlora, request))
     try:
-        lora = make(request, "lora", "")
+        lora = make(request, Decision("lora", "planner"))
     except BadInput as error:
         return _because(qlora, "method", f"16-bit LoRA is refused: {error.problems[0].message}")
     asked = Candidate(lora, estimate_plan_memory(lora, request), plan_speed(lora, request))
     if asked.memory.fits and other.memory.fits and asked.cuts_more_than(other):
-        reason = (
+        why = (
             f"house rule: 16-bit LoRA fits only with rows cut at {lora.sequence_len} tokens; QLoRA keeps "
             f"{qlora.sequence_len} ({other.describe()})"
         )
-        return _because(qlora, "method", reason)
+        return _because(qlora, "method", why)
     if asked.memory.fits:
-        reason = f"house rule: 16-bit LoRA fits ({asked.describe()}; QLoRA {other.describe()})"
-        return _because(lora, "method", reason)
+        why = f"house rule: 16-bit LoRA fits ({asked.describe()}; QLoRA {other.describe()})"
+        return _because(lora, "method", why)
     needed, budget = asked.memory.needed_gib, asked.memory.budget_gib
-    reason = f"house rule: 16-bit LoRA would need {needed:.1f} GiB of {budget:.1f} GiB; QLoRA {other.describe()}"
-    return _because(qlora, "method", reason)
+    why = f"house rule: 16-bit LoRA would need {needed:.1f} GiB of {budget:.1f} GiB; QLoRA {other.describe()}"
+    return _because(qlora, "method", why)
 
 
-def _because(plan: Plan, setting: str, reason: str) -> Plan:
+def _because(plan: Plan, setting: str, why: str) -> Plan:
     """The plan, with the reason that is known only now that its alternatives are."""
-    return replace(plan, reasons={**plan.reasons, setting: reason})
+    return replace(plan, decisions={**plan.decisions, setting: Decision(getattr(plan, setting), "planner", why)})

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from dataclasses import replace
 
 from launcher.catalog import Gpu, Stored
 from launcher.catalog.architecture import module_names
@@ -13,6 +13,7 @@ from launcher.planning.plan import Plan
 from launcher.planning.request import Request
 from launcher.planning.settings import Layers
 from launcher.planning.shape import decide_shape
+from launcher.records.decision import Decision
 from launcher.trainers import Trainer, default_trainer, get_trainer
 
 
@@ -23,24 +24,27 @@ def make_plan(request: Request) -> Plan:
     """
     if request.auto_method:
         return choose_method(request, _of_method)
-    return _of_method(request, *method_of(request))
+    return _of_method(request, method_of(request))
 
 
-def method_of(request: Request) -> tuple[str, str]:
-    """The method where it is not to be chosen, and why it is that one."""
-    fixed = request.overrides.get("method") or (request.preset.recipe if request.preset else "qlora")
-    return fixed, "the preset's recipe" if request.preset else "the house default: it fits most cards"
+def method_of(request: Request) -> Decision:
+    """The method where it is not to be chosen; its reason is what it would be without the person."""
+    if request.preset:
+        method = Decision(request.preset.recipe, "preset", "the preset's recipe")
+    else:
+        method = Decision("qlora", "planner", "the house default: it fits most cards")
+    return replace(method, value=request.overrides.get("method") or method.value)
 
 
-def _of_method(request: Request, method: str, reason: str) -> Plan:
+def _of_method(request: Request, method: Decision) -> Plan:
     """The method is settled before the trainer: a faster trainer must not decide which weights are trained on."""
     if request.auto_backend:
-        return choose_backend(request, lambda asked: _plan(asked, method, reason))
-    return _plan(request, method, reason)
+        return choose_backend(request, lambda asked: _plan(asked, method))
+    return _plan(request, method)
 
 
-def _plan(request: Request, method: str, method_reason: str) -> Plan:
-    layers = Layers(request, method, method_reason)
+def _plan(request: Request, method: Decision) -> Plan:
+    layers = Layers(request, method)
     problems: list[Problem] = []
     backend = layers.decide(
         "backend", default_trainer().name, "the default trainer; --backend auto takes the faster one that fits"
@@ -140,12 +144,12 @@ def _decide_trainer_choices(request: Request, layers: Layers, trainer: Trainer) 
 def _decide_optimizer(gpu: Gpu, layers: Layers, trainer: Trainer) -> None:
     """The recipe's, or what the trainer can do of it on this card; whatever the person set."""
     by_person = layers.set_by_person("optimizer")
-    wanted = layers.instead["optimizer"][0] if by_person else layers["optimizer"]
+    wanted = layers.instead["optimizer"].value if by_person else layers["optimizer"]
     optimizer, reason = trainer.optimizer(gpu, wanted)
     if optimizer == wanted:
         return
     if by_person:
-        layers.instead["optimizer"] = optimizer, reason
+        layers.instead["optimizer"] = Decision(optimizer, "planner", reason)
     else:
         layers.force("optimizer", optimizer, reason)
 
@@ -169,12 +173,11 @@ def _decide_cpu(request: Request, layers: Layers) -> None:
 
 def _assemble(request: Request, layers: Layers) -> Plan:
     data = request.data
-    values: dict[str, Any] = dict(layers.values)
     return Plan(
         **request.identity(),
         eval_rows=data.eval_rows if data else None,
         conversational=data.conversational if data else True,
-        reasons={key: layers.reasons[key] for key in values},
+        decisions=dict(layers.decisions),
         instead=layers.instead,
-        **values,
+        **layers.values,
     )

@@ -38,7 +38,7 @@ def lengths_to_try(request: Request, layers: Layers, problems: list[Problem]) ->
         if length > limit:
             said = f"sequence_len {length} is over the {limit} tokens that {request.model.title} can read"
             problems.append(Problem(said))
-        return [Length(length, layers.reasons["sequence_len"])]
+        return [Length(length, layers.decisions["sequence_len"].reason)]
     data = request.data
     if data is None or not data.exact or not data.rows:
         length = min(DEFAULT_SEQUENCE_LEN, limit)

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, fields
 from typing import Any, Literal
 
 from launcher.data.facts import DataFacts as DataFacts
+from launcher.records.decision import Decision, Source
 
 Method = Literal["qlora", "lora"]
 Dtype = Literal["float16", "bfloat16", "float32"]
@@ -64,9 +65,9 @@ class Plan:
     on_cpu: bool = False
     eval_rows: int | None = None
     conversational: bool = True
-    reasons: dict[str, str] = field(default_factory=dict)
-    # setting that the person fixed -> what it would have been, and why; without those that only the solver chooses
-    instead: dict[str, tuple[Any, str]] = field(default_factory=dict, compare=False, repr=False)
+    decisions: dict[str, Decision] = field(default_factory=dict)
+    # what each setting that the person fixed would have been; without those that the solver alone chooses
+    instead: dict[str, Decision] = field(default_factory=dict, compare=False, repr=False)
 
     @property
     def eval_interval(self) -> float:
@@ -88,15 +89,31 @@ class Plan:
         """Whether the checkpoint with the lowest evaluation loss is the result, not the last."""
         return self.evaluates and self.keep == "best"
 
+    @property
+    def reasons(self) -> dict[str, str]:
+        """Why each setting is what it is, for a person."""
+        return {key: decision.reason for key, decision in self.decisions.items()}
+
+    @property
+    def sources(self) -> dict[str, Source]:
+        """Who decided each setting."""
+        return {key: decision.source for key, decision in self.decisions.items()}
+
     def to_dict(self) -> dict[str, Any]:
-        """The plan as JSON-ready data, in the order of the fields; ``instead`` is no part of what was decided."""
+        """The plan as JSON-ready data, in the order of the fields, then the reasons."""
         out = {name: getattr(self, name) for name in RECORDED}
-        return {key: list(value) if isinstance(value, tuple) else value for key, value in out.items()}
+        return {key: list(value) if isinstance(value, tuple) else value for key, value in out.items()} | {
+            "reasons": self.reasons
+        }
+
+    def record(self) -> dict[str, Any]:
+        """The plan as run.json keeps it: with who decided each setting."""
+        return {**self.to_dict(), "sources": self.sources}
 
 
 IDENTITY = ("preset", "gpu", "model", "base_model", "model_type")
-FACTS = ("on_cpu", "eval_rows", "conversational", "reasons")
-RECORDED = tuple(f.name for f in fields(Plan) if f.name != "instead")
+FACTS = ("on_cpu", "eval_rows", "conversational", "decisions")
+RECORDED = tuple(f.name for f in fields(Plan) if f.name not in ("decisions", "instead"))
 WHOLE = tuple(f.name for f in fields(Plan) if f.type in ("int", "int | None"))  # settings that count something
 SETTINGS: tuple[str, ...] = tuple(name for name in RECORDED if name not in IDENTITY + FACTS)
 # What the solver chooses together, so that nobody knows what one of them would have been without another plan.

@@ -34,6 +34,7 @@ class Request:
     recipes: Mapping[str, Recipe]
     preset: Preset | None = None
     overrides: Mapping[str, Any] = field(default_factory=dict)
+    pair: Mapping[str, Any] = field(default_factory=dict)  # values of the QLoRA run that a LoRA run is compared with
     overflow_families: Mapping[str, str] = field(default_factory=dict)
     auto_method: bool = False
     auto_backend: bool = False

@@ -3,40 +3,48 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from launcher.planning.plan import SETTINGS, SOLVED, WHOLE
 from launcher.planning.request import Request
+from launcher.records.decision import AS_IN_QLORA, Decision, Source
 
 
 class Layers:
-    """Collects the decided values. ``decide`` keeps what a layer has fixed and otherwise takes the planner's value."""
+    """Collects the decisions. ``decide`` keeps what a layer has fixed and otherwise takes the planner's value.
 
-    def __init__(self, request: Request, method: str, reason: str) -> None:
-        recipe = request.recipes[method]
+    ``fixed_by`` says which layer fixed a value, whatever the planner had to make of it since.
+    """
+
+    def __init__(self, request: Request, method: Decision) -> None:
+        recipe, preset = request.recipes[method.value], request.preset
         self.values: dict[str, Any] = {}
-        self.reasons: dict[str, str] = {}
-        self.fixed_by: dict[str, str] = {}
-        self.instead: dict[str, tuple[Any, str]] = {}  # see `Plan.instead`
-        self._fix(recipe.settings, recipe.reasons, f"recipe {recipe.name}")
-        if request.preset:
+        self.decisions: dict[str, Decision] = {}
+        self.instead: dict[str, Decision] = {}  # see `Plan.instead`
+        self.fixed_by: dict[str, Source] = {}
+        self._fix(recipe.settings, recipe.reasons, "recipe", recipe.name)
+        if method.value == "lora":
+            self._fix(request.pair, dict.fromkeys(request.pair, AS_IN_QLORA), "pair", recipe.name)
+        if preset:
             # A preset is written for its own recipe: with another method only what does not depend on it carries over.
-            self._fix(request.preset.settings, request.preset.reasons, f"preset {request.preset.name}")
+            self._fix(preset.settings, preset.reasons, "preset", preset.name)
         self._fix(request.overrides, {}, "you")
-        self.values["method"] = method
-        self.reasons["method"] = "set by you" if self.set_by_person("method") else reason
         if self.set_by_person("method"):
-            self._instead("method", request.preset.recipe if request.preset else "qlora", reason)
+            self._instead("method", replace(method, value=preset.recipe if preset else "qlora"))
+            method = replace(method, source="you")
+        self._take("method", method)
 
-    def _fix(self, settings: Mapping[str, Any], reasons: Mapping[str, str], source: str) -> None:
+    def _fix(self, settings: Mapping[str, Any], reasons: Mapping[str, str], source: Source, name: str = "") -> None:
         for key, value in settings.items():
-            if source == "you" and key in self.values:
-                self._instead(key, self.values[key], self.reasons[key])
-            self.values[key] = _exact(key, value)
+            if source == "you" and key in self.decisions:
+                self._instead(key, self.decisions[key])
             self.fixed_by[key] = source
-            self.reasons[key] = (
-                "set by you" if source == "you" else f"{source}: {reasons[key]}" if key in reasons else source
-            )
+            self._take(key, Decision(_exact(key, value), source, reasons.get(key, ""), name))
+
+    def _take(self, key: str, decision: Decision) -> None:
+        self.values[key] = decision.value
+        self.decisions[key] = decision
 
     def set_by_person(self, key: str) -> bool:
         return self.fixed_by.get(key) == "you"
@@ -47,25 +55,25 @@ class Layers:
     def __getitem__(self, key: str) -> Any:
         return self.values[key]
 
-    def decide(self, key: str, value: Any, reason: str) -> Any:
+    def decide(self, key: str, value: Any, why: str) -> Any:
         """Take ``value`` unless a layer, or an earlier decision, has settled it; return what holds."""
         if key not in self.values:
-            self.force(key, value, reason)
+            self.force(key, value, why)
         elif self.set_by_person(key) and key not in self.instead:
-            self._instead(key, value, reason)
+            self._instead(key, Decision(value, "planner", why))
         return self.values[key]
 
-    def force(self, key: str, value: Any, reason: str) -> None:
+    def force(self, key: str, value: Any, why: str) -> None:
         """Set ``value`` whatever the layers say: for what follows from other values."""
         assert key in SETTINGS, key
+        decision = Decision(value, "planner", why)
         if self.set_by_person(key):
-            self._instead(key, value, reason)
-        self.values[key] = value
-        self.reasons[key] = reason
+            self._instead(key, decision)
+        self._take(key, decision)
 
-    def _instead(self, key: str, value: Any, reason: str) -> None:
+    def _instead(self, key: str, decision: Decision) -> None:
         if key not in SOLVED:
-            self.instead[key] = value, reason
+            self.instead[key] = decision
 
 
 def _exact(key: str, value: Any) -> Any:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from launcher.planning.decide import method_of
 from launcher.planning.request import Request
 from launcher.planning.settings import Layers
+from launcher.records.decision import Decision
 
 
 @dataclass(frozen=True)
@@ -23,8 +24,8 @@ def settle(request: Request) -> Settled:
 
     Where the method is still open, QLoRA's recipe speaks: the recipes agree on these (tests/planning/test_settle.py).
     """
-    method = "qlora" if request.auto_method else method_of(request)[0]
-    values = Layers(request, method, "").values
+    method = Decision("qlora", "planner") if request.auto_method else method_of(request)
+    values = Layers(request, method).values
     return Settled(
         chat_template=str(values.get("chat_template") or request.model.chat_template),
         eval_fraction=values["eval_fraction"],

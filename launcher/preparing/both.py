@@ -6,14 +6,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from launcher.catalog import Recipe
 from launcher.errors import BadInput, Problem, Unreadable
 from launcher.planning.plan import Plan
 from launcher.planning.request import Request
 from launcher.preparing.asked import Asked
 from launcher.preparing.prepare import prepare
 from launcher.preparing.prepared import Prepared
-from launcher.report.rerun import AS_IN_QLORA
 
 # What makes the methods differ, and how each fits the card. Everything else of the plan is the same for both.
 OWN = frozenset(
@@ -75,18 +73,15 @@ def prepare_both(asked: Asked, *, usd_per_hour: float | None = None, merge: bool
 def shared_values(plan: Plan) -> dict[str, Any]:
     """The values of the QLoRA ``plan`` that are not the method's own."""
     values = plan.to_dict()
-    return {key: values[key] for key in plan.reasons if key not in OWN and values[key] is not None}
+    return {key: values[key] for key in plan.decisions if key not in OWN and values[key] is not None}
 
 
 def share(request: Request, plan: Plan) -> Request:
     """``request`` for LoRA, with every value of the QLoRA ``plan`` that is not the method's own."""
-    recipe, shared = request.recipes["lora"], shared_values(plan)
-    reasons = dict.fromkeys(shared, AS_IN_QLORA)
     preset = request.preset
     if preset is not None:  # what the preset fixes is in the QLoRA plan already, with the person's changes on top
         preset = replace(preset, settings={key: value for key, value in preset.settings.items() if key in OWN})
-    both = Recipe(recipe.name, recipe.title, {**recipe.settings, **shared}, {**recipe.reasons, **reasons})
-    return replace(_with_method(request, "lora"), recipes={**request.recipes, "lora": both}, preset=preset)
+    return replace(_with_method(request, "lora"), pair=shared_values(plan), preset=preset)
 
 
 def _with_method(request: Request, method: str) -> Request:

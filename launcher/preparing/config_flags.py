@@ -52,7 +52,7 @@ def _conflict(edited: Edited, found: ReadBack, setting: str, value: Any) -> Prob
     if setting == "backend":
         return Problem(f"this is a config of {here}, and --backend says {value}", file=edited.name, hint=_HINT)
     if setting not in found.places:
-        message = f"the file does not set {setting} ({found.reasons[setting]}: {shown}), and {flag} says {value}"
+        message = f"the file does not set {setting} ({found.decisions[setting].why}: {shown}), and {flag} says {value}"
         return Problem(message, file=edited.name, hint=_HINT)
     return edited.problem(found.places[setting], f"{setting} is {shown} here, and {flag} says {value}", _HINT)
 

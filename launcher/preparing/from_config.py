@@ -117,16 +117,16 @@ class FromConfig(Start):
     def plan(self) -> Planned:
         edited, template = self.edited, self.template
         found = self._read_back(self.rows)
-        values = dict(found.values)
+        decisions = dict(found.decisions)
         if template is not None:
-            own = template.name is None or "/" in template.name
-            values["chat_template"] = template.named if own else template.name
+            named = template.named if template.name is None or "/" in template.name else template.name
+            decisions["chat_template"] = replace(decisions["chat_template"], value=named)
         plan = Plan(
             **self.request.identity(),
             eval_rows=self.rows.evaluation,
             conversational=edited.is_chat,
-            reasons=dict(found.reasons),
-            **values,
+            decisions=decisions,
+            **{setting: decision.value for setting, decision in decisions.items()},
         )
         report = self._report_for(plan)
         overrides = {key: getattr(plan, key) for key in SETTINGS}  # all of it was said by the person

@@ -25,8 +25,8 @@ def overridden(plan: Plan, request: Request) -> dict[str, Overridden]:
             other = make_plan(replace(request, overrides={}))
         except BadInput:
             return {}
-        found = {key: (getattr(other, key), other.reasons[key]) for key in request.overrides}
-    return {key: Overridden(value=_plain(found[key][0]), reason=found[key][1]) for key in request.overrides}
+        found = other.decisions
+    return {key: Overridden(value=_plain(found[key].value), reason=found[key].reason) for key in request.overrides}
 
 
 def _plain(value: object) -> object:

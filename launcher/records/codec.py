@@ -173,8 +173,8 @@ def _find_out(kind: type[Record]) -> _Reader:
     by_name = {item.name: item for item in fields(kind)}
     known = {}
     for name, hint in hints_of(kind).items():
-        inner, said = taken_apart(hint)
-        known[name] = _Known(_read_as(inner), by_name[name], LATE in said)
+        inner, marks = taken_apart(hint)
+        known[name] = _Known(_read_as(inner), by_name[name], LATE in marks)
     late = frozenset(name for name, one in known.items() if one.late)
     return _Reader(known, late, _read_as(kind.OTHERS))
 

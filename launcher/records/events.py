@@ -73,7 +73,7 @@ class Message(TypedDict, total=False):
     rate: float
     seconds_left: float
     what: str
-    # repair
+    # repair, error
     kind: str
     before: int
     after: int

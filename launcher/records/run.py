@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Annotated, Any, ClassVar, Literal
 
 from launcher.records.codec import LATE, Record, Rule
+from launcher.records.decision import Source
 from launcher.records.environment import Environment
 from launcher.records.merged import Merged
 from launcher.records.quantization import QuantizationRecord
@@ -46,6 +47,7 @@ class PlanKeys(Record):
     conversational: bool = True
     on_cpu: bool = False
     reasons: dict[str, str] = field(default_factory=dict)
+    sources: dict[str, Source] = field(default_factory=dict)
 
 
 @dataclass(kw_only=True)

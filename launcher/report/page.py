@@ -6,10 +6,10 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any, Literal, TypedDict
 
+from launcher.records.decision import sources_of
 from launcher.records.merged import Merged
 from launcher.records.run import Estimate, Manifest, Training
 from launcher.records.summary import Summary
-from launcher.report.rerun import BY_PERSON
 from launcher.report.words import duration, usd
 
 
@@ -121,10 +121,10 @@ def figures(summary: Summary, record: Manifest, metric: str) -> list[tuple[str, 
 def plan_rows(record: Manifest, settings: Sequence[str]) -> list[PlanRow]:
     """Every decision with its reason; of what the person set (``yours``) the reason says what it would have been."""
     plan, before = record.plan, record.overridden
-    reasons = plan.get("reasons", {})
+    reasons, sources = plan.get("reasons", {}), sources_of(plan)
     rows: list[PlanRow] = []
     for key in settings:
-        reason, yours = reasons.get(key, ""), reasons.get(key) == BY_PERSON
+        reason, yours = reasons.get(key, ""), sources.get(key) == "you"
         if yours and key in before:
             reason = f"would be {show(before[key].value)} ({before[key].reason})"
         rows.append({"key": key, "value": show(plan.get(key)), "reason": reason, "yours": yours})

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from launcher.errors import Unreadable
+from launcher.golden.gates import parse_gate
 from launcher.records.run import Manifest
 from launcher.report.difference import segments
 
@@ -19,10 +20,11 @@ Answers = Mapping[str, Sequence[Scored]]  # subject -> lines of golden/scores/<s
 
 def main_metric(record: Manifest) -> str:
     """The metric that says right or wrong: that of the first gate, else exact_match."""
-    for gate in record.golden.gates if record.golden else ():
-        named = re.match(r"\s*(?:\w+\s*\.\s*)?(\w+)\s*[<>=]", gate)
-        if named:
-            return named[1]
+    for text in record.golden.gates if record.golden else ():
+        try:
+            return parse_gate(text).metric
+        except Unreadable:  # of another version of ql
+            continue
     return "exact_match"
 
 

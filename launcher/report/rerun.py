@@ -3,37 +3,19 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from pathlib import Path
+from collections.abc import Iterator, Mapping
 from typing import Any
 
-from launcher.catalog import list_models, load_preset
-from launcher.errors import QlError
-from launcher.records.run import Manifest
+from launcher.catalog import list_models
+from launcher.records.decision import sources_of
+from launcher.records.run import AskedFor, Manifest
 
-BY_PERSON = "set by you"  # the reason that a plan gives for a value that the person fixed
-AS_IN_QLORA = "as in the QLoRA run that it is compared with"  # the end of a reason in a pair of runs
 _FLAGS = {"method": "--method", "backend": "--backend", "compute_dtype": "--compute-dtype", "max_steps": "--max-steps"}
 
 
 def rerun_command(record: Manifest) -> list[str]:
-    """``ql launch …`` with the same preset, data, golden set, gates and overrides."""
-    plan = record.plan
-    argv = ["ql", "launch", *_target(plan)]
-    for key, reason in plan.get("reasons", {}).items():
-        given = reason == BY_PERSON or reason.endswith(AS_IN_QLORA)
-        if not given or plan.get(key) is None:
-            continue
-        if key in _FLAGS:
-            argv += [_FLAGS[key], str(plan[key])]
-        else:
-            argv += ["--set", f"{key}={_yaml(plan[key])}"]
-    if record.data and record.data.path:
-        argv += ["--data", record.data.path]
-    if record.golden:
-        argv += ["--golden", record.golden.path]
-        for gate in record.golden.gates:
-            argv += ["--gate", gate]
+    """``ql launch …`` with the same preset, config, data, golden set, gates and settings."""
+    argv = ["ql", "launch", *_asked_again(record.asked or _asked_before(record))]
     if record.base_mode == "original":
         argv += ["--base", "original"]
     if any(stage.name == "merge" and stage.state == "skipped" for stage in record.stages):
@@ -41,22 +23,41 @@ def rerun_command(record: Manifest) -> list[str]:
     return argv
 
 
-def _target(plan: Mapping[str, Any]) -> list[str]:
-    """The preset, and the card and model where they are not the preset's own."""
-    argv: list[str] = []
-    model = plan["model"] if plan["model"] in list_models() else str(Path(plan["base_model"]))
-    named = None
-    if plan.get("preset"):
-        argv += ["--preset", plan["preset"]]
-        try:
-            named = load_preset(plan["preset"])
-        except QlError:
-            named = None
-    if named is None or named.gpu != plan["gpu"]:
-        argv += ["--gpu", plan["gpu"]]
-    if named is None or named.model != plan["model"]:
-        argv += ["--model", model]
-    return argv
+def _asked_again(asked: AskedFor) -> Iterator[str]:
+    """The options of `ql launch` that ask for the same."""
+    yield from _given({"--preset": asked.preset, "--gpu": asked.gpu, "--model": asked.model})
+    named = {"method": asked.method, "backend": asked.backend}
+    for key, value in ({key: name for key, name in named.items() if name is not None} | asked.settings).items():
+        if key in _FLAGS and value is not None:
+            yield from (_FLAGS[key], str(value))
+        else:
+            yield from ("--set", f"{key}={_yaml(value)}")
+    yield from _given({"--config": asked.config, "--data": asked.data, "--golden": asked.golden})
+    for gate in asked.gates:
+        yield from ("--gate", gate)
+    if asked.allow_overlap:
+        yield "--allow-overlap"
+
+
+def _given(options: Mapping[str, str | None]) -> Iterator[str]:
+    for option, value in options.items():
+        if value is not None:
+            yield from (option, value)
+
+
+def _asked_before(record: Manifest) -> AskedFor:
+    """What was asked for, of a run that does not say it: its plan tells what the person fixed."""
+    plan, golden = record.plan, record.golden
+    held = [key for key, source in sources_of(plan).items() if source in ("you", "pair")]
+    return AskedFor(
+        preset=plan.get("preset"),
+        gpu=plan["gpu"],
+        model=plan["model"] if plan["model"] in list_models() else plan["base_model"],
+        settings={key: plan[key] for key in held if plan.get(key) is not None},
+        data=record.data.path if record.data else None,
+        golden=golden.path if golden else None,
+        gates=golden.gates if golden else [],
+    )
 
 
 def _yaml(value: Any) -> str:

@@ -100,7 +100,7 @@ def _prepare_again(run: Run) -> Prepared:
         raise RunFailed(f"{run.path.name} was stopped while it was prepared", hint="start it again with `ql launch`")
     prepared = prepare_asked(Asked.of(asked), partial(preflight.card_here, run.trainer_python))
     now, then = prepared.plan.to_dict(), run.record.plan
-    different = [key for key in then if key != "reasons" and now.get(key) != then[key]]
+    different = [key for key in then if key not in ("reasons", "sources") and now.get(key) != then[key]]
     if different:
         shown = ", ".join(f"{key} {then[key]} would be {now.get(key)}" for key in different)
         raise RunFailed(f"the plan would be another one now: {shown}", hint="start it again with `ql launch`")

@@ -87,12 +87,12 @@ class _Teller:
 
     def _progress(self, stage: str | None) -> None:
         try:
-            said = json.loads((self.path / PROGRESS).read_text(encoding="utf-8"))
-            name, message = said["stage"], said["message"]
+            written = json.loads((self.path / PROGRESS).read_text(encoding="utf-8"))
+            name, message = written["stage"], written["message"]
         except (OSError, ValueError, KeyError, TypeError, RecursionError):
             return
-        if name == stage and said != self.progress and isinstance(message, dict):
-            self.progress = said
+        if name == stage and written != self.progress and isinstance(message, dict):
+            self.progress = written
             heard: Any = message
             self.observer.progress(name, heard)
 

@@ -91,7 +91,7 @@ def _create(
         state="running",
         created=now(),
         ql_version=__version__,
-        plan=prepared.plan.to_dict(),
+        plan=prepared.plan.record(),
         asked=options.asked.record() if options.asked else None,
         # What the person wrote by hand; ql's own files follow from the plan.
         asked_files=prepared.hashes if options.asked and options.asked.config else None,

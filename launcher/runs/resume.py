@@ -96,8 +96,8 @@ def _check_place(run: Run, observer: Observer) -> None:
         run.record.memory_fraction = fraction
     run.record.environment = environment
     for note in notes:
-        if note not in run.record.notes:
-            _note(run, observer, note)
+        if run.add_note(note):
+            observer.note(note)
 
 
 def _note(run: Run, observer: Observer, text: str) -> None:

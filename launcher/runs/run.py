@@ -45,13 +45,13 @@ class Run:
         return {**self.record.plan, **self.record.changes}
 
     def read_plan(self) -> Plan:
-        """`plan` as planning knows it. Raises RunFailed when it is of another version of ql."""
+        """`plan` as planning knows it, without who decided. Raises RunFailed when it is of another version of ql."""
         data = self.plan
-        try:
-            values: dict[str, Any] = {name: data[name] for name in RECORDED}
-        except KeyError as error:
-            raise RunFailed(f"this run's plan has no {error.args[0]}: it is of another version of ql") from None
-        values = {key: tuple(value) if isinstance(value, list) else value for key, value in values.items()}
+        for name in RECORDED:
+            if name not in data:
+                raise RunFailed(f"this run's plan has no {name}: it is of another version of ql")
+        values: dict[str, Any] = {name: data[name] for name in RECORDED}
+        values = {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
         return Plan(**values)
 
     @property
@@ -85,6 +85,13 @@ class Run:
 
     def stage(self, name: str) -> Stage:
         return self.record.stage(name)
+
+    def add_note(self, text: str) -> bool:
+        """Keep what a person should know, once; whether it is new. It is on disk with the next save."""
+        new = text not in self.record.notes
+        if new:
+            self.record.notes.append(text)
+        return new
 
     def record_repair(
         self, *, stage: str, kind: str, cause: str, action: str, step: int | None, before: Any, after: Any

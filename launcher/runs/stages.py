@@ -91,8 +91,7 @@ def merge(run: Run, observer: Observer) -> None:
     merged = worker(run, "merge", observer)(MERGE, merge_request(run))
     run.record.merge = merged
     said = no_change(merged, run.record.training)
-    if said and said not in run.record.notes:
-        run.record.notes.append(said)
+    if said and run.add_note(said):
         observer.note(said)
 
 
@@ -143,7 +142,8 @@ def _score(run: Run, subjects: list[str], call: Call) -> None:
         shrink=allows(run.record.repair_policy, "oom_eval"),
     )
     run.record.golden_scores |= {subject: dict(scores) for subject, scores in result.scores.items()}
-    run.record.notes += [note for note in result.notes if note not in run.record.notes]
+    for note in result.notes:
+        run.add_note(note)
 
 
 def _sample_texts(run: Run) -> list[Any]:

@@ -12,6 +12,7 @@ from functools import cached_property
 from typing import Any, Final, Protocol
 
 from launcher.catalog.types import Gpu, Model
+from launcher.records.decision import Decision
 from launcher.rules.base import Config
 from launcher.trainers.readback import ReadBack, Reading, Rows
 from launcher.yaml_source import Positions
@@ -119,7 +120,7 @@ class Codec:
         """Every setting of the plan that ``config``, which has no errors, is for that card and model."""
         reading = Reading(config, gpu, model, rows, ReadBack(file, positions))
         found = reading.back
-        found.put("backend", self.name, None, self.config)
+        found.decisions["backend"] = Decision(self.name, "file", self.config)
         for entry in self.entries:
             self._read(entry, reading)
         micro, steps = found.values["micro_batch_size"], found.values["gradient_accumulation_steps"]
@@ -137,4 +138,4 @@ class Codec:
         else:
             reading.take(entry.setting, entry.key, entry.default, entry.otherwise or self.default)
         if entry.convert is not None:
-            reading.back.values[entry.setting] = entry.convert(reading.value(entry.setting))
+            reading.back.convert(entry.setting, entry.convert)

@@ -6,10 +6,12 @@ What the file does not say has the trainer's own default, not ql's: the run must
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from launcher.catalog.types import Gpu, Model
+from launcher.records.decision import Decision
 from launcher.rules.base import Config, KeyPath
 from launcher.yaml_source import Positions
 
@@ -24,25 +26,37 @@ class Rows:
 
 @dataclass
 class ReadBack:
-    """The settings of a plan as a config has them: ``values`` by setting, and where each stands in the file.
+    """The settings of a plan as a config has them: the decisions, and where each stands in the file.
 
-    ``places`` leaves out what the file does not say. ``reasons`` has a few words for each value.
+    ``places`` leaves out what the file does not say.
     """
 
     file: str
     positions: Positions
-    values: dict[str, Any] = field(default_factory=dict)
+    decisions: dict[str, Decision] = field(default_factory=dict)
     places: dict[str, KeyPath] = field(default_factory=dict)
-    reasons: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def values(self) -> dict[str, Any]:
+        return {setting: decision.value for setting, decision in self.decisions.items()}
 
     def put(self, setting: str, value: Any, path: KeyPath | None, otherwise: str) -> None:
         """Take ``value``, which stands at ``path``; or, where that is None, holds because of ``otherwise``."""
-        self.values[setting] = value
         if path is None:
-            self.reasons[setting] = otherwise
+            self.decisions[setting] = Decision(value, "trainer", otherwise)
         else:
             self.places[setting] = path
-            self.reasons[setting] = f"{self.file}:{self.positions.key(path).line}"
+            self.decisions[setting] = Decision(value, "file", f"{self.file}:{self.positions.key(path).line}")
+
+    def convert(self, setting: str, change: Callable[[Any], Any]) -> None:
+        """Put what was read into the plan's own form."""
+        decision = self.decisions[setting]
+        self.decisions[setting] = replace(decision, value=change(decision.value))
+
+    def add(self, setting: str, words: str) -> None:
+        """Say more about why the setting is what it is."""
+        decision = self.decisions[setting]
+        self.decisions[setting] = replace(decision, why=f"{decision.why}: {words}")
 
     def line(self, setting: str) -> int | None:
         path = self.places.get(setting)
@@ -67,7 +81,7 @@ class Reading:
             level = level.get(part) if isinstance(level, dict) else None
         given = level is not None
         self.back.put(setting, level if given else default, path if given else None, otherwise)
-        return self.back.values[setting]
+        return self.value(setting)
 
     def put(self, setting: str, value: Any, key: str | None, otherwise: str = "") -> None:
         """The setting has ``value``, because of the file's ``key`` or, where that is None, because of ``otherwise``."""
@@ -75,7 +89,7 @@ class Reading:
 
     def value(self, setting: str) -> Any:
         """What was read before: the entries of a codec are read in their order."""
-        return self.back.values[setting]
+        return self.back.decisions[setting].value
 
     @property
     def epochs(self) -> float:
@@ -108,7 +122,7 @@ class Reading:
         held_out, train = self.rows.evaluation, self.rows.train
         self.put("eval_fraction", round(held_out / (held_out + train), 6) if held_out and train else 0.0, key)
         if held_out is not None:
-            self.back.reasons["eval_fraction"] += f": {held_out} rows"
+            self.back.add("eval_fraction", f"{held_out} rows")
 
 
 def times_per_epoch(share: float) -> int:

@@ -144,7 +144,7 @@ def _name(call: ast.Call) -> str:
 
 
 def _is_problem(node: ast.AST) -> TypeGuard[ast.Call]:
-    return isinstance(node, ast.Call) and (_name(node) == "Problem" or _is_helper(node))
+    return isinstance(node, ast.Call) and (_name(node) in ("Problem", "NotYaml") or _is_helper(node))
 
 
 def _is_helper(call: ast.Call) -> bool:

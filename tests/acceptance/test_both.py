@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from launcher.runs.both import OWN
+from launcher.preparing.both import OWN
 
 pytestmark = [pytest.mark.acceptance, pytest.mark.slow]
 

@@ -77,15 +77,21 @@ def test_an_error_of_the_job_is_raised_here(tmp_path: Path, code: int, kind: typ
 
 
 def test_a_python_without_torch_is_told_apart(tmp_path: Path) -> None:
-    event = {
-        "event": "error",
-        "problems": [{"message": "ModuleNotFoundError: No module named 'torch'"}],
-        "exit_code": 3,
-    }
-    body = f"print({json.dumps(json.dumps(event))}); sys.exit(3)"
-    with pytest.raises(RunFailed, match=r"lacks a library.*'torch'\n.*--trainer-python") as caught:
+    """The real job under a python that has the standard library alone."""
+    python = tmp_path / "python"
+    python.write_text(f'#!/bin/sh\nexec {sys.executable} -S "$@"\n')
+    python.chmod(0o755)
+    with pytest.raises(RunFailed, match=r"lacks a library.*No module named.*\n.*--trainer-python") as caught:
+        call_worker(str(python), ADAPTER, REQUEST, tmp_path / "x.log")
+    assert str(python) in str(caught.value)
+
+
+def test_what_is_missing_is_not_read_from_the_words(tmp_path: Path) -> None:
+    problems = [{"message": "ModuleNotFoundError: is what the row says"}]
+    event = {"event": "error", "kind": "told", "problems": problems, "exit_code": 1}
+    body = f"print({json.dumps(json.dumps(event))}); sys.exit(1)"
+    with pytest.raises(BadInput, match=r"^ModuleNotFoundError: is what the row says"):
         call_worker(pretend_python(tmp_path, body), ADAPTER, REQUEST, tmp_path / "x.log")
-    assert str(tmp_path / "python") in str(caught.value)
 
 
 def test_a_job_that_dies_is_told_with_its_last_words(tmp_path: Path) -> None:

@@ -64,7 +64,12 @@ def test_unknown_setting(home: Path, tickets: Path) -> None:
 
 
 def test_wrong_type(home: Path, tickets: Path) -> None:
-    is_clear(launch("--set", "lora_r=sixteen", data=tickets), 2, "lora_r", "integer", "Rank of the adapter")
+    is_clear(
+        launch("--set", "lora_r=sixteen", data=tickets),
+        2,
+        "lora_r is 'sixteen'",
+        "Rank of the adapter: expected a whole number",
+    )
 
 
 def test_a_base_model_folder_without_a_config(home: Path, tickets: Path) -> None:

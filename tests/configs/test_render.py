@@ -146,7 +146,7 @@ def test_every_setting_is_tried() -> None:
 @pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize("setting", sorted(OTHER))
 def test_every_setting_reaches_the_trainer_or_is_refused(setting: str, backend: str) -> None:
-    plan = replace(plan_for(backend, gradient_checkpointing=True, activation_offload=False), reasons={})
+    plan = replace(plan_for(backend, gradient_checkpointing=True, activation_offload=False), decisions={})
     other = replace(plan, **{setting: OTHER[setting]})
     assert getattr(plan, setting) != getattr(other, setting)
     if get_trainer(backend).supports(setting, OTHER[setting], load_gpu(plan.gpu)):
@@ -276,7 +276,7 @@ def test_any_name_and_reason_survives_both_templates(name: str, token: str, reas
             base_model=name,
             preset=name,
             lora_target_modules=(name, "b"),
-            reasons=dict.fromkeys(plan.reasons, reason),
+            decisions={key: replace(one, source="planner", why=reason, name="") for key, one in plan.decisions.items()},
         )
         config = yaml.safe_load(rendered(hostile, eos=token, eot=token, pad=token))
         assert config["base_model"] == name

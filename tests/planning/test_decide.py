@@ -147,7 +147,7 @@ def test_every_bad_setting_is_named_with_what_would_be_right() -> None:
 @pytest.mark.parametrize(
     ("pair", "said"),
     [
-        ("kernels=liger", r"a list has brackets: \[liger\]"),
+        ("kernels=liger", r"a list, in brackets: \[liger\]"),
         ("lora_target_modules=[]", "lora_target_modules must not be empty"),
         ("chat_template=''", "chat_template must not be empty"),
         ("kernels=[liger, liger]", "kernels names something twice"),

@@ -77,7 +77,7 @@ def test_all_problems_at_once_with_their_lines(tmp_path: Path) -> None:
     assert "unknown key 'daat'" in found[2]
     assert "merge" in found[3]
     assert "lora_rank" in found[5]
-    assert any("'data' is missing" in problem.message for problem in caught.value.problems)
+    assert any("the key data is missing" in problem.message for problem in caught.value.problems)
     for text in ("- a\n- b\n", "a: [", ""):
         with pytest.raises(Unreadable):
             read_job(written(tmp_path, text))

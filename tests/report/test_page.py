@@ -85,6 +85,12 @@ def test_what_the_person_set_says_what_it_would_have_been() -> None:
     assert rows[1]["reason"] == "would be 42 (recipe qlora: any fixed number)"
 
 
+def test_who_decided_is_not_read_from_the_words() -> None:
+    plan = {"seed": 7, "lora_r": 16, "reasons": {"seed": "set by you", "lora_r": "recipe"}}
+    rows = page.plan_rows(manifest(plan=plan | {"sources": {"seed": "recipe", "lora_r": "you"}}), ("lora_r", "seed"))
+    assert [row["yours"] for row in rows] == [True, False]
+
+
 def test_repairs_and_resumptions_stand_in_the_order_of_time() -> None:
     repair = {
         "time": "2026-01-01T00:00:10+00:00", "stage": "train", "kind": "oom_train", "cause": "out of GPU memory",

@@ -46,6 +46,30 @@ def test_the_same_plan_comes_out(asked: list[str], tickets: Path, golden: Path) 
     assert [text for flag, text in itertools.pairwise(command) if flag == "--gate"] == gates
 
 
+def test_what_was_asked_is_asked_again_word_for_word() -> None:
+    """With ``auto``, and with a config: neither can be told from what was decided."""
+    asked = {
+        "preset": "a10g-7b", "gpu": None, "model": None, "method": "auto", "backend": None, "data": "/d/rows.jsonl",
+        "config": "/d/my config.yaml", "settings": {"max_steps": 7, "lora_target_modules": ["q_proj"], "keep": "last"},
+        "golden": "/d/golden.jsonl", "gates": ["chrf>=base", "exact_match>0.5"], "allow_overlap": True,
+    }  # fmt: skip
+    plan = {"gpu": "a10g", "model": "mistral-7b", "reasons": {"seed": "set by you"}}
+    assert rerun_command(new_manifest(plan=plan, asked=asked)) == [
+        "ql", "launch", "--preset", "a10g-7b", "--method", "auto", "--max-steps", "7",
+        "--set", 'lora_target_modules=["q_proj"]', "--set", "keep=last", "--config", "/d/my config.yaml",
+        "--data", "/d/rows.jsonl", "--golden", "/d/golden.jsonl", "--gate", "chrf>=base", "--gate", "exact_match>0.5",
+        "--allow-overlap",
+    ]  # fmt: skip
+
+
+def test_words_that_say_another_thing_than_the_source_are_not_read() -> None:
+    plan = {
+        "gpu": "a10g", "model": "mistral-7b", "seed": 7, "lora_r": 8,
+        "reasons": {"seed": "set by you", "lora_r": "recipe qlora"}, "sources": {"seed": "recipe", "lora_r": "you"},
+    }  # fmt: skip
+    assert rerun_command(new_manifest(plan=plan))[-2:] == ["--set", "lora_r=8"]
+
+
 def test_what_was_not_merged_is_not_merged_again() -> None:
     stages = [{"name": "merge", "state": "skipped"}]
     plan = {"gpu": "h200", "model": "llama-2-7b", "reasons": {}}

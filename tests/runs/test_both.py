@@ -16,7 +16,8 @@ from launcher.planning.plan import SETTINGS
 from launcher.preparing.asked import Asked
 from launcher.preparing.both import OWN, Both, prepare_both
 from launcher.preparing.prepare import prepare_asked
-from launcher.report.rerun import AS_IN_QLORA, rerun_command
+from launcher.records.codec import encode
+from launcher.report.rerun import rerun_command
 from manifests import new_manifest
 
 
@@ -53,7 +54,8 @@ def test_only_the_method_s_own_differs(asked: dict[str, Any], tickets: Path) -> 
 
 def test_lora_says_why_its_values_are_not_its_recipe_s(tickets: Path) -> None:
     lora = plan_both(tickets, preset="a10g-7b", settings={"seed": 7}).lora.plan
-    assert AS_IN_QLORA in lora.reasons["max_grad_norm"]
+    assert lora.sources["max_grad_norm"] == "pair"
+    assert lora.reasons["max_grad_norm"] == "recipe lora: as in the QLoRA run that it is compared with"
     assert lora.max_grad_norm == 0.3  # QLoRA's; LoRA's own recipe clips at 1
     assert lora.reasons["seed"] == "set by you"
 
@@ -64,6 +66,13 @@ def test_a_card_that_does_not_hold_lora_is_refused_with_the_numbers(tickets: Pat
     assert "--method qlora" in str(caught.value)
 
 
+def planned(command: list[str]) -> dict[str, Any]:
+    done = CliRunner().invoke(main, [*command[1:], "--dry-run", "--json"])
+    assert done.exit_code == 0, done.output
+    plan: dict[str, Any] = json.loads(done.stdout)["plan"]
+    return plan
+
+
 @pytest.mark.parametrize("preset", ["cpu-tiny", "a10g-7b"])
 def test_each_run_of_a_pair_can_be_planned_again(preset: str, tickets: Path) -> None:
     """By a resume, which compares the plans; and by a person, from the command in the report."""
@@ -71,8 +80,13 @@ def test_each_run_of_a_pair_can_be_planned_again(preset: str, tickets: Path) -> 
     for prepared in both.each:
         plan = prepared.plan.to_dict()
         resumed = prepare_asked(both.asked_for(plan["method"]), sys.executable).plan.to_dict()
-        command = rerun_command(new_manifest(plan=plan, data={"path": str(tickets), "sha256": ""}))
-        done = CliRunner().invoke(main, [*command[1:], "--dry-run", "--json"])
-        again = json.loads(done.stdout)["plan"]
-        for found in (resumed, again):
+        data = {"path": str(tickets), "sha256": ""}
+        whole = encode(both.asked_for(plan["method"]).record())
+        kept: list[dict[str, Any]] = [
+            {"plan": prepared.plan.record(), "asked": whole},
+            {"plan": prepared.plan.record()},
+            {"plan": plan},  # of before the sources were written down
+        ]
+        again = [planned(rerun_command(new_manifest(data=data, **facts))) for facts in kept]
+        for found in (resumed, *again):
             assert {key: found[key] for key in SETTINGS} == {key: plan[key] for key in SETTINGS}

@@ -22,6 +22,7 @@ from launcher.planning.estimate import memory_request
 from launcher.planning.plan import FACTS, IDENTITY, SETTINGS, Plan
 from launcher.preparing.config_file import read_edited, template_of
 from launcher.preparing.request import make_request
+from launcher.records.decision import Decision
 from launcher.trainers import get_trainer, trainer_names
 from launcher.trainers.readback import ReadBack, Rows
 from launcher.yaml_source import parse_yaml
@@ -130,8 +131,8 @@ def test_what_the_file_does_not_say_is_axolotls_default() -> None:
     assert found.values["eval_fraction"] == 0
     assert found.values["keep"] == "last"
     assert found.values["quant_type"] is None
-    assert found.reasons["sequence_len"] == "Axolotl's default"
-    assert found.reasons["lora_r"] == "config.yaml:3"
+    assert found.decisions["sequence_len"] == Decision(512, "trainer", "Axolotl's default")
+    assert found.decisions["lora_r"].reason == "config.yaml:3"
     assert len(found.values["lora_target_modules"]) == 7
 
 

@@ -99,7 +99,7 @@ def read_warmup(reading: Reading) -> None:
     known = f" of {steps}" if steps else " of a number that is not known"
     share = min(c.get("warmup_steps") / steps, 1.0) if steps else 0.0
     reading.put("warmup_ratio", round(share, 6), "warmup_steps")
-    reading.back.reasons["warmup_ratio"] += f": {c.get('warmup_steps')} steps{known}"
+    reading.back.add("warmup_ratio", f"{c.get('warmup_steps')} steps{known}")
 
 
 def read_logging(reading: Reading) -> None:
