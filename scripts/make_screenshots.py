@@ -18,7 +18,7 @@ from playwright.sync_api import Page, sync_playwright
 from rich.console import Console
 
 from launcher.cli.live import LiveView
-from launcher.cli.watch import Known, Watch
+from launcher.cli.watch import Known, RunWatch
 from launcher.records.codec import decode
 from launcher.records.run import STAGES
 from launcher.runs.results.comparison import compare
@@ -46,7 +46,7 @@ def draw_live(path: Path, columns: int) -> None:
     now = shown[-1]["time"]
     stages = [stage for stage in manifest["stages"] if stage["name"] in ("prepare", "train")]
     stages[1] = {**stages[1], "state": "running", "seconds": None}
-    watch = Watch(decode(Known, {**manifest, "stages": stages}), lambda: now)
+    watch = RunWatch(decode(Known, {**manifest, "stages": stages}), lambda: now)
     for name in STAGES:
         watch.stage(name, "pending")
     watch.stage("prepare", "running")

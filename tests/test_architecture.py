@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -121,6 +122,23 @@ MOST_UNTYPED = 76  # lines: a quarter of what there were once; a record, a Typed
 def test_few_mappings_hold_anything() -> None:
     said = [line for path in MODULES for line in path.read_text(encoding="utf-8").splitlines()]
     assert sum("dict[str, Any]" in line for line in said) <= MOST_UNTYPED
+
+
+ONE_OF_A_KIND = [path for path in MODULES if "trainers" not in path.parts[:-2] and "inject" not in path.parts]
+VERBS = PACKAGE / "cli"  # a verb's module is called as the verb
+
+
+def test_two_things_never_share_a_name() -> None:
+    """A reader who finds `Card` or facts.py has found the one there is. The trainers' rooms are alike on purpose."""
+    defined = [
+        node.name
+        for path in ONE_OF_A_KIND
+        for node in ast.parse(path.read_text(encoding="utf-8")).body
+        if isinstance(node, ast.ClassDef)
+    ]
+    assert [name for name, count in Counter(defined).items() if count > 1] == []
+    files = Counter(path.name for path in MODULES if path.parent != VERBS)
+    assert [name for name in ("facts.py", "prepare.py", "job.py", "chat.py") if files[name] > 1] == []
 
 
 TRAINERS = sorted(path.parent.name for path in PACKAGE.glob("trainers/*/describe.py"))

@@ -12,7 +12,7 @@ from launcher.cli.options import json_option, runs_dir
 from launcher.cli.words import examples
 
 if TYPE_CHECKING:
-    from launcher.report.facts import Comparison, GateVerdict, GoldenPair
+    from launcher.report.compared import Comparison, GateVerdict, GoldenPair
 
 SHOWN_FLIPS = 10  # of the prompts that flipped, on a terminal; all are in the JSON and on the page
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from launcher.data.report import DataReport
     from launcher.planning.forecast import Forecast
     from launcher.preparing.prepared import Prepared
-    from launcher.preparing.propose import Card
+    from launcher.preparing.propose import FoundCard
 
 # Settings that people look at first: shown with their planned values, to be changed.
 SHOWN = ("num_epochs", "learning_rate", "sequence_len", "lora_r", "effective_batch_size")
@@ -140,11 +140,11 @@ def _propose(
     """(why this card, the chosen preset or None where a model was named, the presets that were not chosen)."""
     from launcher.catalog import load_gpu
     from launcher.golden.rows import read_golden
-    from launcher.preparing.propose import Card, candidates, choose, find_card
+    from launcher.preparing.propose import FoundCard, candidates, choose, find_card
 
     prompts = len(read_golden(golden, conversational=report.conversational)) if golden else 0
     gpu = wanted.gpu
-    card = find_card() if gpu is None else Card(load_gpu(gpu), f"{load_gpu(gpu).title}, as asked for")
+    card = find_card() if gpu is None else FoundCard(load_gpu(gpu), f"{load_gpu(gpu).title}, as asked for")
     card = _ask_card(ask, card) if gpu is None else card
     assert card.gpu is not None
     found = candidates(card.gpu, report.facts(), backend=wanted.backend, usd_per_hour=price, golden_rows=prompts)
@@ -156,10 +156,10 @@ def _propose(
     return card.why, name, [one for one in found if one.plan.preset != name]
 
 
-def _ask_card(ask: bool, card: Card) -> Card:
+def _ask_card(ask: bool, card: FoundCard) -> FoundCard:
     from launcher.catalog import list_gpus, load_gpu
     from launcher.errors import Unreadable
-    from launcher.preparing.propose import Card
+    from launcher.preparing.propose import FoundCard
 
     known = list_gpus()
     if not ask:
@@ -173,11 +173,11 @@ def _ask_card(ask: bool, card: Card) -> Card:
     return (
         card
         if card.gpu is not None and name == card.gpu.name
-        else Card(load_gpu(name), f"{load_gpu(name).title}, as chosen")
+        else FoundCard(load_gpu(name), f"{load_gpu(name).title}, as chosen")
     )
 
 
-def _ask_preset(card: Card, found: Sequence[Forecast], proposed: Forecast) -> str:
+def _ask_preset(card: FoundCard, found: Sequence[Forecast], proposed: Forecast) -> str:
     from launcher.cli.text import table
 
     rows = [(str(one.plan.preset), one.plan.base_model, describe(one, short=True)) for one in found]

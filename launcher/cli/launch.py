@@ -106,7 +106,7 @@ def command(
     Exits 1 when the data, the fit or a gate is bad, 3 when the run cannot start or fails.
     """
     from launcher.preparing.asked import Asked
-    from launcher.preparing.job_file import Job, read_job
+    from launcher.preparing.job_file import JobFile, read_job
     from launcher.preparing.names import Names
     from launcher.preparing.prepare import prepare_asked
     from launcher.preparing.prepared import require_scored
@@ -115,7 +115,7 @@ def command(
     from launcher.runs.preflight import card_here
 
     given = wanted.settings(keep=keep)  # first: after a `--set key` without its `=value`, the value would be a job
-    written = read_job(job) if job is not None else Job()
+    written = read_job(job) if job is not None else JobFile()
     # A file has method and backend in two places, as a name and as a setting: what is given here wins over both.
     named = wanted.names()
     chosen = {key: value for key, value in written.settings.items() if named.get(key) is None} | given

@@ -13,7 +13,7 @@ from launcher.cli.glyphs import bar, spark
 from launcher.cli.text import duration
 
 if TYPE_CHECKING:
-    from launcher.cli.watch import StageView, Watch
+    from launcher.cli.watch import RunWatch, StageView
 
 NARROW = 60  # columns; below, one short line for each thing
 MIDDLE = 76  # columns; below, curves and bars are half as long
@@ -28,7 +28,7 @@ _STYLES = {"done": "green", "running": "bold", "failed": "bold red", "stopped": 
 class LiveView:
     """A rich renderable: draws the watch as it is when it is drawn."""
 
-    def __init__(self, watch: Watch) -> None:
+    def __init__(self, watch: RunWatch) -> None:
         self.watch = watch
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterator[RenderableType]:
@@ -37,7 +37,7 @@ class LiveView:
         yield _narrow(self.watch, plain) if narrow else _full(self.watch, options.max_width, plain)
 
 
-def _full(watch: Watch, width: int, plain: bool) -> RenderableType:
+def _full(watch: RunWatch, width: int, plain: bool) -> RenderableType:
     lines: list[RenderableType] = [_line(_title(watch, plain), "bold"), _stages(watch, width, plain)]
     train = watch.stages.get("train")
     if train and watch.total_steps:
@@ -52,7 +52,7 @@ def _full(watch: Watch, width: int, plain: bool) -> RenderableType:
     return Group(*lines)
 
 
-def _narrow(watch: Watch, plain: bool) -> RenderableType:
+def _narrow(watch: RunWatch, plain: bool) -> RenderableType:
     """Five short lines at most."""
     last, current = watch.last, watch.stages.get(watch.running or "")
     lines = [Text(f"{watch.running or 'starting'}", style="bold", no_wrap=True, overflow="ellipsis")]
@@ -78,14 +78,14 @@ def _narrow(watch: Watch, plain: bool) -> RenderableType:
     return Group(*lines)
 
 
-def _title(watch: Watch, plain: bool) -> str:
+def _title(watch: RunWatch, plain: bool) -> str:
     plan = watch.plan
     parts = [plan.get("preset") or plan.get("model"), plan.get("method") and f"{plan['method']} with {plan['backend']}"]
     parts.append(watch.estimate.gpu_title or plan.get("gpu"))
     return (" - " if plain else " · ").join(str(part) for part in parts if part) or "run"
 
 
-def _stages(watch: Watch, width: int, plain: bool) -> Text:
+def _stages(watch: RunWatch, width: int, plain: bool) -> Text:
     """All of them in one line: with the time that each took where there is room."""
     for timed in (True, False):
         text = Text(no_wrap=True, overflow="ellipsis")
@@ -99,7 +99,7 @@ def _stages(watch: Watch, width: int, plain: bool) -> Text:
     return text
 
 
-def _training(watch: Watch, width: int, plain: bool) -> Text:
+def _training(watch: RunWatch, width: int, plain: bool) -> Text:
     assert watch.total_steps
     share = watch.step / watch.total_steps
     epoch = watch.last.get("epoch")
@@ -114,7 +114,7 @@ def _training(watch: Watch, width: int, plain: bool) -> Text:
     return text.append(drawn[:filled], style="green").append(drawn[filled:], style="dim").append(tail)
 
 
-def _counted(watch: Watch, view: StageView, width: int, plain: bool) -> Text:
+def _counted(watch: RunWatch, view: StageView, width: int, plain: bool) -> Text:
     tail = f" {_count(view)} {view.text}"
     head = f"{watch.running} "
     room = max(10, min(60, width - len(head) - len(tail) - 1))
@@ -127,7 +127,7 @@ def _count(view: StageView) -> str:
     return f"{view.done:g}/{view.total}" if view.total and view.total > 1 else f"{share:.0%}"
 
 
-def _numbers(watch: Watch, width: int, plain: bool) -> Table:
+def _numbers(watch: RunWatch, width: int, plain: bool) -> Table:
     """Name and value, twice in a line where the terminal is wide."""
     pairs = list(_pairs(watch, 12 if width < MIDDLE else 24 if width < WIDE else 20, plain))
     names = max(len(name) for name, _ in pairs)
@@ -160,7 +160,7 @@ def _grid(columns: int, names: int) -> Table:
     return table
 
 
-def _pairs(watch: Watch, curve: int, plain: bool) -> Iterator[tuple[str, str]]:
+def _pairs(watch: RunWatch, curve: int, plain: bool) -> Iterator[tuple[str, str]]:
     last, plan = watch.last, watch.plan
     if watch.train_began:
         yield "train loss", f"{number(last.get('loss'))}  {spark(watch.losses, curve, ascii_only=plain)}"
@@ -184,12 +184,12 @@ def _pairs(watch: Watch, curve: int, plain: bool) -> Iterator[tuple[str, str]]:
         yield "money", money
 
 
-def _speed(watch: Watch) -> str:
+def _speed(watch: RunWatch) -> str:
     predicted = watch.estimate.tokens_per_second
     return f"{watch.last['tokens_per_second']:,.0f}" + (f" (predicted {predicted:,.0f})" if predicted else "")
 
 
-def _memory(watch: Watch, width: int, plain: bool) -> str:
+def _memory(watch: RunWatch, width: int, plain: bool) -> str:
     assert watch.peak_gib is not None
     text = f"{watch.peak_gib:.2f} GiB peak"
     predicted, budget = watch.estimate.peak_gib, watch.estimate.budget_gib
@@ -199,7 +199,7 @@ def _memory(watch: Watch, width: int, plain: bool) -> str:
     return text + (f" predicted {predicted:.2f}" if predicted else "")
 
 
-def _messages(watch: Watch) -> list[Text]:
+def _messages(watch: RunWatch) -> list[Text]:
     styles = {"warning": "yellow", "repair": "cyan", "note": "dim"}
     return [_line(f"{kind}: {text}", styles.get(kind, "")) for kind, text in watch.messages[-MESSAGES:]]
 

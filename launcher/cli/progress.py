@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from launcher.cli.text import duration, usd
-from launcher.cli.watch import Known, Watch
+from launcher.cli.watch import Known, RunWatch
 from launcher.records.events import Event, Message
 from launcher.records.run import STAGES, Repair
 
@@ -22,7 +22,7 @@ class PlainProgress:
     """One line per stage, evaluation, warning and repair, and one of the training every ``interval`` seconds."""
 
     def __init__(self, facts: Known | None = None, *, interval: float = PIPE_INTERVAL) -> None:
-        self.watch = Watch(facts or Known())
+        self.watch = RunWatch(facts or Known())
         self.interval = interval
         self.last = -interval
         self.on_github = os.environ.get("GITHUB_ACTIONS") == "true"

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from launcher.cli.words import VERDICT, examples
+from launcher.configs.formats import FORMATS
 from launcher.errors import Unreadable
 from launcher.rules.base import OWN_KINDS
 from launcher.trainers import all_trainers, trainer_names
@@ -17,7 +18,6 @@ from launcher.trainers import all_trainers, trainer_names
 if TYPE_CHECKING:
     from launcher.sizing import Correction
 
-FORMATS = ("text", "json", "github", "sarif")
 SUFFIXES = (".yaml", ".yml")
 STDIN = "-"
 
@@ -39,7 +39,7 @@ def version_options(command: Callable[..., None]) -> Callable[..., None]:
     )
 )
 @click.argument("files", nargs=-1, metavar="FILE…")
-@click.option("--format", "output", type=click.Choice(FORMATS), default="text", help="How findings are printed.")
+@click.option("--format", "output", type=click.Choice(tuple(FORMATS)), default="text", help="How findings are printed.")
 @click.option("--json", "as_json", is_flag=True, help="The same as --format json.")
 @click.option(
     "--kind",
@@ -86,7 +86,6 @@ def command(
     cannot be read.
     """
     from launcher.configs.check_files import Selection, check_files
-    from launcher.configs.formats import FORMATS as WRITE
 
     if explain:
         from launcher.configs.catalogue import explain as page
@@ -115,7 +114,7 @@ def command(
     else:
         name = "json" if as_json else output
         colour = name == "text" and sys.stdout.isatty()
-        write = WRITE[name]
+        write = FORMATS[name]
         click.echo(write(checked.findings, checked.sources, checked.files, colour=colour), nl=False)
     if checked.fixed:
         click.echo(f"fixed {checked.fixed}", err=True)

@@ -47,7 +47,7 @@ class Known(Record):
 
 
 @dataclass
-class Watch:
+class RunWatch:
     """The state of a run.
 
     Times are Unix seconds, so that a run can be watched from its middle. Every method that returns text returns what is

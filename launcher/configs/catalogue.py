@@ -15,7 +15,7 @@ from launcher.trainers.releases import version_name
 
 
 @dataclass(frozen=True)
-class Entry:
+class CodePage:
     """The page of one code. ``upstream`` names the validators of ``trainer`` that it stands for."""
 
     code: str
@@ -55,20 +55,20 @@ def listing(start: str) -> str:
     return "".join(f"{entry.code}  {entry.severity:7}  {entry.title}\n" for entry in found)
 
 
-def explain(code: str) -> Entry:
+def explain(code: str) -> CodePage:
     """The page of ``code``. Raises Unreadable, with the nearest codes, when there is none."""
     code = code.upper()
     if code in FILE_CODES:
         severity, title, why = FILE_CODES[code]
-        return Entry(code, severity, title, why)
+        return CodePage(code, severity, title, why)
     if code in DOCUMENTED:
         title, _, rest = (inspect.getdoc(DOCUMENTED[code]) or "").partition("\n\n")
-        return Entry(code, "error", title, " ".join(rest.split()))
+        return CodePage(code, "error", title, " ".join(rest.split()))
     rule = all_rules().get(code)
     if rule is not None:
         trainer = get_trainer(rule.kinds[0]) if rule.kinds[0] in trainer_names() else None
         since = f"from {version_name(rule.since)}" if trainer and rule.since > trainer.releases[0].version else ""
         until = f"up to {version_name(rule.until)}" if rule.until < FOREVER else ""
         title = trainer.title if trainer else ""
-        return Entry(code, rule.severity, rule.title, rule.why, f"{since}{until}", rule.upstream, title)
+        return CodePage(code, rule.severity, rule.title, rule.why, f"{since}{until}", rule.upstream, title)
     raise Unreadable(f"no such code: {code}", hint=like(code))

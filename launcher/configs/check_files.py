@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from launcher.configs.facts import card_of
 from launcher.configs.findings import Finding
 from launcher.configs.kinds import all_kinds
+from launcher.configs.known import card_of
 from launcher.configs.validate import UNREADABLE, Options, check_source, parse_versions, unreadable_file
 from launcher.errors import Problem, Unreadable
 from launcher.files import read_bounded_bytes
@@ -61,7 +61,7 @@ def _codes(items: tuple[str, ...]) -> tuple[str, ...]:
 
 
 @dataclass
-class Checked:
+class CheckedFiles:
     """What came of it. ``sources`` has the lines of the files that have findings; ``files`` counts all checked."""
 
     findings: list[Finding] = field(default_factory=list)
@@ -90,7 +90,7 @@ def check_files(
     golden: Path | None = None,
     selection: Selection | None = None,
     fix: bool = False,
-) -> Checked:
+) -> CheckedFiles:
     """Check every source; ``corrections`` are the card's, by trainer.
 
     A file of a folder or glob that does not say what it is is skipped; a named one is a config.
@@ -102,7 +102,7 @@ def check_files(
     parsed = parse_versions(versions or {})
     card = card_of(gpu) if gpu else None
     known: Kind | None = kind if kind in all_kinds() else None
-    checked = Checked()
+    checked = CheckedFiles()
     for name, given, exact in sources:
         place = Path(name).absolute().parent if given is None else None
         options = Options(
@@ -138,7 +138,7 @@ def _repair(
     name: str,
     options: Options,
     selection: Selection,
-    checked: Checked,
+    checked: CheckedFiles,
     write: bool,
 ) -> tuple[bytes, list[Finding]]:
     from launcher.configs.fix import apply_fixes

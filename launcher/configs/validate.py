@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from launcher.configs import kinds
-from launcher.configs.facts import architecture_of, card_of
 from launcher.configs.findings import Edit, Finding, path_text
+from launcher.configs.known import architecture_of, card_of
 from launcher.configs.mismatch import DOCUMENTED, explained_elsewhere, to_hit
 from launcher.configs.rules import load_rules
 from launcher.data.formats import RepeatedKey, strict_json

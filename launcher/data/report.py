@@ -24,7 +24,7 @@ KEPT_FINDINGS = 10_000  # texts that are kept; what lies beyond is counted
 
 
 @dataclass(frozen=True)
-class Finding:
+class RowFinding:
     """One thing about one row (``line`` from 1) or the whole file (None). An error makes a row unusable."""
 
     kind: str
@@ -40,7 +40,7 @@ class Findings:
     """Findings as they come: the first KEPT_FINDINGS with their texts, all of them counted and their lines kept."""
 
     def __init__(self) -> None:
-        self.kept: list[Finding] = []
+        self.kept: list[RowFinding] = []
         self.counts: Counter[tuple[Severity, str]] = Counter()
         self.lines: dict[tuple[Severity, str], array[int]] = {}
 
@@ -49,7 +49,7 @@ class Findings:
         if line is not None:
             self.lines.setdefault((severity, kind), array("Q")).append(line)
         if len(self.kept) < KEPT_FINDINGS:
-            self.kept.append(Finding(kind, severity, line, message))
+            self.kept.append(RowFinding(kind, severity, line, message))
 
     def copy(self) -> Findings:
         return deepcopy(self)

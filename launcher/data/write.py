@@ -17,8 +17,7 @@ from launcher.data.inspect import usable_rows
 from launcher.data.report import DataReport, Lengths, even_histogram
 from launcher.errors import RunFailed
 from launcher.files import sha256_file, sync_folder
-from launcher.records.run import DataRecord
-from launcher.records.run import RowLengths as RecordedLengths
+from launcher.records.run import DataRecord, RecordedLengths
 
 TRAIN_FILE = "data/train.jsonl"
 EVAL_FILE = "data/eval.jsonl"

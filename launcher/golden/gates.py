@@ -13,9 +13,8 @@ from dataclasses import dataclass
 
 from launcher.errors import Problem, Unreadable, did_you_mean
 from launcher.golden.metrics import METRICS
-from launcher.records.run import GateResult
+from launcher.records.run import SUBJECTS, GateResult
 
-SUBJECTS = ("base", "adapter", "merged")
 # Scores are means of ratios: 0.9 - 0.01 must not miss 0.89 by a rounding error.
 TOLERANCE = 1e-9
 _COMPARE: dict[str, Callable[[float, float], bool]] = {

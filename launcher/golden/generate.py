@@ -22,14 +22,14 @@ from launcher.golden.prompts import all_prompt_ids, answer_limit, load_tokenizer
 from launcher.records.codec import encode
 from launcher.records.events import Answer
 from launcher.records.jobs import Emit, GoldenAnswers, GoldenRequest, SubjectAnswers
+from launcher.records.run import SUBJECTS
 
-SUBJECTS = ("base", "adapter", "merged")
 # Prompts at once: a GPU is read-bound in decoding, so more is faster until memory ends, and then the batch is halved.
 BATCH = {"cuda": 32, "cpu": 8}
 
 
 @dataclass
-class Job:
+class Answering:
     """What is the same for every subject, and the model that is loaded just now."""
 
     request: GoldenRequest
@@ -47,7 +47,7 @@ def run(request: GoldenRequest, emit: Emit) -> GoldenAnswers:
     quiet()
     tokenizer = load_tokenizer(request.tokenizer)
     template = read_template(request.chat_template, tokenizer)
-    job = Job(
+    job = Answering(
         request=request,
         tokenizer=tokenizer,
         template=template,
@@ -68,7 +68,7 @@ def quiet() -> None:
     logging.disable_progress_bar()
 
 
-def answer_all(job: Job, subject: str) -> SubjectAnswers:
+def answer_all(job: Answering, subject: str) -> SubjectAnswers:
     """Generate what the subject's file of answers lacks, and count what it then holds."""
     begin = time.monotonic()
     path = Path(job.request.outputs[subject])
@@ -97,7 +97,7 @@ def answer_all(job: Job, subject: str) -> SubjectAnswers:
     )
 
 
-def load(job: Job, subject: str) -> AbstractContextManager[Any]:
+def load(job: Answering, subject: str) -> AbstractContextManager[Any]:
     """Have the subject's model in ``job.model``; within the context that is returned it answers as the subject."""
     request = job.request
     if subject == "merged":
@@ -111,7 +111,7 @@ def load(job: Job, subject: str) -> AbstractContextManager[Any]:
     return as_base(job.model) if shared and subject == "base" else nullcontext()
 
 
-def generate(job: Job, names: Sequence[str]) -> Iterator[dict[str, Answer]]:
+def generate(job: Answering, names: Sequence[str]) -> Iterator[dict[str, Answer]]:
     """Yield answers batch by batch, by prompt id. A batch that does not fit the card is halved, where that is allowed.
 
     Raises RunFailed when it is not, or when one prompt alone does not fit.
@@ -190,7 +190,7 @@ def keep_valid(path: Path, keys: Mapping[str, str]) -> dict[str, dict[str, Any]]
     return kept
 
 
-def fingerprint(job: Job, subject: str) -> str:
+def fingerprint(job: Answering, subject: str) -> str:
     """Of all that an answer depends on besides its prompt: the weights' files and how they are loaded."""
     request = job.request
     folders = {

@@ -17,7 +17,7 @@ from launcher.merge.adapter import LowRank
 from launcher.merge.nf4 import Scratch
 from launcher.merge.outline import Output
 from launcher.merge.pipeline import Stages
-from launcher.merge.sources import Rows, non_finite
+from launcher.merge.sources import OpenTensor, non_finite
 from launcher.merge.tensors import FLOATS
 
 CPU_BLOCK = 1 << 18
@@ -68,7 +68,7 @@ class Opened:
 
     output: Output
     ranges: list[tuple[int, int]]
-    rows: Rows
+    rows: OpenTensor
     low_rank: LowRank | None
 
 

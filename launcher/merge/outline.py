@@ -116,7 +116,7 @@ def outline(
 ) -> Outline:
     """Lay out the merged model. Raises BadInput with every reason why this adapter does not fit this base."""
     sources, problems = base_sources(base, quantization, original)
-    layout = _Layout(base, dict(config), adapter, dtype, sources, problems)
+    layout = _ShardLayout(base, dict(config), adapter, dtype, sources, problems)
     layout.check_stored_quantised(original)
     layout.place_replacements()
     layout.place_updates()
@@ -129,7 +129,7 @@ def outline(
     return Outline(list(layout.outputs.values()), layout.config, adapter.notes)
 
 
-class _Layout:
+class _ShardLayout:
     """The outline while it grows."""
 
     def __init__(

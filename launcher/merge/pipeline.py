@@ -16,7 +16,7 @@ from typing import Any
 
 import torch
 
-from launcher.merge.writer import Shard, ShardWriter, Staging
+from launcher.merge.writer import ShardPlan, ShardWriter, Staging
 
 CLOSING = 2
 """Shards that may wait for the disk at the same time; so much is lost, at most, when the merge is killed."""
@@ -56,7 +56,7 @@ class Disk:
         self.bytes = 0
         self.closing: deque[Future[None]] = deque()
 
-    def begin(self, shard: Shard) -> None:
+    def begin(self, shard: ShardPlan) -> None:
         self.file = ShardWriter(self.staging.path, shard)
         self.append(memoryview(shard.header), "its header", lambda: None)
 

@@ -1,7 +1,7 @@
 """Base weights as training computed with them, in float32, row block by row block.
 
 A source is opened once per tensor (``open``): that is where a whole tensor must be seen, for the mean of all absmax
-values that double quantisation subtracts. ``Rows.block`` then gives any rows; it is called from several threads.
+values that double quantisation subtracts. ``OpenTensor.block`` then gives any rows; it is called from several threads.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ Parallel = Callable[[Callable[[int, int], torch.Tensor], list[tuple[int, int]]],
 """Runs a function over row ranges on all cores and returns the results in order."""
 
 
-class Rows(ABC):
+class OpenTensor(ABC):
     """A tensor that is open for reading."""
 
     original: Callable[[int, int], torch.Tensor] | None = None
@@ -57,8 +57,8 @@ class Source(ABC):
         return 1
 
     @abstractmethod
-    def open(self, ranges: list[tuple[int, int]], parallel: Parallel, device: torch.device) -> Rows:
-        """The tensor, ready for `Rows.block` on ``device``.
+    def open(self, ranges: list[tuple[int, int]], parallel: Parallel, device: torch.device) -> OpenTensor:
+        """The tensor, ready for `OpenTensor.block` on ``device``.
 
         ``ranges`` are the row blocks that will be asked for; what must see the whole tensor first goes over them with
         ``parallel``. Raises BadInput or RunFailed where quantisation would hide values that are not finite.
@@ -111,11 +111,11 @@ class Plain(Source):
     def refs(self) -> list[TensorRef]:
         return [self.ref]
 
-    def open(self, ranges: list[tuple[int, int]], parallel: Parallel, device: torch.device) -> Rows:
+    def open(self, ranges: list[tuple[int, int]], parallel: Parallel, device: torch.device) -> OpenTensor:
         read = reader(self.ref, device)
         load_dtype = self.load_dtype
 
-        class PlainRows(Rows):
+        class PlainRows(OpenTensor):
             def block(self, first: int, last: int, scratch: nf4.Scratch) -> torch.Tensor:
                 stored = read(first, last)
                 return (stored if load_dtype is None else convert(stored, load_dtype)).float()
@@ -144,13 +144,13 @@ class FourBit(Source):
     def refs(self) -> list[TensorRef]:
         return [self.ref]
 
-    def open(self, ranges: list[tuple[int, int]], parallel: Parallel, device: torch.device) -> Rows:
+    def open(self, ranges: list[tuple[int, int]], parallel: Parallel, device: torch.device) -> OpenTensor:
         if device.type == "cpu" and self.kind == "nf4" and library.agrees_with_nf4():
             return _OwnRows(self, ranges, parallel)
         return _LibraryRows(self, device)
 
 
-class _LibraryRows(Rows):
+class _LibraryRows(OpenTensor):
     """The whole tensor through bitsandbytes."""
 
     def __init__(self, source: FourBit, device: torch.device) -> None:
@@ -169,7 +169,7 @@ class _LibraryRows(Rows):
         return self.restored[first * self.columns : last * self.columns].float()
 
 
-class _OwnRows(Rows):
+class _OwnRows(OpenTensor):
     """Through our own NF4: once over the tensor for its absmax values, then block by block."""
 
     def __init__(self, source: FourBit, ranges: list[tuple[int, int]], parallel: Parallel) -> None:
@@ -224,11 +224,11 @@ class EightBit(Source):
     def refs(self) -> list[TensorRef]:
         return [self.ref]
 
-    def open(self, ranges: list[tuple[int, int]], parallel: Parallel, device: torch.device) -> Rows:
+    def open(self, ranges: list[tuple[int, int]], parallel: Parallel, device: torch.device) -> OpenTensor:
         read = reader(self.ref, device)
         columns = self.ref.row_elements
 
-        class RoundTripRows(Rows):
+        class RoundTripRows(OpenTensor):
             def original(self, first: int, last: int) -> torch.Tensor:
                 return read(first, last).float()
 
@@ -252,12 +252,12 @@ class StoredEightBit(Source):
     def refs(self) -> list[TensorRef]:
         return [self.ref, self.scales]
 
-    def open(self, ranges: list[tuple[int, int]], parallel: Parallel, device: torch.device) -> Rows:
+    def open(self, ranges: list[tuple[int, int]], parallel: Parallel, device: torch.device) -> OpenTensor:
         read = reader(self.ref, device)
         scales = self.scales.tensor().float().to(device)
         columns = self.ref.row_elements
 
-        class StoredRows(Rows):
+        class StoredRows(OpenTensor):
             def block(self, first: int, last: int, scratch: nf4.Scratch) -> torch.Tensor:
                 steps = read(first, last).view(-1, columns).float()
                 return steps.mul_(scales[first:last, None]).mul_(1 / 127).flatten()
@@ -295,7 +295,7 @@ class StoredFourBit(Source):
     def refs(self) -> list[TensorRef]:
         return [self.ref, *self.state.values()]
 
-    def open(self, ranges: list[tuple[int, int]], parallel: Parallel, device: torch.device) -> Rows:
+    def open(self, ranges: list[tuple[int, int]], parallel: Parallel, device: torch.device) -> OpenTensor:
         facts = self.facts
         columns, block = self.shape[1], int(facts["blocksize"])
         dtype = getattr(torch, self.dtype or str(facts["dtype"]))
@@ -309,7 +309,7 @@ class StoredFourBit(Source):
         pairs = torch.stack([code.repeat_interleave(16), code.repeat(16)], 1).to(device)  # high half first
         packed = self.ref.read().view(torch.uint8)
 
-        class StoredRows(Rows):
+        class StoredRows(OpenTensor):
             def block(self, first: int, last: int, scratch: nf4.Scratch) -> torch.Tensor:
                 low, high = first * columns, last * columns
                 codes = packed[low // 2 : -(-high // 2)].to(device).int()

@@ -28,7 +28,7 @@ WRITEBACK = 32 << 20
 
 
 @dataclass(frozen=True)
-class Shard:
+class ShardPlan:
     """One safetensors file of the merged model: its name, and its tensors in their order."""
 
     file: str
@@ -45,7 +45,7 @@ class Shard:
         return len(self.header) + sum(output.nbytes for output in self.outputs)
 
 
-def split(outputs: list[Output], limit: int) -> list[Shard]:
+def split(outputs: list[Output], limit: int) -> list[ShardPlan]:
     """Outputs in their order, in files of at most ``limit`` bytes; a tensor larger than that has its own file."""
     groups: list[list[Output]] = [[]]
     size = 0
@@ -56,7 +56,7 @@ def split(outputs: list[Output], limit: int) -> list[Shard]:
         groups[-1].append(output)
         size += output.nbytes
     total = len(groups)
-    return [Shard(f"model-{n:05d}-of-{total:05d}.safetensors", tuple(group)) for n, group in enumerate(groups, 1)]
+    return [ShardPlan(f"model-{n:05d}-of-{total:05d}.safetensors", tuple(group)) for n, group in enumerate(groups, 1)]
 
 
 class Staging:
@@ -97,7 +97,7 @@ class Staging:
     def save(self) -> None:
         write_json(self.path / LEDGER, {"fingerprint": self.fingerprint, "shards": list(self.done.values())})
 
-    def enter(self, shard: Shard, sha256: str, figures: dict[str, object]) -> None:
+    def enter(self, shard: ShardPlan, sha256: str, figures: dict[str, object]) -> None:
         """Write a finished shard into the ledger."""
         self.done[shard.file] = {"file": shard.file, "bytes": shard.nbytes, "sha256": sha256, "figures": figures}
         self.save()
@@ -120,7 +120,7 @@ class Staging:
 class ShardWriter:
     """Writes one shard, front to back, and hashes it. ``hash`` and ``write`` may be called from two threads."""
 
-    def __init__(self, folder: Path, shard: Shard) -> None:
+    def __init__(self, folder: Path, shard: ShardPlan) -> None:
         self.folder, self.shard = folder, shard
         self.temporary = folder / f".{shard.file}.tmp"
         self.digest = hashlib.sha256()

@@ -20,14 +20,14 @@ TAIL = 2.0  # a longest row of more than this many times the 95th percentile is 
 
 
 @dataclass(frozen=True)
-class Length:
+class LengthChoice:
     """One sequence length to try, with why it would be taken."""
 
     tokens: int
     reason: str
 
 
-def lengths_to_try(request: Request, layers: Layers, problems: list[Problem]) -> list[Length]:
+def lengths_to_try(request: Request, layers: Layers, problems: list[Problem]) -> list[LengthChoice]:
     """Sequence lengths in the order in which they are tried: the first one that fits the card is taken.
 
     One that is fixed is the only one. Adds a problem where it is more than the model can read.
@@ -38,12 +38,12 @@ def lengths_to_try(request: Request, layers: Layers, problems: list[Problem]) ->
         if length > limit:
             said = f"sequence_len {length} is over the {limit} tokens that {request.model.title} can read"
             problems.append(Problem(said))
-        return [Length(length, layers.decisions["sequence_len"].reason)]
+        return [LengthChoice(length, layers.decisions["sequence_len"].reason)]
     data = request.data
     if data is None or not data.exact or not data.rows:
         length = min(DEFAULT_SEQUENCE_LEN, limit)
         reason = "holds most instruction data; set it for longer rows" if length < limit else "the model's own limit"
-        return [Length(length, reason)]
+        return [LengthChoice(length, reason)]
     fate = "split" if not data.conversational else FATES[layers.values.get("excess_length", "truncate")]
     first = _for_rows(request, limit, fate)
     rows = row_lengths(data)
@@ -51,11 +51,11 @@ def lengths_to_try(request: Request, layers: Layers, problems: list[Problem]) ->
     for length in SHORTER:
         if length < first.tokens:
             cut = f"{rows.share_over(length):.0%} of the rows are {fate}: {first.tokens} tokens do not fit"
-            found.append(Length(length, cut))
+            found.append(LengthChoice(length, cut))
     return found
 
 
-def _for_rows(request: Request, limit: int, fate: str) -> Length:
+def _for_rows(request: Request, limit: int, fate: str) -> LengthChoice:
     """The length that the rows themselves ask for, whatever the card; ``fate`` is what becomes of longer ones."""
     data = request.data
     assert data is not None
@@ -63,13 +63,13 @@ def _for_rows(request: Request, limit: int, fate: str) -> Length:
     if longest > limit:
         share = f"; {row_lengths(data).share_over(limit):.0%} of the rows are {fate}"
         if usual >= limit or longest <= TAIL * usual:
-            return Length(limit, f"the longest row has {data.tokens_max} tokens, the model reads {limit}{share}")
+            return LengthChoice(limit, f"the longest row has {data.tokens_max} tokens, the model reads {limit}{share}")
     if longest <= DEFAULT_SEQUENCE_LEN or longest <= TAIL * usual:
-        return Length(longest, f"the longest row has {data.tokens_max} tokens: nothing is cut")
+        return LengthChoice(longest, f"the longest row has {data.tokens_max} tokens: nothing is cut")
     length = min(max(usual, DEFAULT_SEQUENCE_LEN), limit)
     over = row_lengths(data).share_over(length)
     told = f"{over:.1%} of the rows are {fate}: the longest has {data.tokens_max} tokens, 95 % have at most"
-    return Length(length, f"{told} {data.tokens_p95}; set it to keep them whole")
+    return LengthChoice(length, f"{told} {data.tokens_p95}; set it to keep them whole")
 
 
 def _rounded(tokens: int) -> int:

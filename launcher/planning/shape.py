@@ -14,7 +14,7 @@ from launcher.planning.estimate import (
     rows_per_pack,
     values_speed,
 )
-from launcher.planning.length import Length
+from launcher.planning.length import LengthChoice
 from launcher.planning.request import Request
 from launcher.planning.settings import Layers
 from launcher.sizing import (
@@ -22,7 +22,7 @@ from launcher.sizing import (
     MemoryEstimate,
     RowLengths,
     Shape,
-    Trial,
+    TriedShape,
     divisors,
     solve_batch,
 )
@@ -54,7 +54,7 @@ class Freedom:
 
 
 def decide_shape(
-    request: Request, layers: Layers, trainer: Trainer, to_try: Sequence[Length], problems: list[Problem]
+    request: Request, layers: Layers, trainer: Trainer, to_try: Sequence[LengthChoice], problems: list[Problem]
 ) -> None:
     """Decide sequence length, micro-batch, accumulation, checkpointing, offload, packing and the evaluation's batch.
 
@@ -65,7 +65,7 @@ def decide_shape(
     if effective_rows is None:
         layers.decide("sequence_len", to_try[0].tokens, to_try[0].reason)
         return
-    found: dict[Length, tuple[Freedom, BatchSolution]] = {}
+    found: dict[LengthChoice, tuple[Freedom, BatchSolution]] = {}
     for length in to_try:
         freedom = _freedom(request, layers, trainer, lengths, effective_rows, length.tokens)
         solution = solve_batch(freedom.shapes(length.tokens), lambda shape: _measure(shape, request, layers))
@@ -174,7 +174,7 @@ def _may_pack(
     return possible and packs >= LEAST_PACKS
 
 
-def _measure(shape: Shape, request: Request, layers: Layers) -> Trial:
+def _measure(shape: Shape, request: Request, layers: Layers) -> TriedShape:
     values: dict[str, Any] = {
         "micro_batch_size": shape.micro_batch_size,
         "eval_batch_size": layers.values.get("eval_batch_size", 1),
@@ -185,7 +185,7 @@ def _measure(shape: Shape, request: Request, layers: Layers) -> Trial:
         "sequence_len": shape.sequence_len,
     }
     wanted = layers.values | values
-    return Trial(shape, estimate_values_memory(wanted, request), values_speed(wanted, request))
+    return TriedShape(shape, estimate_values_memory(wanted, request), values_speed(wanted, request))
 
 
 def _rows_alone_unless_packing_pays(solution: BatchSolution) -> BatchSolution:
@@ -311,9 +311,9 @@ def _against(memory: MemoryEstimate) -> str:
     return needed if memory.budget_gib is None else f"{needed} of {memory.budget_gib:.1f} GiB"
 
 
-def _peak(trial: Trial) -> str:
+def _peak(trial: TriedShape) -> str:
     return f"{trial.memory.peak_gib:.1f} GiB"
 
 
-def _speed(trial: Trial) -> str:
+def _speed(trial: TriedShape) -> str:
     return "unknown speed" if trial.speed is None else f"{trial.speed:,.0f} tokens/s"

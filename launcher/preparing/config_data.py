@@ -21,7 +21,7 @@ from launcher.preparing.prepared import GivenFile
 from launcher.records.run import DataRecord
 from launcher.rules.base import KeyPath
 from launcher.trainers import all_trainers
-from launcher.trainers.readback import Rows
+from launcher.trainers.readback import RowCounts
 
 SAMPLE_FILE = "data/sample.jsonl"
 SUFFIXES = (".jsonl", ".json")
@@ -45,7 +45,7 @@ class NamedFiles:
 
     files: tuple[NamedFile, ...]
     chat: bool  # the rows are conversations
-    rows: Rows
+    rows: RowCounts
     excess: str | None
 
     @property
@@ -131,7 +131,7 @@ def _target(named: str, source: Path, taken: Sequence[str]) -> str:
     return str(target)
 
 
-def count_rows(files: Iterable[tuple[Survey | None, bool]], held_out: float) -> Rows:
+def count_rows(files: Iterable[tuple[Survey | None, bool]], held_out: float) -> RowCounts:
     """The rows that are trained on and evaluated with, of files that are for the one (True) or for the other.
 
     The trainer holds ``held_out`` of the first back by itself: a share up to 1, else a number of rows.
@@ -143,7 +143,7 @@ def count_rows(files: Iterable[tuple[Survey | None, bool]], held_out: float) -> 
     if held_out:
         evaluation = min(train, round(train * held_out if held_out <= 1 else held_out))
         train -= evaluation
-    return Rows(train, evaluation)
+    return RowCounts(train, evaluation)
 
 
 def moved(config: Mapping[str, object], files: Sequence[NamedFile]) -> dict[str, object]:

@@ -9,8 +9,8 @@ from typing import Any
 
 from launcher.catalog import Model, Preset, load_model, resolve_base
 from launcher.configs import kinds
-from launcher.configs.facts import card_of
 from launcher.configs.findings import Finding, errors_of, refuse_errors
+from launcher.configs.known import card_of
 from launcher.configs.validate import UNREADABLE, Options, check_source, read_config
 from launcher.data.chat import load_chat_template
 from launcher.data.survey import Survey

@@ -28,15 +28,15 @@ from launcher.preparing.asked import Asked
 from launcher.preparing.config_data import NamedFile, NamedFiles, SampledFile, count_rows, find_named, moved
 from launcher.preparing.config_file import Edited, Template, model_of, paths_inside, read_edited, refusals, template_of
 from launcher.preparing.config_flags import contradictions
+from launcher.preparing.origin import Origin, PlannedRun, TrainerFiles
 from launcher.preparing.prepared import TEMPLATE_FILE, Exam, TrainingRows, long_rows
 from launcher.preparing.request import make_request
-from launcher.preparing.start import Planned, Start, TrainerFiles
 from launcher.resources import resource
 from launcher.trainers import get_trainer
-from launcher.trainers.readback import ReadBack, Rows
+from launcher.trainers.readback import ReadBack, RowCounts
 
 
-class FromConfig(Start):
+class FromConfig(Origin):
     """The config, what it says of each setting, and the rows: those of ``--data``, or of the files that it names."""
 
     def __init__(self, asked: Asked, find_card: Callable[[], Gpu]) -> None:
@@ -51,7 +51,7 @@ class FromConfig(Start):
         self.request = _request(edited, preset, _card(asked, preset, find_card))
         own_template = str(asked.settings.get("chat_template") or self.request.model.chat_template)
         self.template = template_of(edited, own_template)
-        written = self._read_back(Rows())  # before the rows are known: what the config itself says
+        written = self._read_back(RowCounts())  # before the rows are known: what the config itself says
         if conflicts := contradictions(edited, written, self.template, asked):
             raise Unreadable(conflicts)
         self.written = written.values
@@ -62,7 +62,7 @@ class FromConfig(Start):
         self.report: DataReport | None = None
         self.named: tuple[NamedFile, ...] = ()
 
-    def _read_back(self, rows: Rows) -> ReadBack:
+    def _read_back(self, rows: RowCounts) -> ReadBack:
         edited, request = self.edited, self.request
         codec = get_trainer(edited.config.kind).codec
         return codec.decode(edited.config, edited.path.name, edited.positions, request.gpu, request.model, rows)
@@ -114,7 +114,7 @@ class FromConfig(Start):
             raise BadInput(edited.problem(place, problem.message, problem.hint))
         return read_golden(path, conversational=edited.is_chat)
 
-    def plan(self) -> Planned:
+    def plan(self) -> PlannedRun:
         edited, template = self.edited, self.template
         found = self._read_back(self.rows)
         decisions = dict(found.decisions)
@@ -137,7 +137,7 @@ class FromConfig(Start):
             rows = SampledFile(self.report, self.settled.eval_fraction, self.settled.seed)
         else:
             rows = NamedFiles(self.named, plan.conversational, self.rows, long_rows(report))
-        return Planned(plan, request, rows, report)
+        return PlannedRun(plan, request, rows, report)
 
     def _report_for(self, plan: Plan) -> DataReport | None:
         """What the sequence length does to the rows. None for several files and unknown formats.
@@ -162,7 +162,7 @@ class FromConfig(Start):
         evaluation = self.rows.evaluation or 0
         return replace(facts, rows=self.rows.train + evaluation, eval_rows=evaluation)
 
-    def render(self, planned: Planned) -> TrainerFiles:
+    def render(self, planned: PlannedRun) -> TrainerFiles:
         overlay = paths_inside(self.edited, self.template) | moved(self.edited.raw, self.named)
         return TrainerFiles(self.texts, self.findings, overlay, self._notes())
 

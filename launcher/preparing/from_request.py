@@ -19,11 +19,11 @@ from launcher.planning.decide import make_plan
 from launcher.planning.plan import Plan
 from launcher.planning.request import Request
 from launcher.planning.settle import settle
+from launcher.preparing.origin import Origin, PlannedRun, TrainerFiles
 from launcher.preparing.prepared import TEMPLATE_FILE, Exam, GivenFile
-from launcher.preparing.start import Planned, Start, TrainerFiles
 
 
-class FromRequest(Start):
+class FromRequest(Origin):
     """A request, and the file that is trained on."""
 
     report: DataReport
@@ -46,7 +46,7 @@ class FromRequest(Start):
     def read_golden(self, path: Path) -> list[GoldenRow]:
         return read_golden(path, conversational=self.report.conversational)
 
-    def plan(self) -> Planned:
+    def plan(self) -> PlannedRun:
         settled, report = self.settled, self.report
         facts = report.facts(settled.eval_fraction, settled.seed)
         request = replace(self.request, data=facts)
@@ -54,9 +54,9 @@ class FromRequest(Start):
         if facts.tokens_max > plan.sequence_len:  # only now is it known what the length cuts
             report = report.limited(plan.sequence_len, plan.excess_length)
             report.require_rows()
-        return Planned(plan, request, GivenFile(report, settled.eval_fraction, settled.seed), report)
+        return PlannedRun(plan, request, GivenFile(report, settled.eval_fraction, settled.seed), report)
 
-    def render(self, planned: Planned) -> TrainerFiles:
+    def render(self, planned: PlannedRun) -> TrainerFiles:
         plan, request = planned.plan, planned.request
         conversational = self.report.conversational
         template: ChatTemplate | None = load_chat_template(plan.chat_template, self.base) if conversational else None

@@ -18,7 +18,7 @@ PATHS = ("data", "golden")
 
 
 @dataclass(frozen=True)
-class Job(Names):
+class JobFile(Names):
     """A launch as a file asks for it. None, and an empty collection: the file does not say."""
 
     data: Path | None = None
@@ -33,7 +33,7 @@ class Job(Names):
     trainer_python: str | None = None
 
 
-def read_job(path: Path) -> Job:
+def read_job(path: Path) -> JobFile:
     """The job in ``path``; its paths are made relative to the working directory, as a command line's are.
 
     Raises Unreadable with every problem and its line; for rows, or a trainer's config, with the option that takes them.
@@ -59,7 +59,7 @@ def read_job(path: Path) -> Job:
         values["trainer_python"] = program(values["trainer_python"], path.absolute().parent)
     if str(values.get("model", "")).startswith(("./", "../")):
         values["model"] = str(path.absolute().parent / values["model"])
-    return Job(**values)
+    return JobFile(**values)
 
 
 def _contradictions(data: dict[str, Any], path: Path, positions: Positions) -> list[Problem]:

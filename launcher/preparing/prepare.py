@@ -17,8 +17,8 @@ from launcher.planning.forecast import forecast
 from launcher.planning.request import Request
 from launcher.preparing.asked import Asked
 from launcher.preparing.from_request import FromRequest
+from launcher.preparing.origin import Origin
 from launcher.preparing.prepared import Exam, Prepared, require_fit
-from launcher.preparing.start import Start
 
 
 def prepare_asked(
@@ -29,7 +29,7 @@ def prepare_asked(
     ``find_card`` is asked for the card of this machine where none is named. Raises what `prepare` raises.
     """
     exam = Exam.read(asked.golden_path, asked.gates, allow_overlap=asked.allow_overlap)
-    start: Start
+    start: Origin
     if asked.config is not None:
         from launcher.preparing.from_config import FromConfig
 
@@ -62,7 +62,7 @@ def prepare(
     return _prepare(FromRequest(request, data, inspected), exam, usd_per_hour=usd_per_hour, merge=merge)
 
 
-def _prepare(start: Start, exam: Exam, *, usd_per_hour: float | None, merge: bool) -> Prepared:
+def _prepare(start: Origin, exam: Exam, *, usd_per_hour: float | None, merge: bool) -> Prepared:
     problems = start.read_rows(exam)
     golden: list[GoldenRow] = []
     if exam.golden is not None:

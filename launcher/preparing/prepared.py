@@ -19,8 +19,7 @@ from launcher.golden.rows import GoldenRow
 from launcher.planning.forecast import Forecast
 from launcher.planning.plan import Plan
 from launcher.planning.request import Request
-from launcher.records.run import DataRecord, Estimate
-from launcher.records.run import Price as PriceRecord
+from launcher.records.run import DataRecord, Estimate, RecordedPrice
 from launcher.sizing import MemoryEstimate
 
 TEMPLATE_FILE = "chat_template.jinja"
@@ -136,7 +135,7 @@ class Prepared:
             usd=found["usd"],
             price=None
             if price is None
-            else PriceRecord(usd_per_hour=price.usd_per_hour, source=price.source, date=price.date),
+            else RecordedPrice(usd_per_hour=price.usd_per_hour, source=price.source, date=price.date),
         )
 
     def write(self, folder: Path) -> DataRecord:

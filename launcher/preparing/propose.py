@@ -18,18 +18,18 @@ NO_CARD = "the CPU, which trains the built-in tiny model"
 
 
 @dataclass(frozen=True)
-class Card:
+class FoundCard:
     """The card to plan for and how it was found; ``gpu`` is None where a card was found that the catalog lacks."""
 
     gpu: Gpu | None
     why: str
 
 
-def find_card() -> Card:
+def find_card() -> FoundCard:
     """The first card that nvidia-smi names, or the CPU where there is none. Nothing of CUDA is loaded for it."""
     executable = shutil.which("nvidia-smi")
     if executable is None:
-        return Card(load_gpu(CPU), f"no NVIDIA driver here: {NO_CARD}")
+        return FoundCard(load_gpu(CPU), f"no NVIDIA driver here: {NO_CARD}")
     argv = [executable, "--query-gpu=name", "--format=csv,noheader"]
     try:
         said = subprocess.run(argv, capture_output=True, text=True, timeout=30, check=True).stdout
@@ -37,9 +37,9 @@ def find_card() -> Card:
         said = ""
     names = [line.strip() for line in said.splitlines() if line.strip()]
     if not names:
-        return Card(load_gpu(CPU), f"nvidia-smi finds no card: {NO_CARD}")
+        return FoundCard(load_gpu(CPU), f"nvidia-smi finds no card: {NO_CARD}")
     more = f" (the first of {len(names)}; a run uses one)" if len(names) > 1 else ""
-    return Card(find_gpu(names[0]), f"{names[0]}, found by nvidia-smi{more}")
+    return FoundCard(find_gpu(names[0]), f"{names[0]}, found by nvidia-smi{more}")
 
 
 def candidates(

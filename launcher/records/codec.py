@@ -27,8 +27,8 @@ LATE = Late()
 
 
 @dataclass(frozen=True)
-class Rule:
-    """What holds of a value beside its type, in the words of JSON Schema: ``Rule({"minimum": 0})``."""
+class Keywords:
+    """What holds of a value beside its type, in the words of JSON Schema: ``Keywords({"minimum": 0})``."""
 
     keywords: Mapping[str, Any]
 

@@ -219,5 +219,5 @@ PUSH = Job("push", "launcher.backends.push", PushRequest, PushedFiles, online=Tr
 GOLDEN = Job("golden", "launcher.golden.generate", GoldenRequest, GoldenAnswers)
 MERGE = Job("merge", "launcher.merge.job", MergeRequest, Merged)
 VERIFY = Job("verify", "launcher.merge.verify", VerifyRequest, Verified)
-CHAT = Job("chat", "launcher.golden.chat", ChatRequest, Chatted)
+CHAT = Job("chat", "launcher.golden.converse", ChatRequest, Chatted)
 JOBS: dict[str, Job[Any, Any]] = {job.name: job for job in (PROBE, FETCH, ADAPTER, PUSH, GOLDEN, MERGE, VERIFY, CHAT)}

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Annotated, Any, ClassVar, Literal
 
-from launcher.records.codec import LATE, Record, Rule
+from launcher.records.codec import LATE, Keywords, Record
 from launcher.records.decision import Source
 from launcher.records.environment import Environment
 from launcher.records.merged import Merged
@@ -19,12 +19,13 @@ StageState = Literal["pending", "running", "done", "skipped", "failed", "stopped
 RunState = Literal["running", "finished", "failed", "stopped"]
 VERSION: Literal[1] = 1  # of this layout
 STAGES: tuple[StageName, ...] = ("prepare", "train", "evaluate", "merge", "verify", "report")
+SUBJECTS = ("base", "adapter", "merged")  # what a golden set is asked
 Scores = dict[str, dict[str, float]]  # subject -> metric -> mean over the prompts
 
-_MOMENT = Rule({"pattern": r"^\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}([+]\d{2}:\d{2})?$"})
-_NOT_EMPTY = Rule({"minLength": 1})
-_POSITIVE = Rule({"minimum": 0})
-_ONE = Rule({"minimum": 1})
+_MOMENT = Keywords({"pattern": r"^\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}([+]\d{2}:\d{2})?$"})
+_NOT_EMPTY = Keywords({"minLength": 1})
+_POSITIVE = Keywords({"minimum": 0})
+_ONE = Keywords({"minimum": 1})
 
 
 @dataclass(kw_only=True)
@@ -35,7 +36,7 @@ class PlanKeys(Record):
     gpu: str = ""
     model: str = ""
     base_model: Annotated[str, _NOT_EMPTY]
-    backend: Annotated[str, Rule({"x-trainers": []})]
+    backend: Annotated[str, Keywords({"x-trainers": []})]
     method: Literal["qlora", "lora"]
     compute_dtype: Literal["float16", "bfloat16", "float32"]
     lora_r: Annotated[int, _ONE] = 1
@@ -76,7 +77,7 @@ class Overridden(Record):
 
 
 @dataclass(kw_only=True)
-class Price(Record):
+class RecordedPrice(Record):
     """What an hour of the card costs, and who says so."""
 
     usd_per_hour: Annotated[float, _POSITIVE]
@@ -97,7 +98,7 @@ class Estimate(Record):
     hours: float | None = None
     hours_by_part: dict[str, float | None] | None = None
     usd: float | None = None
-    price: Price | None = None
+    price: RecordedPrice | None = None
 
 
 @dataclass(kw_only=True)
@@ -110,7 +111,7 @@ class ModelFacts(Record):
 
 
 @dataclass(kw_only=True)
-class RowLengths(Record):
+class RecordedLengths(Record):
     """Tokens of the rows; ``histogram`` is ``[upper end, rows]``."""
 
     exact: bool = True
@@ -142,7 +143,7 @@ class DataRecord(Record):
     left_out: Annotated[int | None, LATE] = None
     excess: Annotated[str | None, LATE] = None
     cut: Annotated[dict[str, object] | None, LATE] = None
-    lengths: Annotated[RowLengths | None, LATE] = None
+    lengths: Annotated[RecordedLengths | None, LATE] = None
 
     @property
     def written(self) -> dict[str, str]:
@@ -301,7 +302,7 @@ class Manifest(Record):
     base_folder: Annotated[str | None, "Where the base model was found."] = None
     notes: Annotated[list[str], "What a person should know."] = field(default_factory=list)
     gates: Annotated[list[GateResult], "The gates as they were judged."] = field(default_factory=list)
-    stages: Annotated[list[Stage], "What was done, in order.", Rule({"minItems": 1})]
+    stages: Annotated[list[Stage], "What was done, in order.", Keywords({"minItems": 1})]
     repairs: Annotated[list[Repair], "What the launcher mended by itself, in order."] = field(default_factory=list)
     resumes: Annotated[list[Resume], "When the run was taken up again."] = field(default_factory=list)
     inputs: Annotated[dict[str, str], LATE, "What the run was made from, by hash."] = field(default_factory=dict)

@@ -6,7 +6,7 @@ import types
 from dataclasses import MISSING, fields
 from typing import Any, Literal, Union, get_args, get_origin
 
-from launcher.records.codec import Record, Rule, hints_of, taken_apart
+from launcher.records.codec import Keywords, Record, hints_of, taken_apart
 
 _TYPES = {str: "string", bool: "boolean", int: "integer", float: "number", type(None): "null"}
 
@@ -26,11 +26,11 @@ def schema_of(kind: type[Record]) -> dict[str, Any]:
 
 
 def _property(hint: Any) -> dict[str, Any]:
-    """A field's schema, with what `Annotated` adds: words, a `Rule`, a `Record` that describes a mapping."""
+    """A field's schema, with what `Annotated` adds: words, a `Keywords`, a `Record` that describes a mapping."""
     inner, said = taken_apart(hint)
     found = _schema(inner)
     for one in said:
-        if isinstance(one, Rule):
+        if isinstance(one, Keywords):
             found |= one.keywords
         elif isinstance(one, type) and issubclass(one, Record):
             found |= schema_of(one)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from launcher.records.codec import Record, encode
-from launcher.records.run import Curve, GateResult, Price, Repair, Resume, Scores, Stage, Training
+from launcher.records.run import Curve, GateResult, RecordedPrice, Repair, Resume, Scores, Stage, Training
 
 
 @dataclass(kw_only=True)
@@ -35,7 +35,7 @@ class Summary(Record):
     base_model: str
     seconds: float
     usd: float | None
-    price: Price | None
+    price: RecordedPrice | None
     stages: list[Stage]
     best_eval_loss: float | None
     training: Training | None

@@ -13,7 +13,7 @@ SAMPLED_ROWS = 25  # of a table that the page is written with; its script fills 
 Columns = Mapping[str, Sequence[Any]]
 
 
-class Line(TypedDict):
+class ChartLine(TypedDict):
     """A level that a curve is held against."""
 
     label: str
@@ -50,7 +50,7 @@ class Figure(TypedDict):
     unit: str
     about: str
     series: list[Drawn]
-    lines: list[Line]
+    lines: list[ChartLine]
     zero: bool
     tables: list[Table]
 
@@ -108,7 +108,7 @@ def _loss(sets: Mapping[str, Columns]) -> Figure | None:
 
 def _single(
     sets: Mapping[str, Columns], name: str, title: str, column: str, unit: str, color: str,
-    lines: Sequence[Line] = (),
+    lines: Sequence[ChartLine] = (),
 ) -> Figure | None:  # fmt: skip
     if "logs" not in sets or not _any(sets["logs"].get(column, ())):
         return None
@@ -132,7 +132,7 @@ def _memory(sets: Mapping[str, Columns], estimate: Estimate) -> Figure | None:
     ]
     if not drawn:
         return None
-    lines: list[Line] = [
+    lines: list[ChartLine] = [
         {"label": label, "value": value, "color": color}
         for value, label, color in ((estimate.peak_gib, "predicted", "b"), (estimate.budget_gib, "budget", "d"))
         if value
@@ -141,19 +141,19 @@ def _memory(sets: Mapping[str, Columns], estimate: Estimate) -> Figure | None:
     return _figure(sets, "memory", "Memory", "GiB", drawn, {"logs": ("memory in GiB", columns)}, lines, zero=True)
 
 
-def _clip(record: Manifest) -> list[Line]:
+def _clip(record: Manifest) -> list[ChartLine]:
     clip = record.plan.get("max_grad_norm")
     return [{"label": "clipped at", "value": clip, "color": "d"}] if clip else []
 
 
-def _speed(estimate: Estimate) -> list[Line]:
+def _speed(estimate: Estimate) -> list[ChartLine]:
     speed = estimate.tokens_per_second
     return [{"label": "predicted", "value": speed, "color": "b"}] if speed else []
 
 
 def _figure(
     sets: Mapping[str, Columns], name: str, title: str, unit: str, drawn: Sequence[Drawn],
-    tables: Mapping[str, tuple[str, Sequence[str]]], lines: Sequence[Line] = (), *, zero: bool = False,
+    tables: Mapping[str, tuple[str, Sequence[str]]], lines: Sequence[ChartLine] = (), *, zero: bool = False,
 ) -> Figure:  # fmt: skip
     about = [describe_curve(one["label"], sets[one["set"]], one["column"], unit) for one in drawn]
     about += [f"{line['label']} {line['value']:.4g} {unit}".rstrip() for line in lines]

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from launcher.report.charts import Drawn, Figure, describe_curve, table_of
+from launcher.report.compared import Comparison, Flip, GateVerdict
 from launcher.report.comparison import FIGURES, RunFacts
 from launcher.report.difference import segments
-from launcher.report.facts import Comparison, Flip, GateVerdict
 from launcher.report.html import render
 from launcher.report.page import show
 from launcher.report.prompts import prompt_text, shared_start

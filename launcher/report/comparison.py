@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from launcher.records.run import Estimate, Manifest, Training
 from launcher.records.summary import Summary
-from launcher.report.facts import Comparison, Difference, FigureName, Flip, GoldenPair, RunFigures
+from launcher.report.compared import Comparison, Difference, FigureName, Flip, GoldenPair, RunFigures
 from launcher.report.paired import compare_scores
 from launcher.report.prompts import ANSWER_FACTS, Answers, Scored, main_metric
 from launcher.report.series import Series

@@ -12,7 +12,7 @@ import random
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from launcher.report.facts import PairedScore
+from launcher.report.compared import PairedScore
 
 Z = 1.959963984540054  # of a 95 % interval
 RESAMPLES = 10_000

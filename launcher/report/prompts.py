@@ -7,10 +7,9 @@ from typing import Any
 
 from launcher.errors import Unreadable
 from launcher.golden.gates import parse_gate
-from launcher.records.run import Manifest
+from launcher.records.run import SUBJECTS, Manifest
 from launcher.report.difference import segments
 
-SUBJECTS = ("base", "adapter", "merged")
 ANSWER_FACTS = ("id", "input", "targets", "output")
 SHORT = 160  # characters of a prompt that its line shows
 

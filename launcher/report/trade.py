@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from launcher.report.facts import Comparison, RunFigures, Trade, Traded
+from launcher.report.compared import Comparison, RunFigures, Trade, Traded
 from launcher.report.words import duration, usd
 
 METHODS = {"qlora": "QLoRA", "lora": "LoRA"}

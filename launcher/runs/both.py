@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from launcher.files import write_json
 from launcher.preparing.both import Both
-from launcher.report.facts import Comparison
+from launcher.report.compared import Comparison
 from launcher.runs.launch import LaunchOptions, launch
 from launcher.runs.observer import Observer
 from launcher.runs.results.comparison import compare

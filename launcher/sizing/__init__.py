@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from launcher.sizing.batch import BatchSolution, Shape, Trial, divisors, solve_batch
+from launcher.sizing.batch import BatchSolution, Shape, TriedShape, divisors, solve_batch
 from launcher.sizing.cost import Cost, Workload, estimate_cost
 from launcher.sizing.host import DiskEstimate, disk_space, merge_host_memory
 from launcher.sizing.lengths import RowLengths, row_lengths
@@ -24,7 +24,7 @@ __all__ = [
     "Shape",
     "Speed",
     "TrainerTerms",
-    "Trial",
+    "TriedShape",
     "Workload",
     "budget",
     "disk_space",

@@ -25,7 +25,7 @@ class Shape:
 
 
 @dataclass(frozen=True)
-class Trial:
+class TriedShape:
     """A shape with its peak memory and its speed, in tokens of rows per second: padding does not count."""
 
     shape: Shape
@@ -43,14 +43,14 @@ class Trial:
 class BatchSolution:
     """The chosen trial and all that were tried. When none fits, ``best`` is the one that comes nearest."""
 
-    best: Trial
-    trials: tuple[Trial, ...]
+    best: TriedShape
+    trials: tuple[TriedShape, ...]
 
     @property
     def fits(self) -> bool:
         return self.best.fits
 
-    def rival(self, **changes: object) -> Trial | None:
+    def rival(self, **changes: object) -> TriedShape | None:
         """The fastest fitting trial with ``changes``; where none fits, the one of them that needs least; else None."""
         others = [
             trial for trial in self.trials if all(getattr(trial.shape, key) == value for key, value in changes.items())
@@ -66,7 +66,7 @@ def divisors(number: int, largest: int = MAX_MICRO_BATCH) -> list[int]:
     return [n for n in range(1, min(number, largest) + 1) if number % n == 0]
 
 
-def solve_batch(shapes: Iterable[Shape], measure: Callable[[Shape], Trial]) -> BatchSolution:
+def solve_batch(shapes: Iterable[Shape], measure: Callable[[Shape], TriedShape]) -> BatchSolution:
     """The fastest of ``shapes`` that fits, by ``measure``.
 
     Among equally fast ones (`SAME_SPEED`) the one that needs least memory. Where no speed is known: checkpoints on the
@@ -86,7 +86,7 @@ def solve_batch(shapes: Iterable[Shape], measure: Callable[[Shape], Trial]) -> B
     return BatchSolution(best, trials)
 
 
-def _eagerness(trial: Trial) -> tuple[float, ...]:
+def _eagerness(trial: TriedShape) -> tuple[float, ...]:
     shape = trial.shape
     if trial.speed is not None:
         return (trial.speed, -float(shape.activation_offload), -trial.memory.peak_gib)

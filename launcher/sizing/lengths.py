@@ -20,7 +20,7 @@ PAD_MULTIPLE = 8  # trainers round a batch's length up to this
 
 # What becomes of a row longer than the sequence length: its end is cut off; it is left out; or, for plain texts,
 # whatever is asked for, it is split into several.
-Fate = Literal["truncate", "drop", "split"]
+CutFate = Literal["truncate", "drop", "split"]
 SHARES = 200  # a split text has so many pieces that only these shares of them are kept
 
 
@@ -34,7 +34,7 @@ class RowLengths:
 
     quantiles: tuple[float, ...]
     starts: tuple[float, ...] = ()
-    fate: Fate = "truncate"
+    fate: CutFate = "truncate"
 
     @cached_property
     def _cuts(self) -> dict[int, tuple[tuple[float, ...], float]]:
@@ -105,7 +105,7 @@ def row_lengths(facts: DataFacts, excess_length: str = "truncate") -> RowLengths
 
     ``excess_length`` is the plan's: what becomes of the long ones, where they are conversations.
     """
-    fate: Fate = "split" if not facts.conversational else "drop" if excess_length == "drop" else "truncate"
+    fate: CutFate = "split" if not facts.conversational else "drop" if excess_length == "drop" else "truncate"
     if facts.quantiles:
         starts = tuple(float(start) for start in facts.starts)
         return RowLengths(tuple(float(max(1, length)) for length in facts.quantiles), starts, fate)

@@ -14,7 +14,7 @@ from typing import Any, Final, Protocol
 from launcher.catalog.types import Gpu, Model
 from launcher.records.decision import Decision
 from launcher.rules.base import Config
-from launcher.trainers.readback import ReadBack, Reading, Rows
+from launcher.trainers.readback import ReadBack, Reading, RowCounts
 from launcher.yaml_source import Positions
 
 REQUIRED: Final = object()  # the default of a key that must be in the file
@@ -116,7 +116,9 @@ class Codec:
             changed |= (entry.amend or entry.keys_of)(value)
         return changed
 
-    def decode(self, config: Config, file: str, positions: Positions, gpu: Gpu, model: Model, rows: Rows) -> ReadBack:
+    def decode(
+        self, config: Config, file: str, positions: Positions, gpu: Gpu, model: Model, rows: RowCounts
+    ) -> ReadBack:
         """Every setting of the plan that ``config``, which has no errors, is for that card and model."""
         reading = Reading(config, gpu, model, rows, ReadBack(file, positions))
         found = reading.back

@@ -17,7 +17,7 @@ from launcher.yaml_source import Positions
 
 
 @dataclass(frozen=True)
-class Rows:
+class RowCounts:
     """How many rows the config trains on and evaluates with; None where nobody counted them."""
 
     train: int | None = None
@@ -70,7 +70,7 @@ class Reading:
     config: Config
     gpu: Gpu
     model: Model
-    rows: Rows
+    rows: RowCounts
     back: ReadBack
 
     def take(self, setting: str, key: str, default: Any, otherwise: str) -> Any:

@@ -20,7 +20,7 @@ from launcher.cli.progress import (
     describe_step,
     make_progress,
 )
-from launcher.cli.watch import Known, Watch
+from launcher.cli.watch import Known, RunWatch
 from launcher.records.codec import decode
 from launcher.records.run import Repair
 
@@ -66,8 +66,8 @@ def play(progress: PlainProgress) -> None:
     progress.close()
 
 
-def played(clock: Callable[[], float] = lambda: 1100.0) -> Watch:
-    watch = Watch(FACTS, clock)
+def played(clock: Callable[[], float] = lambda: 1100.0) -> RunWatch:
+    watch = RunWatch(FACTS, clock)
     for name in ("prepare", "train", "evaluate"):
         watch.stage(name, "pending")
     watch.stage("train", "running")
@@ -77,7 +77,7 @@ def played(clock: Callable[[], float] = lambda: 1100.0) -> Watch:
     return watch
 
 
-def draw(watch: Watch, width: int, *, height: int = 40, encoding: str = "utf-8", **options: Any) -> str:
+def draw(watch: RunWatch, width: int, *, height: int = 40, encoding: str = "utf-8", **options: Any) -> str:
     stream = io.TextIOWrapper(io.BytesIO(), encoding=encoding, errors="strict")
     console = Console(file=stream, width=width, height=height, force_terminal=True, **options)
     console.print(LiveView(watch))
@@ -223,7 +223,7 @@ def test_a_merge_is_counted_in_what_it_tells(width: int) -> None:
 
 def test_a_stage_that_counts_nothing_yet_says_what_it_does() -> None:
     now = [1100.0]
-    watch = Watch(FACTS, lambda: now[0])
+    watch = RunWatch(FACTS, lambda: now[0])
     watch.stage("train", "running")
     now[0] += 20
     assert "train: the trainer starts: libraries and weights load, 20.0 s" in plain(draw(watch, 80))
@@ -242,7 +242,7 @@ def test_a_stage_that_counts_nothing_yet_says_what_it_does() -> None:
 
 
 def test_a_view_of_nothing_yet() -> None:
-    assert "0.0 s spent" in plain(draw(Watch(Known(), lambda: 5.0), 80))
+    assert "0.0 s spent" in plain(draw(RunWatch(Known(), lambda: 5.0), 80))
 
 
 def test_a_curve_in_characters() -> None:

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from launcher.cli.watch import CURVE, Known, Watch
+from launcher.cli.watch import CURVE, Known, RunWatch
 from launcher.records.codec import decode
 
 FACTS: dict[str, Any] = {
@@ -36,8 +36,8 @@ def clock() -> Clock:
 
 
 @pytest.fixture
-def watch(clock: Clock) -> Watch:
-    found = Watch(decode(Known, FACTS), clock)
+def watch(clock: Clock) -> RunWatch:
+    found = RunWatch(decode(Known, FACTS), clock)
     found.stage("train", "running")
     found.telemetry({"event": "train_begin", "time": CREATED + 10, "step": 0, "max_steps": 40})
     return found
@@ -47,7 +47,7 @@ def step(number: int, **more: Any) -> dict[str, Any]:
     return {"event": "log", "step": number, "time": CREATED + 10 + number * 10, "loss": 1.0, **more}
 
 
-def test_time_and_money_follow_from_the_pace(watch: Watch, clock: Clock) -> None:
+def test_time_and_money_follow_from_the_pace(watch: RunWatch, clock: Clock) -> None:
     assert watch.left() is None
     clock.now = CREATED + 110
     watch.telemetry(step(10))
@@ -57,14 +57,14 @@ def test_time_and_money_follow_from_the_pace(watch: Watch, clock: Clock) -> None
 
 
 def test_a_resumed_training_keeps_its_own_pace(clock: Clock) -> None:
-    watch = Watch(decode(Known, FACTS), clock)
+    watch = RunWatch(decode(Known, FACTS), clock)
     watch.stage("train", "running")
     watch.telemetry({"event": "train_begin", "time": CREATED + 10, "step": 20, "max_steps": 40})
     watch.telemetry({"event": "log", "step": 30, "time": CREATED + 60, "loss": 1.0})
     assert watch.left() == pytest.approx(50.0)
 
 
-def test_another_stage_is_counted_by_what_it_did(watch: Watch, clock: Clock) -> None:
+def test_another_stage_is_counted_by_what_it_did(watch: RunWatch, clock: Clock) -> None:
     watch.stage("train", "done")
     watch.stage("evaluate", "running")
     clock.now += 30
@@ -73,14 +73,14 @@ def test_another_stage_is_counted_by_what_it_did(watch: Watch, clock: Clock) -> 
 
 
 def test_without_a_price_there_is_no_money(clock: Clock) -> None:
-    assert Watch(Known(), clock).describe_money() is None
+    assert RunWatch(Known(), clock).describe_money() is None
 
 
-def test_quarter_epochs(watch: Watch) -> None:
+def test_quarter_epochs(watch: RunWatch) -> None:
     assert watch.quarters == [index / 8 for index in range(1, 8)]
 
 
-def test_warnings_are_said_once(watch: Watch) -> None:
+def test_warnings_are_said_once(watch: RunWatch) -> None:
     bad = step(3, device_gib=6.5, skipped_steps=2, nonfinite=["grad_norm"])
     assert watch.telemetry(bad) == [
         "grad_norm is not finite at step 3",
@@ -91,12 +91,12 @@ def test_warnings_are_said_once(watch: Watch) -> None:
     assert [kind for kind, _ in watch.messages] == ["warning"] * 3
 
 
-def test_an_eval_loss_that_rises_is_a_warning(watch: Watch) -> None:
+def test_an_eval_loss_that_rises_is_a_warning(watch: RunWatch) -> None:
     said = [watch.telemetry({"event": "eval", "step": 1, "eval_loss": loss}) for loss in (1.0, 0.5, 0.6, 0.7, 0.8)]
     assert said == [[], [], [], ["eval loss has not bettered its 0.5000 for 2 evaluations"], []]
 
 
-def test_the_curve_stays_small(watch: Watch) -> None:
+def test_the_curve_stays_small(watch: RunWatch) -> None:
     for number in range(3 * CURVE):
         watch.telemetry(step(number))
     assert CURVE / 3 < len(watch.losses) <= CURVE
@@ -109,7 +109,7 @@ def test_a_run_that_is_watched_from_its_middle_has_its_times(clock: Clock) -> No
         {"name": "evaluate", "state": "pending", "seconds": None},
     ]
     clock.now = CREATED + 60
-    watch = Watch(decode(Known, {**FACTS, "stages": stages}), clock)
+    watch = RunWatch(decode(Known, {**FACTS, "stages": stages}), clock)
     watch.stage("prepare", "running")
     assert watch.stage("prepare", "done").seconds == 3.5
     watch.stage("train", "running")
@@ -121,7 +121,7 @@ def test_a_run_that_is_watched_from_its_middle_has_its_times(clock: Clock) -> No
 
 
 def test_the_trial_after_the_first_step_counts_for_no_curve() -> None:
-    watch = Watch(Known(), clock=lambda: 0.0)
+    watch = RunWatch(Known(), clock=lambda: 0.0)
     for trial, loss in ((False, 1.0), (True, 1.1), (False, 1.1)):
         assert watch.telemetry({"event": "eval", "step": 1, "eval_loss": loss, "trial": trial}) == []
     assert watch.evals == [1.0, 1.1]

@@ -15,7 +15,7 @@ pytest.importorskip("bitsandbytes")
 
 from launcher.errors import RunFailed  # noqa: E402
 from launcher.golden import generate, models, prompts  # noqa: E402
-from launcher.golden.chat import Conversation, converse  # noqa: E402
+from launcher.golden.converse import Conversation, converse  # noqa: E402
 from launcher.records.jobs import GOLDEN  # noqa: E402
 
 Request = Callable[..., dict[str, Any]]

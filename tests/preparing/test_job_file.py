@@ -14,7 +14,7 @@ from launcher.cli.main import main
 from launcher.configs.validate import check_text
 from launcher.errors import Unreadable
 from launcher.json_schema import load_schema
-from launcher.preparing.job_file import Job, read_job
+from launcher.preparing.job_file import JobFile, read_job
 from launcher.runs import launch as launching
 
 FULL: dict[str, Any] = {
@@ -32,7 +32,7 @@ def written(folder: Path, job: dict[str, Any] | str) -> Path:
 
 
 def test_schema_and_class_know_the_same_keys() -> None:
-    assert set(load_schema("job")["properties"]) == {field.name for field in fields(Job)} == set(FULL)
+    assert set(load_schema("job")["properties"]) == {field.name for field in fields(JobFile)} == set(FULL)
 
 
 def test_paths_are_relative_to_the_file(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from launcher.catalog import list_presets, load_gpu, load_model
-from launcher.configs.facts import card_of
+from launcher.configs.known import card_of
 from launcher.configs.render import render_config
 from launcher.configs.rules.memory import estimate_request
 from launcher.configs.validate import read_config, schema_mode, schema_name
@@ -24,18 +24,18 @@ from launcher.preparing.config_file import read_edited, template_of
 from launcher.preparing.request import make_request
 from launcher.records.decision import Decision
 from launcher.trainers import get_trainer, trainer_names
-from launcher.trainers.readback import ReadBack, Rows
+from launcher.trainers.readback import ReadBack, RowCounts
 from launcher.yaml_source import parse_yaml
 
 TOKENS = {"eos": "<|im_end|>", "eot": "<|im_end|>", "pad": "<pad>"}
 DATA = DataFacts(rows=1000, eval_rows=50, conversational=True, tokens_total=200_000, tokens_mean=200.0,
                  tokens_p95=400, tokens_max=900, exact=True)  # fmt: skip
-ROWS = Rows(train=950, evaluation=50)
+ROWS = RowCounts(train=950, evaluation=50)
 # The config names the template's file, and `template_of` recognises what is in it; the rest it has word for word.
 NOT_IN_THE_CONFIG = {"chat_template"}
 
 
-def read(text: str, kind: Any, gpu: str, model: str, rows: Rows = ROWS) -> ReadBack:
+def read(text: str, kind: Any, gpu: str, model: str, rows: RowCounts = ROWS) -> ReadBack:
     data, positions = parse_yaml(text, file="config.yaml")
     schema = load_schema(schema_name(kind))
     assert not check(data, schema, mode=schema_mode(kind)).errors
@@ -89,7 +89,7 @@ def test_decoding_what_was_encoded_is_the_plan(name: str, backend: str, tmp_path
 def test_what_a_person_set_comes_back(settings: dict[str, Any], backend: str) -> None:
     data = replace(DATA, eval_rows=0) if settings.get("eval_fraction") == 0 else DATA
     plan = make_plan(make_request(preset="h100-7b", backend=backend, settings=settings, data=data))
-    rows = Rows(train=1000, evaluation=0) if data.eval_rows == 0 else ROWS
+    rows = RowCounts(train=1000, evaluation=0) if data.eval_rows == 0 else ROWS
     found = read(rendered(plan), backend, plan.gpu, plan.model, rows)
     for key in set(SETTINGS) - NOT_IN_THE_CONFIG:
         assert found.values[key] == getattr(plan, key), key
@@ -120,7 +120,7 @@ learning_rate: 2e-4
 
 
 def test_what_the_file_does_not_say_is_axolotls_default() -> None:
-    found = read(MINIMAL, "axolotl", "a10g", "llama-2-7b", Rows(train=100, evaluation=0))
+    found = read(MINIMAL, "axolotl", "a10g", "llama-2-7b", RowCounts(train=100, evaluation=0))
     assert found.values["learning_rate"] == 2e-4
     assert found.values["sequence_len"] == 512
     assert found.values["micro_batch_size"] == found.values["eval_batch_size"] == 1
@@ -171,7 +171,7 @@ def test_the_compute_dtype_is_resolved_as_axolotl_does(line: str, gpu: str, dtyp
     ],
 )
 def test_other_ways_to_say_a_setting(lines: str, setting: str, value: Any) -> None:
-    found = read(MINIMAL + lines + "\n", "axolotl", "a10g", "llama-2-7b", Rows(train=100, evaluation=0))
+    found = read(MINIMAL + lines + "\n", "axolotl", "a10g", "llama-2-7b", RowCounts(train=100, evaluation=0))
     assert found.values[setting] == value
     assert found.line(setting)
 

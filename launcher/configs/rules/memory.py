@@ -63,7 +63,7 @@ def estimate_request(c: Config) -> MemoryRequest | None:
     from launcher.planning.estimate import memory_request
     from launcher.planning.request import Request
     from launcher.sizing.memory import OPTIMIZER_BYTES
-    from launcher.trainers.readback import Rows
+    from launcher.trainers.readback import RowCounts
     from launcher.yaml_source import Positions
 
     try:
@@ -73,7 +73,7 @@ def estimate_request(c: Config) -> MemoryRequest | None:
     gpu, codec = load_gpu(c.card.name), get_trainer(c.kind).codec
     if not codec.is_whole(c):
         return None
-    values = codec.decode(c, "", Positions(), gpu, model, Rows()).values
+    values = codec.decode(c, "", Positions(), gpu, model, RowCounts()).values
     if values["optimizer"] not in OPTIMIZER_BYTES or None in (values["lora_r"], values["learning_rate"]):
         return None
     sizes = (values["sequence_len"], values["micro_batch_size"], values["eval_batch_size"], values["lora_r"])

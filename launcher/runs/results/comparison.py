@@ -9,8 +9,8 @@ from launcher.errors import Unreadable
 from launcher.files import write_atomic
 from launcher.planning.plan import SETTINGS
 from launcher.report.compare_html import render_comparison
+from launcher.report.compared import Comparison
 from launcher.report.comparison import RunFacts, compare_runs
-from launcher.report.facts import Comparison
 from launcher.report.series import read_series
 from launcher.runs.events import read_events
 from launcher.runs.results.reporting import read_scores

@@ -8,14 +8,14 @@ from launcher.files import write_atomic
 from launcher.report.card import Subject, render_card
 from launcher.runs.run import Run, as_written
 
-SUBJECTS: tuple[Subject, ...] = ("adapter", "merged")
+SHIPPED: tuple[Subject, ...] = ("adapter", "merged")
 CARD = "README.md"
 
 
 def write_cards(run: Run) -> list[Path]:
     """The cards of what the run has; written again whenever scores or merge have changed."""
     written = []
-    for subject in SUBJECTS:
+    for subject in SHIPPED:
         folder = run.path / subject
         if folder.is_dir():
             with as_written(run):

@@ -9,9 +9,9 @@ from launcher.files import read_json_lines, write_atomic
 from launcher.planning.plan import SETTINGS
 from launcher.processes.secrets import redact_all
 from launcher.records.codec import decode, encode
-from launcher.records.run import Manifest
+from launcher.records.run import SUBJECTS, Manifest
 from launcher.report.html import render_report
-from launcher.report.prompts import SUBJECTS, Scored
+from launcher.report.prompts import Scored
 from launcher.report.series import read_series
 from launcher.runs.events import read_events
 from launcher.runs.results.serving import serving_commands

@@ -9,11 +9,11 @@ from pathlib import Path
 from launcher.errors import BadInput, RunFailed
 from launcher.files import sha256_file, write_json
 from launcher.golden.evaluate import GoldenResult, evaluate, metrics_for
-from launcher.golden.gates import SUBJECTS, judge, parse_gates
+from launcher.golden.gates import judge, parse_gates
 from launcher.golden.rows import read_golden
 from launcher.records.codec import encode
 from launcher.records.jobs import Call, ModelRequest
-from launcher.records.run import GateResult
+from launcher.records.run import SUBJECTS, GateResult
 from launcher.runs.run import Run
 
 Connect = Callable[[Path], Call]

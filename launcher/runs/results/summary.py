@@ -5,7 +5,7 @@ from __future__ import annotations
 from launcher.catalog import load_gpu
 from launcher.errors import QlError
 from launcher.records.merged import Merged
-from launcher.records.run import Curve, Manifest, Price
+from launcher.records.run import Curve, Manifest, RecordedPrice
 from launcher.records.summary import MergeSummary, Summary
 from launcher.report.series import Series, read_series, sample
 from launcher.runs.events import read_events
@@ -68,7 +68,7 @@ def _merge(merge: Merged) -> MergeSummary:
     )
 
 
-def price_of(record: Manifest) -> Price | None:
+def price_of(record: Manifest) -> RecordedPrice | None:
     """What an hour of the run's card cost: as the run recorded it, else the catalog's first price; None without one."""
     if record.estimate and record.estimate.says("price"):
         return record.estimate.price
@@ -76,7 +76,9 @@ def price_of(record: Manifest) -> Price | None:
         first = next(iter(load_gpu(record.plan["gpu"]).prices), None)
     except (KeyError, QlError):
         return None
-    return None if first is None else Price(usd_per_hour=first.usd_per_hour, source=first.source, date=first.date)
+    return (
+        None if first is None else RecordedPrice(usd_per_hour=first.usd_per_hour, source=first.source, date=first.date)
+    )
 
 
 def loss_curve(run: Run) -> Curve:

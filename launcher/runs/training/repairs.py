@@ -38,7 +38,7 @@ def allows(policy: RepairPolicy, kind: str) -> bool:
 
 
 @dataclass(frozen=True)
-class Measure:
+class RepairStep:
     """One measure: settings as they were and as they are to be, in words too.
 
     ``upto`` is the last optimizer step whose checkpoint may be gone on from; None for the newest.
@@ -60,7 +60,7 @@ def choose(
     recorded: Sequence[Repair] = (),
     restarts: Sequence[str] = (),
     can_set: Callable[[str], bool] = lambda setting: True,
-) -> Measure | None:
+) -> RepairStep | None:
     """The next measure against ``failure``; None when there is none left, or it is switched off.
 
     ``plan`` has the settings as they are, ``recorded`` the repairs of the run so far, ``restarts`` the kinds of failure
@@ -77,11 +77,13 @@ def choose(
         case "fp16_overflow" | "nonfinite_loss":
             return _against_overflow(failure, plan, has_bfloat16, stored_dtype, recorded)
         case "stall" | "exit":
-            return None if failure.kind in restarts else Measure("started again from the last checkpoint, once", {}, {})
+            return (
+                None if failure.kind in restarts else RepairStep("started again from the last checkpoint, once", {}, {})
+            )
     return None
 
 
-def _less_memory(plan: Mapping[str, Any], policy: RepairPolicy, can_set: Callable[[str], bool]) -> Measure | None:
+def _less_memory(plan: Mapping[str, Any], policy: RepairPolicy, can_set: Callable[[str], bool]) -> RepairStep | None:
     """The measures in their order; each leaves what is learned from as it is, until the last, which needs consent."""
     micro = plan["micro_batch_size"]
     if micro > 1:
@@ -110,7 +112,7 @@ def _less_memory(plan: Mapping[str, Any], policy: RepairPolicy, can_set: Callabl
     return None
 
 
-def _smaller_evaluation(plan: Mapping[str, Any]) -> Measure | None:
+def _smaller_evaluation(plan: Mapping[str, Any]) -> RepairStep | None:
     size = plan["eval_batch_size"]
     if size <= 1:
         return None
@@ -123,7 +125,7 @@ def _against_overflow(
     has_bfloat16: bool,
     stored_dtype: str | None,
     recorded: Sequence[Repair],
-) -> Measure | None:
+) -> RepairStep | None:
     bad = failure.evidence.get("steps")
     upto = None if failure.step is None else max(0, failure.step - (bad if isinstance(bad, int) else 1))
     if plan["compute_dtype"] == "float16" and has_bfloat16:
@@ -143,8 +145,8 @@ def _against_overflow(
     return _change(plan, action, upto=upto, learning_rate=rate)
 
 
-def _change(plan: Mapping[str, object], action: str, *, upto: int | None = None, **after: Any) -> Measure:
-    return Measure(action, {key: plan[key] for key in after}, after, upto)
+def _change(plan: Mapping[str, object], action: str, *, upto: int | None = None, **after: Any) -> RepairStep:
+    return RepairStep(action, {key: plan[key] for key in after}, after, upto)
 
 
 def likely_cause(kind: str, plan: Mapping[str, object], capability: float | None) -> str | None:

@@ -26,7 +26,7 @@ from launcher.records.events import Event
 from launcher.records.run import RepairPolicy, Training
 from launcher.runs.observer import Observer
 from launcher.runs.run import Run
-from launcher.runs.training.repairs import Measure, allows, choose, likely_cause, watched
+from launcher.runs.training.repairs import RepairStep, allows, choose, likely_cause, watched
 from launcher.trainers import get_trainer
 from launcher.trainers.launch import Start
 
@@ -126,7 +126,7 @@ def _hear(run: Run, observer: Observer, event: Event) -> None:
         observer.repair(record)
 
 
-def _apply(run: Run, observer: Observer, failure: TrainerFailed, repair: Measure) -> None:
+def _apply(run: Run, observer: Observer, failure: TrainerFailed, repair: RepairStep) -> None:
     run.record.changes.update(repair.after)
     record = run.record_repair(
         stage="train",

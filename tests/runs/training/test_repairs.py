@@ -12,7 +12,7 @@ from launcher.cli.options import repair_options
 from launcher.processes.faults import CAUSES, TrainerFailed
 from launcher.records.codec import decode, encode
 from launcher.records.run import Repair, RepairPolicy
-from launcher.runs.training.repairs import REPAIRS, Measure, choose, likely_cause, watched
+from launcher.runs.training.repairs import REPAIRS, RepairStep, choose, likely_cause, watched
 
 PLAN: dict[str, Any] = {
     "micro_batch_size": 4, "gradient_accumulation_steps": 4,
@@ -28,7 +28,7 @@ def measure(
     policy: RepairPolicy | None = None,
     bfloat16: bool = True,
     **more: Any,
-) -> Measure | None:
+) -> RepairStep | None:
     failure = TrainerFailed("x", kind=kind, step=more.pop("step", 10), evidence=more.pop("evidence", {"steps": 2}))
     return choose(failure, plan or PLAN, policy or RepairPolicy(), has_bfloat16=bfloat16, **more)
 

@@ -16,7 +16,7 @@ from launcher.preparing.prepared import Exam, TrainingRows
 
 
 @dataclass(frozen=True)
-class Planned:
+class PlannedRun:
     """The plan, the request that it is the plan of, and what is trained on; ``report`` is None for rows of any kind."""
 
     plan: Plan
@@ -35,7 +35,7 @@ class TrainerFiles:
     notes: tuple[str, ...] = ()
 
 
-class Start(ABC):
+class Origin(ABC):
     """Settled names and settings. `launcher.preparing.prepare.prepare` calls each method once, in this order."""
 
     base: Path | None  # the base model's folder, where it is on this machine
@@ -51,9 +51,9 @@ class Start(ABC):
         """The golden set, as the rows are. Raises BadInput with every row that is none."""
 
     @abstractmethod
-    def plan(self) -> Planned:
+    def plan(self) -> PlannedRun:
         """Every number of the run. Raises BadInput where there is no such run."""
 
     @abstractmethod
-    def render(self, planned: Planned) -> TrainerFiles:
+    def render(self, planned: PlannedRun) -> TrainerFiles:
         """The trainer's files. Raises BadInput where the validator finds an error in them."""
