@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from launcher.sizing import MemoryEstimate, Shape, Trial, divisors, solve_batch
+from launcher.sizing import MemoryEstimate, Shape, TriedShape, divisors, solve_batch
 from launcher.sizing.batch import SAME_SPEED
 
 SHAPES = [
@@ -16,9 +16,9 @@ SHAPES = [
 ]
 
 
-def trial(shape: Shape, gib: float, speed: float | None, budget: float | None = 10.0) -> Trial:
+def trial(shape: Shape, gib: float, speed: float | None, budget: float | None = 10.0) -> TriedShape:
     memory = MemoryEstimate(gib, gib, gib, gib, 1.0, {}, budget)
-    return Trial(shape, memory, speed)
+    return TriedShape(shape, memory, speed)
 
 
 measured = st.lists(
@@ -49,7 +49,7 @@ def test_of_equally_fast_shapes_the_smaller_wins() -> None:
 
 
 def test_without_a_speed_the_largest_checkpointed_batch_that_fits_on_the_device_wins() -> None:
-    def measure(shape: Shape) -> Trial:
+    def measure(shape: Shape) -> TriedShape:
         return trial(shape, shape.micro_batch_size * (1.5 if shape.activation_offload else 2.0), None)
 
     best = solve_batch(SHAPES, measure).best.shape
@@ -58,11 +58,11 @@ def test_without_a_speed_the_largest_checkpointed_batch_that_fits_on_the_device_
 
 def test_a_peak_while_loading_counts() -> None:
     memory = MemoryEstimate(1.0, 1.0, 1.0, 1.0, 1.0, {}, 10.0, load_gib=11.0)
-    assert not Trial(SHAPES[0], memory, 1.0).fits
+    assert not TriedShape(SHAPES[0], memory, 1.0).fits
 
 
 def test_a_rival_is_the_fastest_that_fits_else_the_smallest() -> None:
-    def measure(shape: Shape) -> Trial:
+    def measure(shape: Shape) -> TriedShape:
         return trial(shape, 3.0 * shape.micro_batch_size, float(shape.micro_batch_size))
 
     solution = solve_batch(SHAPES, measure)

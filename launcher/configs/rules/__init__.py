@@ -12,7 +12,7 @@ from launcher.trainers import get_trainer
 
 # Importing a module registers its rules.
 TRAINING_MODULES = ("advice", "data", "memory")  # for the config of any trainer
-OWN_MODULES: Mapping[Kind, tuple[str, ...]] = {"job": ("job",)}
+OWN_MODULES: Mapping[Kind, tuple[str, ...]] = {"job": ("job_files",)}
 
 
 @cache
