@@ -17,6 +17,7 @@ LAYERS: tuple[frozenset[str], ...] = (
     frozenset({"__main__"}),
     frozenset({"cli"}),
     frozenset({"runs"}),
+    frozenset({"preparing"}),
     frozenset({"backends"}),
     frozenset({"merge"}),
     frozenset({"report"}),
@@ -112,6 +113,14 @@ def test_the_command_line_starts_without_heavy_imports(words: list[str], late: f
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+
+
+MOST_UNTYPED = 76  # lines: a quarter of what there were once; a record, a TypedDict or `object` says more
+
+
+def test_few_mappings_hold_anything() -> None:
+    said = [line for path in MODULES for line in path.read_text(encoding="utf-8").splitlines()]
+    assert sum("dict[str, Any]" in line for line in said) <= MOST_UNTYPED
 
 
 TRAINERS = sorted(path.parent.name for path in PACKAGE.glob("trainers/*/describe.py"))

@@ -22,8 +22,8 @@ from launcher.catalog import (
 from launcher.catalog.architecture import lora_parameters
 from launcher.catalog.check import check
 from launcher.errors import Unreadable
+from launcher.preparing.asked import Asked
 from launcher.resources import resource
-from launcher.runs.asked import Asked
 
 # From the model cards and safetensors indices of the published checkpoints.
 PUBLISHED = {

@@ -14,6 +14,7 @@ import pytest
 from launcher.data.formats import FORMATS, format_of, normalise
 from launcher.data.read import detect_format
 from launcher.golden.rows import read_golden
+from launcher.records.jobs import ModelRequest
 from launcher.resources import resource
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -106,16 +107,20 @@ def test_the_base_does_not_know_the_answers_yet(tmp_path: Path) -> None:
     from launcher.golden.evaluate import evaluate
 
     golden = read_golden(EXAMPLES / "golden.jsonl")
+    models = ModelRequest(
+        base=str(MODEL),
+        adapter="",
+        tokenizer=str(MODEL),
+        compute_dtype="float32",
+        device="cpu",
+        chat_template=str(resource("templates", "chat", "chatml.jinja")),
+    )
     result = evaluate(
         tmp_path,
         golden,
-        lambda job, request: generate.run({**request, "tokenizer": str(MODEL)}, lambda message: None),
+        lambda job, request: generate.run(request, lambda message: None),
         subjects=["base"],
-        base=str(MODEL),
-        record=None,
-        compute_dtype="float32",
-        on_cpu=True,
-        chat_template=str(resource("templates", "chat", "chatml.jinja")),
+        models=models,
     )
     assert result.scores["base"]["exact_match"] <= 0.30
     answers = {line["output"] for line in rows_of(tmp_path / "golden" / "scores" / "base.jsonl")}

@@ -15,7 +15,7 @@ from launcher.errors import BadInput, Unreadable
 from launcher.planning.decide import make_plan
 from launcher.planning.estimate import memory_request
 from launcher.planning.plan import Plan
-from launcher.planning.request import make_request
+from launcher.preparing.request import make_request
 from launcher.trainers import get_trainer
 from tests.support.stored_base import LLAMA, QUANTISED, write_stored_base
 

@@ -18,8 +18,9 @@ from benchmarks.presets.markdown_table import markdown  # noqa: E402
 from launcher.catalog import list_gpus, load_gpu  # noqa: E402
 from launcher.cli.text import duration  # noqa: E402
 from launcher.data.facts import DataFacts  # noqa: E402
-from launcher.planning.forecast import Forecast, Refused, best_cards, compare, forecast  # noqa: E402
-from launcher.planning.request import Request, make_request  # noqa: E402
+from launcher.planning.forecast import Forecast, Refused, best_cards, compare, plan_and_forecast  # noqa: E402
+from launcher.planning.request import Request  # noqa: E402
+from launcher.preparing.request import make_request  # noqa: E402
 from launcher.sizing.cost import Cost  # noqa: E402
 
 LIMIT_USD = 10.0
@@ -72,7 +73,7 @@ def a10g(rows: int, mean: float, epochs: float, backend: str = "auto", method: s
     request = make_request(
         preset="a10g-7b", backend=backend, method=method, settings={"num_epochs": epochs}, data=of_mean(rows, mean)
     )
-    return forecast(plain(request), golden_rows=GOLDEN_ROWS)
+    return plan_and_forecast(plain(request), golden_rows=GOLDEN_ROWS)
 
 
 def priced(found: Forecast) -> tuple[Cost, float]:
@@ -209,7 +210,7 @@ def comparison() -> str:
     """The same job on every card of the catalog, or why a card cannot do it."""
     request = plain(make_request(gpu="h100", model="mistral-7b", backend="auto", data=of_mean(EXAMPLES[0], 300)))
     cards = [load_gpu(name) for name in list_gpus() if name != "cpu"]
-    found = compare(request, cards, golden_rows=GOLDEN_ROWS, corrected=False)
+    found = compare(request, cards, golden_rows=GOLDEN_ROWS)
     marks = best_cards(found)
     rows = []
     for one in found:
@@ -242,7 +243,7 @@ def choices_page() -> str:
         head += f"\n\n20,000 rows: {lengths}."
         for preset in ("a10g-7b", "h100-7b"):
             for backend in (None, "auto"):
-                found = forecast(plain(make_request(preset=preset, backend=backend, data=data)))
+                found = plan_and_forecast(plain(make_request(preset=preset, backend=backend, data=data)))
                 plan = found.plan
                 speed = (
                     ""

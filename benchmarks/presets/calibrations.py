@@ -13,7 +13,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 from benchmarks.presets.markdown_table import markdown  # noqa: E402
 from launcher.planning.decide import make_plan  # noqa: E402
 from launcher.planning.estimate import memory_request, plan_speed  # noqa: E402
-from launcher.planning.request import make_request  # noqa: E402
+from launcher.preparing.request import make_request  # noqa: E402
 from launcher.sizing import estimate_memory  # noqa: E402
 
 FIGURES = {

@@ -20,7 +20,8 @@ from launcher.catalog import list_presets, load_gpu  # noqa: E402
 from launcher.planning.decide import make_plan  # noqa: E402
 from launcher.planning.estimate import estimate_plan_memory, memory_request  # noqa: E402
 from launcher.planning.plan import Plan  # noqa: E402
-from launcher.planning.request import Request, make_request  # noqa: E402
+from launcher.planning.request import Request  # noqa: E402
+from launcher.preparing.request import make_request  # noqa: E402
 from launcher.sizing import MemoryEstimate, estimate_memory  # noqa: E402
 from launcher.sizing.memory import OPTIMIZER_BYTES  # noqa: E402
 from launcher.sizing.throughput import tokens_per_second  # noqa: E402

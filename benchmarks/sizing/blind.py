@@ -82,7 +82,7 @@ def solved_job(trainer: str, model: str) -> dict[str, Any]:
     """The plan that ql makes for a card, under that card's memory: what a person is told fits."""
     from launcher.planning.decide import make_plan
     from launcher.planning.estimate import estimate_plan_memory
-    from launcher.planning.request import make_request
+    from launcher.preparing.request import make_request
     from launcher.sizing.memory import cuda_context, paged_state
 
     request = make_request(gpu=SOLVED_FOR, model=str(ARCHITECTURES / model), backend=trainer)

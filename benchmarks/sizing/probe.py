@@ -57,7 +57,7 @@ def write_files(job: dict[str, Any], folder: Path) -> dict[str, Any]:
     sys.path.insert(0, str(ROOT))
     from launcher.configs.render import render_config
     from launcher.planning.decide import make_plan
-    from launcher.planning.request import make_request
+    from launcher.preparing.request import make_request
 
     settings: dict[str, Any] = {
         "sequence_len": max(shape["sequence_len"] for shape in job["shapes"]),

@@ -12,11 +12,12 @@ from typing import Any
 
 from launcher.catalog.check import check
 from launcher.catalog.local import BUILTIN, model_from_folder, snapshot_in_cache
+from launcher.catalog.texts import State, model_named, read, state_of
 from launcher.catalog.types import Gpu, Model, Preset, Price, Recipe
 from launcher.errors import Problem, Unreadable, did_you_mean
 from launcher.files import expand
 from launcher.resources import resource
-from launcher.yaml_source import load_yaml
+from launcher.yaml_source import parse_yaml
 
 OVERFLOW_FILE = "fp16_overflow.yaml"  # the one file beside the named presets that is no preset
 
@@ -46,19 +47,18 @@ def list_presets() -> list[str]:
 
 
 def _read(path: Path, schema: str) -> dict[str, Any]:
-    """The file's data, to be copied and not changed: a process reads a file once, and again when it was written to."""
-    stat = path.stat()
-    return _read_as_of(path, schema, (stat.st_mtime_ns, stat.st_size, stat.st_ino))
+    """The file's data, to be copied and not changed: it is parsed once, and again when the file was written to."""
+    return _read_as_of(path, schema, state_of(path))
 
 
 @cache
-def _read_as_of(path: Path, schema: str, state: tuple[int, int, int]) -> dict[str, Any]:
-    data, positions = load_yaml(path)
+def _read_as_of(path: Path, schema: str, state: State) -> dict[str, Any]:
+    data, positions = parse_yaml(read(path), file=str(path))
     problems = check(data, schema, file=str(path), positions=positions)
     if problems:
         raise Unreadable(problems)
-    read: dict[str, object] = data
-    return read
+    found: dict[str, Any] = data
+    return found
 
 
 def _load(kind: str, name: str, folder: tuple[str, ...], schema: str) -> dict[str, Any]:
@@ -109,10 +109,8 @@ def load_model(name: str) -> Model:
         raise Unreadable(f"no such folder: {name}", hint="a base model is a folder with a config.json, or a hub name")
     if "/" not in name:
         raise Unreadable(f"no such model: {name!r}", hint=did_you_mean(name, known))
-    for candidate in known:
-        model = _load_catalog_model(candidate)
-        if model.base_model == name:
-            return model
+    if (found := model_named(name)) is not None:
+        return _load_catalog_model(found)
     snapshot = snapshot_in_cache(name)
     if snapshot:
         return model_from_folder(snapshot, base_model=name)

@@ -9,26 +9,27 @@ from typing import TYPE_CHECKING, Any
 import click
 
 if TYPE_CHECKING:
+    from launcher.preparing.asked import Asked
+    from launcher.preparing.both import Both
     from launcher.records.events import Event, Message
     from launcher.records.run import Repair
-    from launcher.runs.asked import Asked
-    from launcher.runs.both import Both
     from launcher.runs.launch import LaunchOptions
 
 
-def run_both(asked: Asked, options: LaunchOptions, *, dry_run: bool, as_json: bool) -> None:
+def run_both(asked: Asked, options: LaunchOptions, *, usd_per_hour: float | None, dry_run: bool, as_json: bool) -> None:
     """Plan both, run both, print their comparison. Exits 1 when the run that is recommended misses a gate."""
-    from launcher.runs.both import launch_both, prepare_both
-    from launcher.runs.prepared import require_scored
+    from launcher.preparing.both import prepare_both
+    from launcher.preparing.prepared import require_scored
+    from launcher.runs.both import launch_both
 
     if options.detach:
         raise click.UsageError("--method both runs one after the other and compares them: not with --detach")
-    both = prepare_both(asked)
+    both = prepare_both(asked, usd_per_hour=usd_per_hour, merge=options.merge)
     require_scored(both.qlora.gates, merge=options.merge)
     if dry_run:
-        _show_dry_run(both, options, as_json)
+        _show_dry_run(both, as_json)
         return
-    observers = {method: _Observer(both, method, options) for method in ("qlora", "lora")}
+    observers = {method: _Observer(both, method) for method in ("qlora", "lora")}
     try:
         runs, facts = launch_both(both, options, observers)
     except KeyboardInterrupt:
@@ -51,19 +52,16 @@ def run_both(asked: Asked, options: LaunchOptions, *, dry_run: bool, as_json: bo
 class _Observer:
     """The progress of one of the two runs; its view begins when the run does, so that one is drawn at a time."""
 
-    def __init__(self, both: Both, method: str, options: LaunchOptions) -> None:
+    def __init__(self, both: Both, method: str) -> None:
         self.prepared = both.qlora if method == "qlora" else both.lora
-        self.options = options
         self.view: Any = None
 
     def _open(self) -> Any:
         if self.view is None:
             from launcher.cli.progress import make_progress
             from launcher.cli.watch import Known
-            from launcher.runs.expected import expected
 
-            estimate = expected(self.prepared, self.options.usd_per_hour, merge=self.options.merge)
-            self.view = make_progress(Known(plan=self.prepared.plan.to_dict(), estimate=estimate))
+            self.view = make_progress(Known(plan=self.prepared.plan.to_dict(), estimate=self.prepared.estimate))
             self.view.note(f"{self.prepared.plan.method}, one of two runs")
         return self.view
 
@@ -89,29 +87,27 @@ class _Observer:
             self.view.close()
 
 
-def _show_dry_run(both: Both, options: LaunchOptions, as_json: bool) -> None:
+def _show_dry_run(both: Both, as_json: bool) -> None:
     from launcher.runs.launch import dry_run
 
-    price, merge = options.usd_per_hour, options.merge
-    facts = {prepared.plan.method: dry_run(prepared, price, merge=merge) for prepared in both.each}
     if as_json:
-        click.echo(json.dumps(facts, indent=2))
+        click.echo(json.dumps({one.plan.method: dry_run(one) for one in both.each}, indent=2))
         return
     from launcher.cli.presets import show_plan
     from launcher.cli.text import duration, table, usd
     from launcher.report.page import show
 
-    plans = {method: one["plan"] for method, one in facts.items()}
-    show_plan(plans["qlora"])
-    differ = [key for key in plans["qlora"]["reasons"] if plans["qlora"][key] != plans["lora"][key]]
-    rows = [(key, *(show(plan[key]) for plan in plans.values())) for key in differ]
+    qlora, lora = both.qlora.plan, both.lora.plan
+    show_plan(qlora)
+    differ = [key for key in qlora.reasons if getattr(qlora, key) != getattr(lora, key)]
+    rows = [(key, *(show(getattr(plan, key)) for plan in (qlora, lora))) for key in differ]
     for name, key, form in (
         ("memory, GiB", "peak_gib", lambda value: f"{value:.1f}"),
         ("tokens/s", "tokens_per_second", lambda value: f"{value:,.0f}"),
         ("time", "hours", lambda value: duration(value * 3600)),
         ("cost", "usd", usd),
     ):
-        values = [one["estimate"][key] for one in facts.values()]
+        values = [getattr(one.estimate, key) for one in both.each]
         if None not in values:
             rows.append((name, *(form(value) for value in values)))
     click.echo("\n" + table(("what differs", "qlora", "lora"), rows))

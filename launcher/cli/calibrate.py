@@ -47,7 +47,7 @@ def command(
     from launcher.runs.preflight import examine
 
     if forget:
-        from launcher.planning.corrections import calibration_file, forget_corrections
+        from launcher.preparing.calibrations import calibration_file, forget_corrections
 
         if wanted != replace(NOTHING, gpu=wanted.gpu):
             raise Unreadable("--forget drops all corrections of a card, or of all: it goes with --gpu alone")

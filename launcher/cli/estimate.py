@@ -18,7 +18,6 @@ if TYPE_CHECKING:
 
     from launcher.catalog import Gpu
     from launcher.planning.forecast import Forecast, Refused
-    from launcher.planning.request import Request
 
 STAND_IN = "h100"  # planned for while the real card is still to be put in: it refuses nothing
 
@@ -72,7 +71,9 @@ def command(
     """
     from launcher.cli import estimate_text as text
     from launcher.planning.forecast import compare as compare_cards
-    from launcher.planning.forecast import fits, forecast
+    from launcher.planning.forecast import fits, plan_and_forecast
+    from launcher.preparing.calibrations import corrections_for
+    from launcher.preparing.workload import with_file, with_rows
 
     _check_together(data, rows, row_tokens, vram, tflops, bandwidth, compare)
     names_a_card = wanted.gpu is not None or wanted.preset is not None
@@ -82,21 +83,22 @@ def command(
     if vram is not None:
         known = request.gpu if names_a_card else None
         request = replace(request, gpu=_card(known, vram, tflops, bandwidth), corrections={})
+    if data is not None:
+        request = with_file(request, data)
+    elif rows is not None and row_tokens is not None:
+        request = with_rows(request, rows, row_tokens)
     if compare:
         from launcher.catalog import list_gpus, load_gpu
 
-        # The card that was named may be one that cannot: the comparison says so, beside those that can.
-        request = _with_data(replace(request, gpu=load_gpu(STAND_IN)), data, rows, row_tokens)
         cards = [load_gpu(name) for name in list_gpus() if name != "cpu"]
-        found = compare_cards(request, cards, usd_per_hour=price, golden_rows=golden_rows)
+        found = compare_cards(request, cards, corrections=corrections_for, usd_per_hour=price, golden_rows=golden_rows)
         click.echo(_as_json(found) if as_json else text.comparison(found))
         if price is not None:
             click.echo(f"note: {text.ONE_PRICE.format(price)}", err=True)
         if not any(fits(one) for one in found):
             sys.exit(1)
         return
-    request = _with_data(request, data, rows, row_tokens)
-    one = forecast(request, usd_per_hour=price, golden_rows=golden_rows, details=True)
+    one = plan_and_forecast(request, usd_per_hour=price, golden_rows=golden_rows, details=True)
     if as_json:
         click.echo(json.dumps(one.to_dict(), indent=2))
     else:
@@ -161,38 +163,3 @@ def _card(known: Gpu | None, vram: float, tflops: float | None, bandwidth: float
         match=(),
         note=f"{told}; it is taken to be of compute capability 8.0 or newer",
     )
-
-
-def _with_data(request: Request, data: Path | None, rows: int | None, row_tokens: int | None) -> Request:
-    """The request with what is known of the data: a file that is read, or a number of rows."""
-    from launcher.data.facts import DataFacts
-    from launcher.planning.decide import make_plan
-
-    if data is not None:
-        from launcher.data.base import find_base
-        from launcher.data.inspect import inspect_data
-
-        report = inspect_data(
-            data,
-            base=find_base(request.base_model),
-            chat_template=str(request.overrides.get("chat_template") or request.model.chat_template),
-        )
-        report.require_rows()
-        request = replace(request, data=report.facts())
-        plan = make_plan(request)  # it says how many rows are held out
-        return replace(request, data=report.facts(plan.eval_fraction, plan.seed))
-    if rows is None or row_tokens is None:
-        return request
-    fraction = make_plan(request).eval_fraction
-    held_out = max(1, round(rows * fraction)) if fraction and rows > 1 else 0  # as the split does
-    facts = DataFacts(
-        rows=rows,
-        eval_rows=held_out,
-        conversational=True,
-        tokens_total=rows * row_tokens,
-        tokens_mean=row_tokens,
-        tokens_p95=2 * row_tokens,  # of log-normal rows as wide as instruction data is (sizing/lengths.py)
-        tokens_max=4 * row_tokens,
-        exact=False,
-    )
-    return replace(request, data=facts)

@@ -26,8 +26,8 @@ def command(
 
     The command that runs it stands on top of config.yaml.
     """
-    from launcher.runs.export import export
-    from launcher.runs.prepare import prepare
+    from launcher.preparing.export import export
+    from launcher.preparing.prepare import prepare
     from launcher.trainers import get_trainer
 
     prepared = prepare(wanted.request(), data)
@@ -38,8 +38,8 @@ def command(
         return
     for name in written:
         click.echo(folder / name)
-    if prepared.excess:
-        click.echo(prepared.excess, err=True)
+    if prepared.rows.excess:
+        click.echo(prepared.rows.excess, err=True)
     fault = get_trainer(prepared.plan.backend).folder_fault(str(folder.absolute()))
     if fault:
         click.echo(f"{fault}: move {folder} elsewhere before you train", err=True)

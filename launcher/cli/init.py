@@ -20,8 +20,8 @@ from launcher.cli.words import examples
 if TYPE_CHECKING:
     from launcher.data.report import DataReport
     from launcher.planning.forecast import Forecast
-    from launcher.runs.prepared import Prepared
-    from launcher.runs.propose import Card
+    from launcher.preparing.prepared import Prepared
+    from launcher.preparing.propose import Card
 
 # Settings that people look at first: shown with their planned values, to be changed.
 SHOWN = ("num_epochs", "learning_rate", "sequence_len", "lora_r", "effective_batch_size")
@@ -59,9 +59,8 @@ def command(
     terminal, or with --yes, it asks nothing. Exits 1 when the data is unusable or nothing fits.
     """
     from launcher.catalog import whole_name
-    from launcher.planning.forecast import forecast
-    from launcher.runs.prepare import prepare
-    from launcher.runs.propose import write_new
+    from launcher.preparing.prepare import prepare
+    from launcher.preparing.propose import write_new
 
     ask = sys.stdin.isatty() and not yes
     data = data or _ask_data(ask)
@@ -75,8 +74,10 @@ def command(
         assert report is not None
         card, preset, others = _propose(ask, report, golden, wanted, price)
         wanted = replace(wanted, preset=preset, gpu=None if preset else wanted.gpu)
-    prepared = prepare(wanted.request(), data, golden=golden, gates=gates or ((GATE,) if golden else ()))
-    estimate = forecast(prepared.request, usd_per_hour=price, golden_rows=len(prepared.golden))
+    prepared = prepare(
+        wanted.request(), data, golden=golden, gates=gates or ((GATE,) if golden else ()), usd_per_hour=price
+    )
+    estimate = prepared.forecast
     out = out or _ask_out(ask)
     asked = {key: getattr(wanted, key) for key in ("gpu", "model", "method", "backend")}
     asked["model"] = whole_name(wanted.model) if wanted.model else None
@@ -139,7 +140,7 @@ def _propose(
     """(why this card, the chosen preset or None where a model was named, the presets that were not chosen)."""
     from launcher.catalog import load_gpu
     from launcher.golden.rows import read_golden
-    from launcher.runs.propose import Card, candidates, choose, find_card
+    from launcher.preparing.propose import Card, candidates, choose, find_card
 
     prompts = len(read_golden(golden, conversational=report.conversational)) if golden else 0
     gpu = wanted.gpu
@@ -158,7 +159,7 @@ def _propose(
 def _ask_card(ask: bool, card: Card) -> Card:
     from launcher.catalog import list_gpus, load_gpu
     from launcher.errors import Unreadable
-    from launcher.runs.propose import Card
+    from launcher.preparing.propose import Card
 
     known = list_gpus()
     if not ask:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 import sys
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from shlex import quote
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -23,8 +24,8 @@ from launcher.cli.options import (
 from launcher.cli.words import examples
 
 if TYPE_CHECKING:
+    from launcher.preparing.prepared import Prepared
     from launcher.runs.launch import LaunchOptions
-    from launcher.runs.prepared import Prepared
     from launcher.runs.run import Run
 
 
@@ -104,20 +105,22 @@ def command(
 
     Exits 1 when the data, the fit or a gate is bad, 3 when the run cannot start or fails.
     """
-    from launcher.planning.names import Names
+    from launcher.preparing.asked import Asked
+    from launcher.preparing.job_file import Job, read_job
+    from launcher.preparing.names import Names
+    from launcher.preparing.prepare import prepare_asked
+    from launcher.preparing.prepared import require_scored
     from launcher.records.run import RepairPolicy
     from launcher.runs import launch as runs
-    from launcher.runs.asked import Asked
-    from launcher.runs.job import Job, read_job
-    from launcher.runs.prepare import prepare_asked
-    from launcher.runs.prepared import require_scored
+    from launcher.runs.preflight import card_here
 
     given = wanted.settings(keep=keep)  # first: after a `--set key` without its `=value`, the value would be a job
     written = read_job(job) if job is not None else Job()
     # A file has method and backend in two places, as a name and as a setting: what is given here wins over both.
     named = wanted.names()
     chosen = {key: value for key, value in written.settings.items() if named.get(key) is None} | given
-    others = Names(**{key: None if key in given else value for key, value in written.names().items()})
+    in_file = written.names()
+    others = replace(Names(**in_file), **dict.fromkeys(given.keys() & in_file.keys()))
     data, golden = data or written.data, golden or written.golden
     if data is None and config is None:
         raise click.UsageError("give --data FILE.jsonl, a job file (`ql init` writes one), or --config EDITED.yaml")
@@ -139,7 +142,6 @@ def command(
         merge=written.merge and not no_merge,
         cap=written.cap and not no_cap,
         track=track or written.track,
-        usd_per_hour=price,
         detach=detach,
         policy=RepairPolicy(
             off=frozenset(no_repair),
@@ -152,12 +154,12 @@ def command(
     if asked.method == "both":
         from launcher.cli.both import run_both
 
-        run_both(asked, options, dry_run=dry_run, as_json=as_json)
+        run_both(asked, options, usd_per_hour=price, dry_run=dry_run, as_json=as_json)
         return
-    prepared = prepare_asked(asked, python)
+    prepared = prepare_asked(asked, partial(card_here, python), usd_per_hour=price, merge=options.merge)
     require_scored(prepared.gates, merge=options.merge)
     if dry_run:
-        _show_dry_run(prepared, runs.dry_run(prepared, price, merge=options.merge), as_json)
+        _show_dry_run(prepared, as_json)
     else:
         _run(prepared, options, as_json)
 
@@ -177,11 +179,9 @@ def _launch(prepared: Prepared, options: LaunchOptions) -> Run:
     """The run, finished or gone into the background; Ctrl-C ends the program with 130."""
     from launcher.cli.progress import make_progress
     from launcher.cli.watch import Known
-    from launcher.runs.expected import expected
     from launcher.runs.launch import launch
 
-    estimate = expected(prepared, options.usd_per_hour, merge=options.merge)
-    progress = make_progress(Known(plan=prepared.plan.to_dict(), estimate=estimate))
+    progress = make_progress(Known(plan=prepared.plan.to_dict(), estimate=prepared.estimate))
     try:
         return launch(prepared, options, progress)
     except KeyboardInterrupt:
@@ -200,22 +200,21 @@ def show_detached(run: Run, as_json: bool) -> None:
     click.echo(f"it goes on by itself; `ql runs {quote(str(run.path))} --follow` shows how", err=True)
 
 
-def _show_dry_run(prepared: Prepared, facts: dict[str, Any], as_json: bool) -> None:
-    if as_json:
-        click.echo(json.dumps(facts, indent=2))
-        return
+def _show_dry_run(prepared: Prepared, as_json: bool) -> None:
     from launcher.cli.presets import show_plan
+    from launcher.runs.launch import dry_run, notes_of
 
-    show_plan(facts["plan"])
-    for name, text in facts["files"].items():
-        if name == "config.yaml":
-            click.echo(f"\n--- {name}\n{text}")
+    if as_json:
+        click.echo(json.dumps(dry_run(prepared), indent=2))
+        return
+    show_plan(prepared.plan)
+    click.echo(f"\n--- config.yaml\n{prepared.files['config.yaml']}")
     memory = prepared.memory
     fitting = f" of {memory.budget_gib:.1f} GiB" if memory.budget_gib is not None else ""
     click.echo(f"estimate: {memory.needed_gib:.1f} GiB{fitting} on {prepared.gpu.title}")
-    for finding in facts["findings"]:
-        click.echo(f"{finding['severity']}: {finding['code']} {finding['message']}", err=True)
-    for note in facts["notes"]:
+    for finding in prepared.findings:
+        click.echo(f"{finding.severity}: {finding.code} {finding.message}", err=True)
+    for note in notes_of(prepared):
         click.echo(f"note: {note}", err=True)
 
 

@@ -6,9 +6,8 @@ import json
 import os
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +18,6 @@ from launcher.cli.options import json_option, runs_dir, trainer_python_option
 from launcher.cli.words import examples
 
 if TYPE_CHECKING:
-    from launcher.records.events import Message
     from launcher.records.jobs import Answered, Asked, Job
     from launcher.records.merged import Merged, QuantizationFacts, WantedDtype
     from launcher.records.quantization import QuantizationRecord
@@ -234,27 +232,13 @@ def _read_prompts(given: Path | None, run: Run | None) -> list[Any]:
 def _work(python: str, job: Job[Asked, Answered], request: Asked) -> Answered:
     """Run a job under the trainer's python; its log stays only when it failed."""
     from launcher.backends.workers import call_worker
+    from launcher.cli.progress import make_progress
 
     log = Path(tempfile.gettempdir()) / f"ql-{job.name}-{os.getpid()}.log"
-    with _progress(job.name) as show:
-        result = call_worker(python, job, request, log, show)
+    progress = make_progress()
+    try:
+        result = call_worker(python, job, request, log, partial(progress.progress, job.name))
+    finally:
+        progress.close()
     log.unlink(missing_ok=True)
     return result
-
-
-@contextmanager
-def _progress(job: str) -> Iterator[Callable[[Message], None]]:
-    """A bar with rate and time left on a terminal, a line now and then elsewhere."""
-    if not sys.stderr.isatty():
-        from launcher.cli.progress import PlainProgress
-
-        plain = PlainProgress()
-        yield lambda message: plain.progress(job, message)
-        return
-    from rich.console import Console
-    from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
-
-    columns = (TextColumn(job), BarColumn(), TaskProgressColumn(), TextColumn("{task.description}"))
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task("starting", total=1.0)
-        yield lambda message: bar.update(task, completed=message["fraction"], description=message["text"])

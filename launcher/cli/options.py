@@ -13,7 +13,7 @@ import click
 
 from launcher.cli import complete
 from launcher.files import program
-from launcher.planning.names import Names
+from launcher.preparing.names import Names
 from launcher.trainers import default_trainer, trainer_names
 
 if TYPE_CHECKING:
@@ -67,7 +67,7 @@ class Wanted(Names):
         """
         from launcher.catalog.check import check
         from launcher.errors import Problem, Unreadable
-        from launcher.planning.request import parse_settings
+        from launcher.preparing.request import parse_settings
 
         parsed = parse_settings(self.pairs)
         short = {"compute_dtype": self.compute_dtype, "max_steps": self.max_steps} | more

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from launcher.cli import complete
 from launcher.cli.options import Wanted, json_option, plan_options
 from launcher.cli.words import examples
+
+if TYPE_CHECKING:
+    from launcher.planning.plan import Plan
 
 
 @click.command(
@@ -49,15 +52,15 @@ def command(
     if request.gpu.note:
         click.echo(request.gpu.note)
     click.echo()
-    show_plan(plan.to_dict())
+    show_plan(plan)
 
 
-def show_plan(plan: dict[str, Any]) -> None:
+def show_plan(plan: Plan) -> None:
     """Each setting with its value and reason, one line each where the terminal is wide enough."""
     from launcher.cli.text import table
     from launcher.planning.plan import SETTINGS
 
-    rows = [(key, _short(plan[key]), plan["reasons"].get(key, "")) for key in SETTINGS]
+    rows = [(key, _short(getattr(plan, key)), plan.reasons.get(key, "")) for key in SETTINGS]
     click.echo(table(("setting", "value", "reason"), rows))
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
@@ -12,6 +13,9 @@ from launcher.cli.words import VERDICT, examples
 from launcher.errors import Unreadable
 from launcher.rules.base import OWN_KINDS
 from launcher.trainers import all_trainers, trainer_names
+
+if TYPE_CHECKING:
+    from launcher.sizing import Correction
 
 FORMATS = ("text", "json", "github", "sarif")
 SUFFIXES = (".yaml", ".yml")
@@ -98,6 +102,7 @@ def command(
         kind=kind,
         versions={name.removesuffix("_version"): text for name, text in versions.items() if text},
         gpu=gpu,
+        corrections=_corrections(gpu) if gpu else None,
         with_data=with_data,
         golden=golden,
         selection=selection,
@@ -115,6 +120,14 @@ def command(
     if checked.fixed:
         click.echo(f"fixed {checked.fixed}", err=True)
     sys.exit(code)
+
+
+def _corrections(gpu: str) -> dict[str, Correction]:
+    """What a calibration of this machine says of the card; none for a name that is not known, which is said later."""
+    from launcher.catalog import list_gpus, load_gpu
+    from launcher.preparing.calibrations import memory_corrections
+
+    return memory_corrections(load_gpu(gpu)) if gpu in list_gpus() else {}
 
 
 def sources(names: Sequence[str]) -> Iterator[tuple[str, bytes | None, bool]]:

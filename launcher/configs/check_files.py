@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from launcher.configs.facts import card_of
 from launcher.configs.findings import Finding
@@ -14,6 +15,9 @@ from launcher.errors import Problem, Unreadable
 from launcher.files import read_bounded_bytes
 from launcher.rules.base import Kind
 from launcher.yaml_source import LARGEST
+
+if TYPE_CHECKING:
+    from launcher.sizing import Correction
 
 Source = tuple[str, bytes | None, bool]  # name, text or None to read the file, whether the person named it
 ROUNDS = 5  # of repairs: one may uncover the next
@@ -81,12 +85,15 @@ def check_files(
     kind: str | None = None,
     versions: Mapping[str, str] | None = None,
     gpu: str | None = None,
+    corrections: Mapping[str, Correction] | None = None,
     with_data: bool = False,
     golden: Path | None = None,
     selection: Selection | None = None,
     fix: bool = False,
 ) -> Checked:
-    """Check every source. A file of a folder or glob that does not say what it is is skipped; a named one is a config.
+    """Check every source; ``corrections`` are the card's, by trainer.
+
+    A file of a folder or glob that does not say what it is is skipped; a named one is a config.
 
     Raises Unreadable for a card or a version of a trainer, by its name in ``versions``, that is not known.
     """
@@ -98,7 +105,9 @@ def check_files(
     checked = Checked()
     for name, given, exact in sources:
         place = Path(name).absolute().parent if given is None else None
-        options = Options(known, parsed, card, with_data, golden, skip_unknown=not exact, place=place)
+        options = Options(
+            known, parsed, card, with_data, golden, skip_unknown=not exact, place=place, corrections=corrections or {}
+        )
         try:
             raw = read_bounded_bytes(Path(name), LARGEST) if given is None else given
         except OSError as error:

@@ -9,6 +9,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from launcher.catalog.texts import model_named, read
 from launcher.resources import resource
 from launcher.rules.base import Architecture, Card
 
@@ -78,7 +79,7 @@ def _from_folder(folder: Path) -> Architecture | None:
 
 
 def _from_catalog(base_model: str) -> Architecture | None:
-    name = _catalog_index().get(base_model)
+    name = model_named(base_model)
     if name is None:
         return None
     data = _plain_yaml(resource("presets", "models", f"{name}.yaml"))
@@ -94,17 +95,6 @@ def _from_name(base_model: str) -> Architecture:
 
 
 @cache
-def _catalog_index() -> dict[str, str]:
-    """base_model of each catalog model -> its file's name. One line of each is read: parsing all costs too much."""
-    index = {}
-    for path in sorted(resource("presets", "models").glob("*.yaml")):
-        found = re.search(r"^base_model: *[\"']?([^\s\"'#]+)", path.read_text(encoding="utf-8"), re.MULTILINE)
-        if found:
-            index[found[1]] = path.stem
-    return index
-
-
-@cache
 def overflow_families() -> dict[str, str]:
     """Families whose activations overflow fp16, each with its evidence (presets/fp16_overflow.yaml)."""
     families: dict[str, str] = _plain_yaml(resource("presets", "fp16_overflow.yaml"))["families"]
@@ -113,9 +103,9 @@ def overflow_families() -> dict[str, str]:
 
 def _plain_yaml(path: Path) -> dict[str, Any]:
     """One of ql's own files, which its tests hold against their schemas; so without positions and checks."""
-    from launcher.yaml_source import load_plain
+    from launcher.yaml_source import plain
 
-    data: dict[str, object] = load_plain(path)
+    data: dict[str, object] = plain(read(path))
     return data
 
 

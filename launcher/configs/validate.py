@@ -6,7 +6,7 @@ import re
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from launcher.configs import kinds
 from launcher.configs.facts import architecture_of, card_of
@@ -21,6 +21,10 @@ from launcher.rules.base import Card, Config, Hit, Kind, Severity, Version
 from launcher.trainers import default_trainer, get_trainer
 from launcher.trainers.releases import version_name
 from launcher.yaml_source import Fault, NotYaml, Positions, parse_yaml
+
+if TYPE_CHECKING:
+    from launcher.data.survey import Survey
+    from launcher.sizing import Correction
 
 # Findings about the file as such: it is not checked further, and the exit code is 2.
 UNREADABLE = frozenset({"QL001", "QL002", "QL003", "QL004", "QL005", "QL006", "QL007"})
@@ -60,6 +64,9 @@ class Options:
     skip_unknown: bool = False  # a file that does not say what it is; else it is a config of the default trainer
     data_folder: Path | None = None  # where relative paths of data start, if not in the file's own folder
     place: Path | None = None  # the folder of a file that lies on the disk and is to be trained from there
+    corrections: Mapping[Kind, Correction] = field(default_factory=dict)  # of the card, by trainer
+    supplied: Mapping[str, Survey | None] = field(default_factory=dict)  # see `launcher.rules.base.Config`
+    surveys: dict[Path, Survey] = field(default_factory=dict)  # filled: whoever asks has the data's facts of it
 
 
 def check_text(
@@ -71,15 +78,18 @@ def check_text(
     gpu: str | None = None,
     with_data: bool = False,
     golden: Path | None = None,
+    corrections: Mapping[str, Correction] | None = None,
 ) -> list[Finding]:
     """All findings in ``text``, sorted by their place; ``file`` is its name, and relative paths in it start there.
 
     ``kind`` and the version in ``versions``, by the trainer's name, are read from the text when they are not given.
     ``gpu`` is a card of the catalog
     (Unreadable when there is none of that name). ``with_data`` reads the data files as well, and with
-    ``golden`` looks for the rows of that golden set in them.
+    ``golden`` looks for the rows of that golden set in them. ``corrections``, by the trainer's name, are what a
+    calibration of the card has found.
     """
-    options = Options(kind, parse_versions(versions or {}), card_of(gpu) if gpu else None, with_data, golden)
+    card = card_of(gpu) if gpu else None
+    options = Options(kind, parse_versions(versions or {}), card, with_data, golden, corrections=corrections or {})
     return check_source(text, file, options) or []
 
 
@@ -114,6 +124,8 @@ def check_source(source: str | bytes, file: str, options: Options) -> list[Findi
         kind = default_trainer().name
     if kind is None:
         return None
+    if kind == "golden":  # by its first line, though its name says YAML
+        return sorted(_check_lines(source, file), key=_place_of)
     if not isinstance(data, dict):
         return [_file_finding("QL007", file, "the file holds no mapping" if data is not None else "the file is empty")]
     version = options.versions.get(kind) or header_version or kinds.newest(kind)
@@ -184,6 +196,9 @@ def _check_mapping(
         (options.data_folder or folder) if options.with_data or options.golden else None,
         options.golden,
         options.place,
+        options.corrections.get(kind),
+        options.supplied,
+        options.surveys,
     )
     for rule in load_rules(kind):
         if rule.applies_to(config):
@@ -203,7 +218,7 @@ def _known_elsewhere(hit: Hit, name: str, kind: Kind, version: Version) -> Hit:
 
 def _properties_at(schema: Json, mismatch: Mismatch) -> Json:
     """The properties of the level that a mismatch stands on, as far as renames go: the top level and data sets."""
-    if len(mismatch.path) == 1:
+    if len(mismatch.path) <= 1:
         properties: Json = schema.get("properties", {})
         return properties
     if mismatch.path[0] in ("datasets", "test_datasets") and len(mismatch.path) == 3:

@@ -13,7 +13,7 @@ from launcher.data.base import added_tokens, base_tokens
 from launcher.data.chat import CannotRender, ChatTemplate, load_chat_template
 from launcher.data.formats import BadRow, Format, Row, format_of, normalise, optional_keys, row_line
 from launcher.data.golden import TARGET_KEYS, GoldenInputs
-from launcher.data.read import detect_format, has_bom, read_lines
+from launcher.data.read import Line, has_bom, read_lines, read_with_format
 from launcher.data.report import DataReport, ExcessLength, Findings, Rows, Severity, summarise
 from launcher.data.template_names import OWN_TEMPLATE
 from launcher.data.tokens import Measure, Rendered, Renderer, measure_for
@@ -39,10 +39,11 @@ def inspect_data(
     the golden set asks too are errors, or warnings with ``allow_overlap``. Raises Unreadable when a file cannot be
     read, and BadInput when the base lacks a token that the chat template needs.
     """
-    form = detect_format(path)
+    form, lines = read_with_format(path)
     template = None if form == "text" else load_chat_template(chat_template, base)
     inspection = _Inspection(
         path=path,
+        lines=lines,
         form=form,
         template=template,
         renderer=Renderer(template, base),
@@ -94,6 +95,7 @@ class _Inspection:
         self,
         *,
         path: Path,
+        lines: Iterator[Line],
         form: Format | None,
         template: ChatTemplate | None,
         renderer: Renderer,
@@ -103,6 +105,7 @@ class _Inspection:
         overlap_severity: Severity,
     ) -> None:
         self.path = path
+        self.lines = lines
         self.form = form
         self.template = template
         self.renderer = renderer
@@ -119,7 +122,7 @@ class _Inspection:
 
     def run(self) -> DataReport:
         read = 0
-        for line in read_lines(self.path):
+        for line in self.lines:
             read += 1
             if line.row is None:
                 self.findings.add("unreadable", "error", line.number, line.problem or "cannot be read")

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import stat
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -16,6 +16,7 @@ from launcher.errors import Unreadable
 MAX_LINE = 32 * 2**20  # bytes; some eight million tokens, more than any model reads
 MAX_ARRAY = 256 * 2**20  # bytes; a JSON array is read whole
 DETECT_ROWS = 100
+MOST_HELD = 10_000  # lines that are kept while the format is looked for
 
 _BOM = b"\xef\xbb\xbf"
 _FOREIGN = {
@@ -84,7 +85,26 @@ def has_bom(path: Path) -> bool:
 def detect_format(path: Path) -> Format | None:
     """The commonest format among the first DETECT_ROWS readable rows, the earlier in a tie; None if none has one."""
     rows = (line.row for line in read_lines(path) if line.row is not None)
-    forms = Counter(form for row in islice(rows, DETECT_ROWS) if (form := format_of(row)) is not None)
+    return _commonest(islice(rows, DETECT_ROWS))
+
+
+def read_with_format(path: Path) -> tuple[Format | None, Iterator[Line]]:
+    """The file's format, as `detect_format` finds it, and its rows as `read_lines` yields them: each parsed once."""
+    lines = read_lines(path)
+    head: list[Line] = []
+    readable = 0
+    for line in lines:
+        head.append(line)
+        readable += line.row is not None
+        if readable == DETECT_ROWS:
+            break
+        if len(head) == MOST_HELD:  # next to nothing in it can be read: it need not be read fast
+            return detect_format(path), read_lines(path)
+    return _commonest(line.row for line in head if line.row is not None), chain(head, lines)
+
+
+def _commonest(rows: Iterable[Mapping[str, object]]) -> Format | None:
+    forms = Counter(form for row in rows if (form := format_of(row)) is not None)
     return forms.most_common(1)[0][0] if forms else None
 
 

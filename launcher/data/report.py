@@ -173,6 +173,12 @@ class DataReport:
         """Indices of the usable rows that are held out."""
         return choose_eval(self.rows.digests, fraction, seed)
 
+    def split(self, fraction: float, seed: int) -> tuple[list[int], list[int]]:
+        """Indices of the usable rows that are kept: those that are trained on, and those that are held out."""
+        kept = self.kept()
+        held_out = {kept[position] for position in self.with_rows(kept).eval_split(fraction, seed)}
+        return [index for index in kept if index not in held_out], [index for index in kept if index in held_out]
+
     def facts(self, eval_fraction: float = 0.0, seed: int = 0) -> DataFacts:
         """What planning needs, of the rows that are kept; ``eval_rows`` are those that fraction and seed hold out."""
         used = self.with_rows(self.kept())

@@ -163,10 +163,13 @@ class Side:
         return 0 if self.plan is None else self.plan.sequence_len
 
 
-def both_methods(request: Request) -> list[Side]:
-    """QLoRA and LoRA, each planned for this card with what the person fixed."""
+def both_methods(request: Request, planned: Side) -> list[Side]:
+    """QLoRA and LoRA, each planned for this card with what the person fixed; one of them is ``planned`` already."""
     found = []
     for method in ("qlora", "lora"):
+        if method == planned.method:
+            found.append(planned)
+            continue
         overrides = {**request.overrides, "method": method}
         asked = replace(request, auto_method=False, overrides=overrides)
         try:

@@ -66,9 +66,7 @@ def choose_backend(request: Request, make: Callable[[Request], Plan]) -> Plan:
         why = "the only one that fits"
     elif best.memory.fits and any(one.cuts_more_than(best) for one in found):
         why = f"the only one that fits rows of {best.plan.sequence_len} tokens"
-    why = f"auto: {why} ({best.describe()}; {'; '.join(told)})"
-    chosen = Decision(best.plan.backend, "planner", why)
-    return replace(best.plan, decisions={**best.plan.decisions, "backend": chosen})
+    return _because(best.plan, "backend", f"auto: {why} ({best.describe()}; {'; '.join(told)})")
 
 
 def choose_method(request: Request, make: Callable[[Request, Decision], Plan]) -> Plan:
@@ -78,18 +76,23 @@ def choose_method(request: Request, make: Callable[[Request, Decision], Plan]) -
     try:
         lora = make(request, Decision("lora", "planner"))
     except BadInput as error:
-        why = f"16-bit LoRA is refused: {error.problems[0].message}"
-        return make(request, Decision("qlora", "planner", why))
+        return _because(qlora, "method", f"16-bit LoRA is refused: {error.problems[0].message}")
     asked = Candidate(lora, estimate_plan_memory(lora, request), plan_speed(lora, request))
     if asked.memory.fits and other.memory.fits and asked.cuts_more_than(other):
         why = (
             f"house rule: 16-bit LoRA fits only with rows cut at {lora.sequence_len} tokens; QLoRA keeps "
             f"{qlora.sequence_len} ({other.describe()})"
         )
-        return make(request, Decision("qlora", "planner", why))
+        return _because(qlora, "method", why)
     if asked.memory.fits:
         why = f"house rule: 16-bit LoRA fits ({asked.describe()}; QLoRA {other.describe()})"
-        return make(request, Decision("lora", "planner", why))
+        return _because(lora, "method", why)
     needed, budget = asked.memory.needed_gib, asked.memory.budget_gib
     why = f"house rule: 16-bit LoRA would need {needed:.1f} GiB of {budget:.1f} GiB; QLoRA {other.describe()}"
-    return make(request, Decision("qlora", "planner", why))
+    return _because(qlora, "method", why)
+
+
+def _because(plan: Plan, setting: str, why: str) -> Plan:
+    """The plan, with the reason that is known only now that its alternatives are."""
+    chosen = Decision(getattr(plan, setting), "planner", why)
+    return replace(plan, decisions={**plan.decisions, setting: chosen})

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
-from launcher.catalog import Stored
+from launcher.catalog import Gpu, Stored
 from launcher.catalog.architecture import module_names
 from launcher.errors import BadInput, Problem
 from launcher.planning.choose import choose_backend, choose_method
@@ -24,11 +22,14 @@ def make_plan(request: Request) -> Plan:
     """
     if request.auto_method:
         return choose_method(request, _of_method)
+    return _of_method(request, method_of(request))
+
+
+def method_of(request: Request) -> Decision:
+    """The method where it is not to be chosen, whatever the person set."""
     if request.preset:
-        method = Decision(request.preset.recipe, "preset", "the preset's recipe")
-    else:
-        method = Decision("qlora", "planner", "the house default: it fits most cards")
-    return _of_method(request, replace(method, value=request.overrides.get("method") or method.value))
+        return Decision(request.preset.recipe, "preset", "the preset's recipe")
+    return Decision("qlora", "planner", "the house default: it fits most cards")
 
 
 def _of_method(request: Request, method: Decision) -> Plan:
@@ -133,10 +134,20 @@ def _decide_trainer_choices(request: Request, layers: Layers, trainer: Trainer) 
         gpu, layers["method"], layers["compute_dtype"], layers["lora_dropout"], request.model.stored
     )
     layers.decide("kernels", kernels, reason)
-    if not layers.set_by_person("optimizer"):
-        optimizer, reason = trainer.optimizer(gpu, layers["optimizer"])
-        if optimizer != layers["optimizer"]:
-            layers.force("optimizer", optimizer, reason)
+    _decide_optimizer(gpu, layers, trainer)
+
+
+def _decide_optimizer(gpu: Gpu, layers: Layers, trainer: Trainer) -> None:
+    """The recipe's, or what the trainer can do of it on this card; whatever the person set."""
+    by_person = layers.set_by_person("optimizer")
+    wanted = layers.instead["optimizer"].value if by_person else layers["optimizer"]
+    optimizer, reason = trainer.optimizer(gpu, wanted)
+    if optimizer == wanted:
+        return
+    if by_person:
+        layers.instead["optimizer"] = Decision(optimizer, "planner", reason)
+    else:
+        layers.force("optimizer", optimizer, reason)
 
 
 def _decide_rest(request: Request, layers: Layers) -> None:
@@ -163,5 +174,6 @@ def _assemble(request: Request, layers: Layers) -> Plan:
         eval_rows=data.eval_rows if data else None,
         conversational=data.conversational if data else True,
         decisions=dict(layers.decisions),
+        instead=layers.instead,
         **layers.values,
     )

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 from launcher.catalog import Gpu, Price
 from launcher.data.facts import MOST_PIECES
 from launcher.errors import BadInput
-from launcher.planning.advice import QUALITY_GAP, Change, Limits, both_methods, changes, limits, recommend
-from launcher.planning.corrections import corrections_for
+from launcher.planning.advice import QUALITY_GAP, Change, Limits, Side, both_methods, changes, limits, recommend
+from launcher.planning.corrections import MachineCorrection
 from launcher.planning.decide import make_plan
 from launcher.planning.estimate import (
     estimate_plan_memory,
@@ -123,7 +123,13 @@ class Forecast:
         }
 
 
+def plan_and_forecast(request: Request, **options: Any) -> Forecast:
+    """Plan ``request`` and reckon what the plan takes; raises BadInput as `make_plan`. ``options``: see `forecast`."""
+    return forecast(make_plan(request), request, **options)
+
+
 def forecast(
+    plan: Plan,
     request: Request,
     *,
     usd_per_hour: float | None = None,
@@ -131,16 +137,14 @@ def forecast(
     merge: bool = True,
     details: bool = False,
 ) -> Forecast:
-    """Plan ``request`` and reckon what it takes, with or without ``merge``.
+    """Reckon what ``plan``, which is the plan of ``request``, takes, with or without ``merge``.
 
-    ``usd_per_hour`` wins over the card's own price.
+    ``usd_per_hour`` wins over the card's own price. Without data there are no hours, since nobody knows how much there
+    is to train on.
 
     With ``details`` also what would change it most, how far it could go, and both methods side by side.
-
-    Without data there are no hours, since nobody knows how much there is to train on. Raises BadInput as `make_plan`.
     """
     gpu = request.gpu
-    plan = make_plan(request)
     price = Price(usd_per_hour, "given", "") if usd_per_hour is not None else next(iter(gpu.prices), None)
     speed = plan_speed(plan, request)
     cost = _cost(plan, request, speed, price, golden_rows, merge)
@@ -156,7 +160,7 @@ def forecast(
     )
     if not details:
         return found
-    methods, sides = both_methods(request), []
+    methods, sides = both_methods(request, Side(plan.method, plan, found.memory, speed)), []
     for side in methods:
         speed = side.tokens_per_second
         spent = None if side.plan is None else _cost(side.plan, request, speed, price, golden_rows, merge)
@@ -225,22 +229,26 @@ def fits(found: Forecast | Refused) -> bool:
 
 
 def compare(
-    request: Request, cards: Sequence[Gpu], *, corrected: bool = True, **options: Any
+    request: Request,
+    cards: Sequence[Gpu],
+    *,
+    corrections: Callable[[Gpu], Mapping[str, MachineCorrection]] | None = None,
+    **options: Any,
 ) -> list[Forecast | Refused]:
     """The same job on each card, in their order; a card on which the plan is refused says why.
 
-    Where the default trainer does not fit and nobody asked for it, the other one may. ``corrected`` False leaves out
-    what this machine's calibration says.
+    Where the default trainer does not fit and nobody asked for it, the other one may. ``corrections`` are those of a
+    card, by trainer; None: none is corrected.
     """
     found: list[Forecast | Refused] = []
     for card in cards:
         # A preset is written for its own card, so on others only what the person set goes along; a correction likewise.
         preset = request.preset if request.preset is not None and request.preset.gpu == card.name else None
-        moved = replace(request, gpu=card, preset=preset, corrections=corrections_for(card) if corrected else {})
+        moved = replace(request, gpu=card, preset=preset, corrections=corrections(card) if corrections else {})
         try:
-            one = forecast(moved, **options)
+            one = plan_and_forecast(moved, **options)
             if not one.memory.fits and "backend" not in request.overrides:
-                other = forecast(replace(moved, auto_backend=True), **options)
+                other = plan_and_forecast(replace(moved, auto_backend=True), **options)
                 one = other if other.memory.fits else one
             found.append(one)
         except BadInput as error:

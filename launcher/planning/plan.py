@@ -66,6 +66,8 @@ class Plan:
     eval_rows: int | None = None
     conversational: bool = True
     decisions: dict[str, Decision] = field(default_factory=dict)
+    # of what the person fixed: what would have been decided without them; without those that only the solver chooses
+    instead: dict[str, Decision] = field(default_factory=dict, compare=False, repr=False)
 
     @property
     def eval_interval(self) -> float:
@@ -98,11 +100,10 @@ class Plan:
         return {key: decision.source for key, decision in self.decisions.items()}
 
     def to_dict(self) -> dict[str, Any]:
-        """The plan as JSON-ready data, in the order of the fields, then the reasons."""
-        out = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "decisions"}
-        return {key: list(value) if isinstance(value, tuple) else value for key, value in out.items()} | {
-            "reasons": self.reasons
-        }
+        """The plan as JSON-ready data, in the order of the fields, then why; ``instead`` is no part of it."""
+        out = {name: getattr(self, name) for name in RECORDED}
+        plain = {key: list(value) if isinstance(value, tuple) else value for key, value in out.items()}
+        return {**plain, "reasons": self.reasons}
 
     def record(self) -> dict[str, Any]:
         """The plan as run.json keeps it: with who decided each setting."""
@@ -111,5 +112,11 @@ class Plan:
 
 IDENTITY = ("preset", "gpu", "model", "base_model", "model_type")
 FACTS = ("on_cpu", "eval_rows", "conversational", "decisions")
+RECORDED = tuple(f.name for f in fields(Plan) if f.name not in ("decisions", "instead"))
 WHOLE = tuple(f.name for f in fields(Plan) if f.type in ("int", "int | None"))  # settings that count something
-SETTINGS: tuple[str, ...] = tuple(f.name for f in fields(Plan) if f.name not in IDENTITY + FACTS)
+SETTINGS: tuple[str, ...] = tuple(name for name in RECORDED if name not in IDENTITY + FACTS)
+# What the solver chooses together, so that nobody knows what one of them would have been without another plan.
+SOLVED = (
+    "sequence_len", "packing", "effective_batch_size", "micro_batch_size", "gradient_accumulation_steps",
+    "eval_batch_size", "gradient_checkpointing", "activation_offload", "kernels",
+)  # fmt: skip

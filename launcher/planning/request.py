@@ -1,31 +1,27 @@
-"""What the person asked for, resolved against the catalog: the only place of planning that reads files."""
+"""What is to be planned: names resolved, files read, and what the person fixed. All that a plan is made from."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypedDict
 
-from launcher.catalog import (
-    Gpu,
-    Model,
-    Preset,
-    Recipe,
-    load_gpu,
-    load_model,
-    load_preset,
-    load_recipe,
-    model_by_hand,
-    resolve_base,
-)
-from launcher.catalog.check import check
+from launcher.catalog.types import Gpu, Model, Preset, Recipe
 from launcher.data.facts import DataFacts
-from launcher.data.template_names import require_known
-from launcher.errors import Problem, Unreadable, did_you_mean
-from launcher.planning.corrections import MachineCorrection, corrections_for
-from launcher.planning.plan import SETTINGS
+from launcher.planning.corrections import MachineCorrection
 
 AUTO = "auto"
+
+
+class Identity(TypedDict):
+    """The fields of a plan that say what it is for."""
+
+    preset: str | None
+    gpu: str
+    model: str
+    base_model: str
+    model_type: str
+    on_cpu: bool
 
 
 @dataclass(frozen=True)
@@ -45,7 +41,7 @@ class Request:
     data: DataFacts | None = None
     corrections: Mapping[str, MachineCorrection] = field(default_factory=dict)  # of this card, by trainer
 
-    def identity(self) -> dict[str, Any]:
+    def identity(self) -> Identity:
         """The fields of a plan that say what it is for."""
         return {
             "preset": self.preset.name if self.preset else None,
@@ -55,125 +51,3 @@ class Request:
             "model_type": self.model.model_type,
             "on_cpu": self.gpu.kind == "cpu",
         }
-
-
-def parse_settings(pairs: Sequence[str]) -> dict[str, Any]:
-    """``["learning_rate=1e-4", …]`` as checked settings; values are YAML.
-
-    Raises Unreadable with every bad pair: no ``=``, an unknown key (with the nearest), a value its schema refuses.
-    """
-    import yaml
-
-    problems: list[Problem] = []
-    settings: dict[str, Any] = {}
-    for pair in pairs:
-        key, equals, text = pair.partition("=")
-        key = key.strip()
-        if not equals:
-            example = key if key in SETTINGS else "learning_rate"
-            problems.append(Problem(f"--set {pair!r} is not key=value", hint=f"such as --set {example}=VALUE"))
-        elif key not in SETTINGS:
-            problems.append(Problem(f"--set: unknown key {key!r}", hint=did_you_mean(key, SETTINGS)))
-        else:
-            try:
-                value = yaml.safe_load(text)
-            except (yaml.YAMLError, RecursionError, ValueError):
-                problems.append(Problem(f"--set {key}: {text!r} is not a YAML value"))
-                continue
-            settings[key] = _number(value)
-    known = {key: value for key, value in settings.items() if key in SETTINGS}
-    problems += [Problem(f"--set {problem.message}", hint=problem.hint) for problem in check(known, "settings.json")]
-    if problems:
-        raise Unreadable(problems)
-    return settings
-
-
-def _number(value: Any) -> Any:
-    """YAML 1.1 reads 1e-4 as text; a person who types it on a command line means the number."""
-    if isinstance(value, str) and value[:1] in "0123456789.-+":
-        try:
-            return float(value)
-        except ValueError:
-            pass
-    return value
-
-
-def _check_settings(overrides: Mapping[str, Any]) -> None:
-    """Raises Unreadable for a chat template that nobody knows, and settings of which nothing would come."""
-    problems: list[Problem] = []
-    if "chat_template" in overrides:
-        try:
-            require_known(str(overrides["chat_template"]))
-        except Unreadable as error:
-            problems += error.problems
-    if overrides.get("method") == "lora":
-        said = "lora keeps the base in 16 bit: {} {} would change nothing"
-        given = [key for key in ("quant_type", "double_quant") if overrides.get(key)]
-        problems += [Problem(said.format(key, overrides[key]), hint=f"leave {key} out, or take qlora") for key in given]
-    if overrides.get("keep") == "best" and overrides.get("eval_fraction") == 0:
-        said = "keep best goes by the evaluation loss, and with eval_fraction 0 there is none"
-        problems.append(Problem(said, hint="leave one of the two out"))
-    if problems:
-        raise Unreadable(problems)
-
-
-def _check_enough(gpu: str | None, model: str | None) -> None:
-    """Raises Unreadable, with what is missing, unless both are named: without a preset both are needed."""
-    if gpu is None and model is None:
-        hint = "give --preset NAME (`ql presets` lists them), or --gpu and --model: --gpu a10g --model mistral-7b"
-        raise Unreadable("nothing to plan for", hint=hint)
-    if model is None:
-        hint = "such as --model mistral-7b; or give --preset NAME, which names both (`ql presets` lists them)"
-        raise Unreadable("no base model is named: --model is missing", hint=hint)
-    if gpu is None:
-        hint = "such as --gpu a10g; or give --preset NAME, which names both (`ql presets` lists them)"
-        raise Unreadable("no card is named: --gpu is missing", hint=hint)
-
-
-def make_request(
-    *,
-    preset: str | None = None,
-    gpu: str | None = None,
-    model: str | None = None,
-    method: str | None = None,
-    backend: str | None = None,
-    settings: Mapping[str, Any] | None = None,
-    data: DataFacts | None = None,
-    architecture: str | None = None,
-) -> Request:
-    """Look up names in the catalog. ``preset`` or both of ``gpu`` and ``model`` are needed; flags win over a preset.
-    ``architecture`` gives a model's numbers by hand, instead of ``model``.
-
-    Raises Unreadable: a name that does not exist, too little to plan with, or settings of which nothing would come.
-    """
-    from launcher.catalog import load_fp16_overflow
-
-    if architecture is not None and model is not None:
-        raise Unreadable("--architecture and --model are two ways of saying the same: give one")
-    if preset is None:
-        _check_enough(gpu, model or architecture)
-    named = load_preset(preset) if preset else None
-    if named is not None:
-        gpu, model = gpu or named.gpu, model or named.model
-    assert gpu is not None
-    overrides = dict(settings or {})
-    if backend not in (None, AUTO):
-        overrides["backend"] = backend
-    if method not in (None, AUTO):
-        overrides["method"] = method
-    _check_settings(overrides)
-    found = model_by_hand(architecture) if architecture is not None else load_model(model or "")
-    card = load_gpu(gpu)
-    return Request(
-        gpu=card,
-        model=found,
-        base_model=resolve_base(found),
-        recipes={name: load_recipe(name) for name in ("qlora", "lora")},
-        preset=named,
-        overrides=overrides,
-        overflow_families=load_fp16_overflow(),
-        auto_method=method == AUTO,
-        auto_backend=backend == AUTO,
-        data=data,
-        corrections=corrections_for(card),
-    )

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any
 
-from launcher.planning.plan import SETTINGS, WHOLE
+from launcher.planning.plan import SETTINGS, SOLVED, WHOLE
 from launcher.planning.request import Request
 from launcher.records.decision import AS_IN_QLORA, Decision, Source
 
@@ -18,21 +17,29 @@ class Layers:
     """
 
     def __init__(self, request: Request, method: Decision) -> None:
-        recipe, preset = request.recipes[method.value], request.preset
+        """``method`` is what it is unless the person set another one."""
+        recipe = request.recipes[request.overrides.get("method") or method.value]
+        preset = request.preset
         self.values: dict[str, Any] = {}
         self.decisions: dict[str, Decision] = {}
         self.fixed_by: dict[str, Source] = {}
+        self.instead: dict[str, Decision] = {}  # see `Plan.instead`
         self._fix(recipe.settings, recipe.reasons, "recipe", recipe.name)
-        if method.value == "lora":
+        if recipe.name == "lora":
             self._fix(request.pair, dict.fromkeys(request.pair, AS_IN_QLORA), "pair", recipe.name)
         if preset:
             # A preset is written for its own recipe: with another method only what does not depend on it carries over.
             self._fix(preset.settings, preset.reasons, "preset", preset.name)
         self._fix(request.overrides, {}, "you")
-        self._take("method", replace(method, source="you") if self.set_by_person("method") else method)
+        if self.set_by_person("method"):
+            self._instead("method", method)
+        else:
+            self._take("method", method)
 
     def _fix(self, settings: Mapping[str, Any], reasons: Mapping[str, str], source: Source, name: str = "") -> None:
         for key, value in settings.items():
+            if source == "you" and key in self.decisions:
+                self._instead(key, self.decisions[key])
             self.fixed_by[key] = source
             self._take(key, Decision(_exact(key, value), source, reasons.get(key, ""), name))
 
@@ -53,12 +60,21 @@ class Layers:
         """Take ``value`` unless a layer, or an earlier decision, has settled it; return what holds."""
         if key not in self.values:
             self.force(key, value, why)
+        elif self.set_by_person(key) and key not in self.instead:
+            self._instead(key, Decision(value, "planner", why))
         return self.values[key]
 
     def force(self, key: str, value: Any, why: str) -> None:
         """Set ``value`` whatever the layers say: for what follows from other values."""
         assert key in SETTINGS, key
-        self._take(key, Decision(value, "planner", why))
+        decision = Decision(value, "planner", why)
+        if self.set_by_person(key):
+            self._instead(key, decision)
+        self._take(key, decision)
+
+    def _instead(self, key: str, decision: Decision) -> None:
+        if key not in SOLVED:
+            self.instead[key] = decision
 
 
 def _exact(key: str, value: Any) -> Any:

@@ -6,7 +6,11 @@ import inspect
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
+
+if TYPE_CHECKING:
+    from launcher.data.survey import Survey
+    from launcher.sizing import Correction
 
 Severity = Literal["error", "warning", "note"]
 Kind = str  # the name of a trainer, or one of `OWN_KINDS`
@@ -75,6 +79,10 @@ class Config:
     folder: Path | None = None  # where relative paths of data start; None: data is not looked at
     golden: Path | None = None  # a golden set to compare with
     place: Path | None = None  # the whole path of the folder that the file lies in; None: it is not on the disk
+    correction: Correction | None = None  # what a calibration says of this card and trainer
+    # What the config will find by these names though nothing lies there yet: rows, or None for another file.
+    supplied: Mapping[str, Survey | None] = field(default_factory=dict)
+    surveys: dict[Path, Survey] = field(default_factory=dict)  # data files that were read, by their whole path
 
     def get(self, key: str, default: Any = None) -> Any:
         """The value of a top-level key; None when it is absent. Raises HiddenKey when its type is wrong."""

@@ -13,17 +13,18 @@ from pathlib import Path
 from launcher.catalog import Gpu, find_gpu, load_gpu
 from launcher.errors import BadInput, Problem, RunFailed
 from launcher.files import read_json_lines
-from launcher.planning.corrections import PLAUSIBLE, MachineCorrection, store_correction
+from launcher.planning.corrections import PLAUSIBLE, MachineCorrection
 from launcher.planning.decide import make_plan
 from launcher.planning.estimate import estimate_equal_rows_memory, estimate_plan_memory, memory_request, plan_speed
 from launcher.planning.plan import Plan
 from launcher.planning.request import Request
+from launcher.preparing.calibrations import store_correction
+from launcher.preparing.prepare import prepare
+from launcher.preparing.prepared import Prepared
 from launcher.records.environment import Environment
 from launcher.records.events import Event
 from launcher.records.run import Training
 from launcher.runs import preflight
-from launcher.runs.prepare import prepare
-from launcher.runs.prepared import Prepared
 from launcher.sizing import Correction, MemoryEstimate, MemoryRequest, estimate_memory
 from launcher.sizing.memory import cuda_context, paged_state
 from launcher.trainers import get_trainer
@@ -101,20 +102,20 @@ def calibrate(request: Request, facts: Environment, python: str, on_event: OnEve
     if here.name != request.gpu.name:
         hint = f"name a preset of {here.name}, or --gpu {here.name}: a correction is of one card"
         raise BadInput(f"the plan is for {request.gpu.title}, and this machine has {here.title}", hint=hint)
-    request = _short(replace(request, data=None))
-    fault = get_trainer(make_plan(request).backend).folder_fault(tempfile.gettempdir())
+    request = replace(request, data=None)
+    plan = make_plan(request)
+    fault = get_trainer(plan.backend).folder_fault(tempfile.gettempdir())
     if fault:
         raise RunFailed(Problem(fault, tempfile.gettempdir(), hint="set TMPDIR to another folder"))
     folder = Path(tempfile.mkdtemp(prefix="ql-calibrate-"))
     try:
-        return _measure(request, facts, python, folder, on_event)
+        return _measure(_short(plan, request), plan.seed, facts, python, folder, on_event)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _short(request: Request) -> Request:
-    """The same plan with fewer micro-batches per step, `STEPS` steps and no evaluation."""
-    plan = make_plan(request)
+def _short(plan: Plan, request: Request) -> Request:
+    """``plan`` again with fewer micro-batches per step, `STEPS` steps and no evaluation."""
     count = min(ACCUMULATION, plan.gradient_accumulation_steps)
     fixed = {
         "backend": plan.backend,
@@ -136,27 +137,30 @@ def _short(request: Request) -> Request:
     return replace(request, overrides={**request.overrides, **fixed}, auto_method=False, auto_backend=False)
 
 
-def _measure(request: Request, facts: Environment, python: str, folder: Path, on_event: OnEvent) -> Calibration:
+def _measure(
+    request: Request, seed: int, facts: Environment, python: str, folder: Path, on_event: OnEvent
+) -> Calibration:
     run, data = folder / "run", folder / "rows.jsonl"
     run.mkdir()
-    plan = make_plan(request)
-    _write_rows(data, plan)
+    _write_rows(data, request.overrides["effective_batch_size"], request.overrides["sequence_len"], seed)
     prepared = prepare(request, data)
     _, problems = preflight.check_environment(prepared.plan, prepared.gpu, prepared.memory.needed_gib, facts)
     preflight.check_base(prepared.plan.base_model)
     preflight.fetch_base(python, prepared.plan.base_model, folder / "fetch.log")
     prepared.write(run)
-    outcome = get_trainer(plan.backend).launch.train(run, python=python, memory_fraction=None, on_event=on_event)
+    outcome = get_trainer(prepared.plan.backend).launch.train(
+        run, python=python, memory_fraction=None, on_event=on_event
+    )
     events = read_json_lines(run / "events.jsonl")
     return _compare(prepared, request, facts, outcome, events, tuple(problems))
 
 
-def _write_rows(path: Path, plan: Plan) -> None:
+def _write_rows(path: Path, effective_batch_size: int, sequence_len: int, seed: int) -> None:
     """Rows that are longer than the sequence length, so that every one is cut to exactly that."""
-    draw = random.Random(plan.seed)
+    draw = random.Random(seed)
     with path.open("w", encoding="utf-8") as stream:
-        for number in range(STEPS * plan.effective_batch_size):
-            answer = " ".join(draw.choice(WORDS) for _ in range(plan.sequence_len))
+        for number in range(STEPS * effective_batch_size):
+            answer = " ".join(draw.choice(WORDS) for _ in range(sequence_len))
             turns = [{"role": "user", "content": f"row {number}"}, {"role": "assistant", "content": answer}]
             stream.write(json.dumps({"messages": turns}) + "\n")
 

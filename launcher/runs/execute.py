@@ -8,14 +8,14 @@ from shlex import quote
 
 from launcher.errors import Problem, QlError, RunFailed, remedy
 from launcher.files import clear_temporary
+from launcher.preparing.asked import Asked
+from launcher.preparing.prepare import prepare_asked
+from launcher.preparing.prepared import Prepared
 from launcher.runs import preflight, stages
-from launcher.runs.asked import Asked
 from launcher.runs.events import mend_events
 from launcher.runs.follow import Recording
 from launcher.runs.inputs import fingerprint
 from launcher.runs.observer import Observer
-from launcher.runs.prepare import prepare_asked
-from launcher.runs.prepared import Prepared
 from launcher.runs.run import MANIFEST, Run
 from launcher.runs.signals import stopped_by_signals
 
@@ -86,7 +86,7 @@ def _prepare(run: Run, observer: Observer, *, prepared: Prepared | None) -> None
     preflight.check_base(base)
     run.record.base_folder = base
     assert run.record.data is not None
-    run.record.data.amend(again.write(run.path))
+    run.record.data = again.write(run.path)
     run.record.inputs = fingerprint(run)
 
 
@@ -98,7 +98,7 @@ def _prepare_again(run: Run) -> Prepared:
     asked = run.record.asked
     if asked is None:
         raise RunFailed(f"{run.path.name} was stopped while it was prepared", hint="start it again with `ql launch`")
-    prepared = prepare_asked(Asked.of(asked), run.trainer_python)
+    prepared = prepare_asked(Asked.of(asked), partial(preflight.card_here, run.trainer_python))
     now, then = prepared.plan.to_dict(), run.record.plan
     different = [key for key in then if key not in ("reasons", "sources") and now.get(key) != then[key]]
     if different:

@@ -6,17 +6,18 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from launcher import __version__
 from launcher.files import plain_name, sha256_file
 from launcher.planning.plan import Plan
-from launcher.records.codec import decode, encode
+from launcher.preparing.asked import Asked
+from launcher.preparing.overridden import overridden
+from launcher.preparing.prepared import Prepared
+from launcher.records.codec import encode
 from launcher.records.environment import Environment
 from launcher.records.run import (
     STAGES,
     VERSION,
-    DataRecord,
     GoldenSet,
     Manifest,
     ModelFacts,
@@ -24,14 +25,11 @@ from launcher.records.run import (
     Stage,
 )
 from launcher.runs import preflight
-from launcher.runs.asked import Asked
 from launcher.runs.detach import start_detached
 from launcher.runs.execute import execute
-from launcher.runs.expected import expected, overridden
 from launcher.runs.lock import locked
 from launcher.runs.observer import Observer
 from launcher.runs.preflight.machine import require_writable
-from launcher.runs.prepared import Prepared
 from launcher.runs.run import Run, create_run, now
 from launcher.trainers import get_trainer
 
@@ -49,7 +47,6 @@ class LaunchOptions:
     merge: bool = True
     cap: bool = True
     track: tuple[str, ...] = ()  # names of experiment trackers
-    usd_per_hour: float | None = None  # None: the card's own price, where one is known
     detach: bool = False  # another process runs the stages
     policy: RepairPolicy = field(default_factory=RepairPolicy)
     asked: Asked | None = None  # None: the stage prepare cannot be begun again
@@ -98,11 +95,11 @@ def _create(
         asked=options.asked.record() if options.asked else None,
         # What the person wrote by hand; ql's own files follow from the plan.
         asked_files=prepared.hashes if options.asked and options.asked.config else None,
-        overridden=overridden(prepared),
-        estimate=expected(prepared, options.usd_per_hour, merge=options.merge),
+        overridden=overridden(prepared.plan, prepared.request),
+        estimate=prepared.estimate,
         max_position_embeddings=model.max_position_embeddings,
         model_facts=ModelFacts(title=model.title, license=model.license, parameters=model.parameters),
-        data=decode(DataRecord, prepared.data_source),
+        data=prepared.data_record,
         golden=_golden(prepared),
         environment=environment,
         trainer_python=options.trainer_python,
@@ -112,7 +109,7 @@ def _create(
         repair_policy=options.policy,
         base_mode=options.base_mode,
         merge_wanted=options.merge,
-        notes=list(notes) + _notes(prepared),
+        notes=list(notes) + notes_of(prepared),
         stages=[Stage(name=stage, state="pending") for stage in STAGES],
     )
     if options.out is not None:
@@ -128,11 +125,12 @@ def _golden(prepared: Prepared) -> GoldenSet | None:
     return GoldenSet(path=str(path.resolve()), sha256=sha256_file(path), rows=len(prepared.golden), gates=gates)
 
 
-def _notes(prepared: Prepared) -> list[str]:
+def notes_of(prepared: Prepared) -> list[str]:
+    """What a person should know of the run before it begins."""
     notes = list(prepared.notes)
     notes += [found.message for found in prepared.findings if found.code == REMOTE_CODE]
-    if prepared.excess:
-        notes.append(prepared.excess)
+    if prepared.rows.excess:
+        notes.append(prepared.rows.excess)
     if prepared.golden_path is None:
         notes.append("no golden set: gates are skipped, and the evaluation loss alone is looked at")
     if prepared.plan.eval_fraction == 0:
@@ -140,14 +138,14 @@ def _notes(prepared: Prepared) -> list[str]:
     return notes
 
 
-def dry_run(prepared: Prepared, usd_per_hour: float | None = None, *, merge: bool = True) -> dict[str, Any]:
+def dry_run(prepared: Prepared) -> dict[str, object]:
     """What `--dry-run` prints: the plan, the config's text and the estimate."""
     plan: Plan = prepared.plan
     return {
         "plan": plan.to_dict(),
         "files": prepared.files,
-        "estimate": encode(expected(prepared, usd_per_hour, merge=merge)),
+        "estimate": encode(prepared.estimate),
         "command": get_trainer(plan.backend).command,
         "findings": [finding.to_dict() for finding in prepared.findings],
-        "notes": _notes(prepared),
+        "notes": notes_of(prepared),
     }

@@ -8,7 +8,7 @@ import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from shlex import quote
@@ -17,7 +17,7 @@ from typing import Any, Literal
 from launcher.catalog.check import check
 from launcher.errors import QlError, RunFailed, Unreadable
 from launcher.files import read_bounded, write_json
-from launcher.planning.plan import Plan
+from launcher.planning.plan import RECORDED, Plan
 from launcher.processes.secrets import redact_all
 from launcher.records.codec import decode, encode
 from launcher.records.run import VERSION, Manifest, Repair, Resume, Stage
@@ -46,12 +46,12 @@ class Run:
 
     def read_plan(self) -> Plan:
         """`plan` as planning knows it, without who decided. Raises RunFailed when it is of another version of ql."""
-        data, names = self.plan, [item.name for item in fields(Plan) if item.name != "decisions"]
-        for name in names:
+        data = self.plan
+        for name in RECORDED:
             if name not in data:
                 raise RunFailed(f"this run's plan has no {name}: it is of another version of ql")
-        values: dict[str, Any] = {name: data[name] for name in names}
-        values = {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
+        values: dict[str, Any] = {name: data[name] for name in RECORDED}
+        values = {key: tuple(value) if isinstance(value, list) else value for key, value in values.items()}
         return Plan(**values)
 
     @property

@@ -46,6 +46,11 @@ OPTIMIZER_BYTES: dict[str, tuple[float, bool]] = {
 }
 
 
+def optimizer_bytes(name: str) -> tuple[float, bool]:
+    """Of `OPTIMIZER_BYTES`; of one that is not there AdamW's two fp32 moments, as much as any other keeps."""
+    return OPTIMIZER_BYTES.get(name, OPTIMIZER_BYTES["adamw_torch"])
+
+
 def quantized_weights(request: MemoryRequest) -> float:
     """GiB of the linear layers. qlora: 4.127 bit per weight with double quantisation, 4.5 without; lora: 16 bit."""
     if request.method == "lora":
@@ -72,12 +77,12 @@ def adapter_weights(request: MemoryRequest) -> float:
 
 def optimizer_state(request: MemoryRequest) -> float:
     """GiB of the optimizer's moments; see `OPTIMIZER_BYTES`."""
-    return _trained(request) * OPTIMIZER_BYTES[request.optimizer][0] / GIB
+    return _trained(request) * optimizer_bytes(request.optimizer)[0] / GIB
 
 
 def paged_state(request: MemoryRequest) -> float:
     """GiB of `optimizer_state` in managed memory: that of adapter tensors of at least `PAGED_FROM` elements."""
-    bytes_each, pages = OPTIMIZER_BYTES[request.optimizer]
+    bytes_each, pages = optimizer_bytes(request.optimizer)
     if not pages or request.on_cpu:
         return 0.0
     sizes = [

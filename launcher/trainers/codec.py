@@ -93,6 +93,11 @@ class Codec:
         """Whether the config can say it at all: a trainer that has no switch for a setting has no key either."""
         return self.by_setting[setting].key is not None
 
+    def is_whole(self, config: Config) -> bool:
+        """Whether the config has every key that `decode` cannot do without, whatever their values."""
+        needed = [entry.key for entry in self.entries if entry.default is REQUIRED and entry.decode is None]
+        return all(key is None or key.partition(".")[0] in config.data for key in needed)
+
     def section(self, name: str) -> Iterable[Entry]:
         """The entries of one section of the config, in their order."""
         return (entry for entry in self.entries if entry.section == name)

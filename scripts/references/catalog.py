@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from launcher.catalog import list_gpus, list_models, list_presets, load_gpu, load_model, load_preset
-from launcher.planning.forecast import forecast
-from launcher.planning.request import make_request
+from launcher.planning.forecast import plan_and_forecast
+from launcher.preparing.request import make_request
 from references.text import code, page, table
 
 
@@ -22,7 +22,7 @@ def presets_page() -> str:
 def _presets() -> list[str]:
     rows = []
     for name in list_presets():
-        found = forecast(make_request(preset=name))
+        found = plan_and_forecast(make_request(preset=name))
         plan, memory = found.plan, found.memory
         budget = f"{memory.budget_gib:.1f}" if memory.budget_gib is not None else ""
         batch = f"{plan.micro_batch_size} x {plan.gradient_accumulation_steps}"

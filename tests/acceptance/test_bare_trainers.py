@@ -17,9 +17,11 @@ import yaml
 from launcher.catalog import list_presets, load_gpu, load_model
 from launcher.configs.render import render_config
 from launcher.planning.decide import make_plan
-from launcher.planning.request import make_request
-from launcher.runs.export import export
-from launcher.runs.prepare import prepare
+from launcher.preparing.export import export
+from launcher.preparing.prepare import prepare
+from launcher.preparing.request import make_request
+from launcher.records.codec import decode, encode
+from launcher.records.run import Training
 from launcher.trainers import get_trainer
 
 pytestmark = pytest.mark.acceptance
@@ -64,7 +66,7 @@ class Trained:
     backend: str
     bare: Path
     launched: Path
-    outcome: dict[str, Any]
+    outcome: Training
     heard: list[dict[str, Any]]
 
 
@@ -193,10 +195,10 @@ def test_tokens_are_counted_without_padding(trained: Trained) -> None:
 
 def test_the_outcome_is_for_the_manifest(trained: Trained) -> None:
     outcome = trained.outcome
-    assert outcome["steps"] == STEPS
-    assert outcome["seconds"] > 0
-    assert outcome["best_checkpoint"] in {f"checkpoint-{STEPS // 2}", f"checkpoint-{STEPS}"}
-    assert json.loads(json.dumps(outcome)) == outcome
+    assert outcome.steps == STEPS
+    assert outcome.seconds > 0
+    assert outcome.best_checkpoint in {f"checkpoint-{STEPS // 2}", f"checkpoint-{STEPS}"}
+    assert decode(Training, json.loads(json.dumps(encode(outcome)))) == outcome
 
 
 def test_the_quantisation_is_recorded(trained: Trained) -> None:

@@ -14,9 +14,10 @@ import pytest
 
 from launcher.data.chat import SHIPPED_TEMPLATES, load_chat_template
 from launcher.data.formats import as_templates_read, normalise
-from launcher.data.prepare import prepare_data
+from launcher.data.inspect import inspect_data
 from launcher.data.special import special_tokens
 from launcher.data.tokens import Renderer, Tokenizing
+from launcher.data.write import write_data
 from launcher.resources import resource
 from load_script import load_script
 
@@ -143,7 +144,8 @@ def test_conversations_are_equal_everywhere(
     base, template = bases[kind], load_chat_template(name)
     special = special_tokens(base, template)
     source = write_rows(tmp_path / "rows.jsonl", ROWS)
-    prepare_data(source, tmp_path, eval_fraction=0, seed=0, sequence_len=2048, chat_template=name, base=base)
+    report = inspect_data(source, base=base, chat_template=name, sequence_len=2048)
+    write_data(report, tmp_path, eval_fraction=0, seed=0)
     (tmp_path / "chat_template.jinja").write_text(template.text, encoding="utf-8")
 
     renderer, measure = Renderer(template, base), Tokenizing(base, template)
@@ -185,7 +187,8 @@ def test_base_models_own_template_is_equal_in_both_trainers(
     special = special_tokens(base, template)
     rows = [row for row in ROWS if not any("tool_calls" in message for message in row["messages"])]
     source = write_rows(tmp_path / "rows.jsonl", rows)
-    prepare_data(source, tmp_path, eval_fraction=0, seed=0, sequence_len=2048, chat_template="tokenizer", base=base)
+    report = inspect_data(source, base=base, chat_template="tokenizer", sequence_len=2048)
+    write_data(report, tmp_path, eval_fraction=0, seed=0)
     (tmp_path / "chat_template.jinja").write_text(template.text, encoding="utf-8")
     renderer, measure = Renderer(template, base), Tokenizing(base, template)
     ours = sorted(measure.labels(renderer.render(normalise(row, "messages")[0])) for row in rows)
@@ -203,9 +206,8 @@ def test_texts_are_equal_in_both_trainers(
     base = bases[kind]
     special = special_tokens(base, None)
     rows = [{"text": text} for text in TEXTS]
-    prepare_data(
-        write_rows(tmp_path / "rows.jsonl", rows), tmp_path, eval_fraction=0, seed=0, sequence_len=64, base=base
-    )
+    report = inspect_data(write_rows(tmp_path / "rows.jsonl", rows), base=base, sequence_len=64)
+    write_data(report, tmp_path, eval_fraction=0, seed=0)
     settings = {
         "sequence_len": 64,
         "special_tokens": {"eos_token": special["eos"], "pad_token": special["pad"]},

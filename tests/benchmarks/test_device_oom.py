@@ -6,7 +6,7 @@ from pathlib import Path
 
 from launcher.catalog import load_gpu
 from launcher.planning.decide import make_plan
-from launcher.planning.request import make_request
+from launcher.preparing.request import make_request
 from launcher.records.codec import decode
 from launcher.records.environment import Environment
 from launcher.runs import launch, preflight, resume

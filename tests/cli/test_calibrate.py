@@ -10,7 +10,8 @@ from click.testing import CliRunner, Result
 
 from launcher.catalog import load_gpu
 from launcher.cli.main import main
-from launcher.planning.corrections import MachineCorrection, corrections_for, store_correction
+from launcher.planning.corrections import MachineCorrection
+from launcher.preparing.calibrations import corrections_for, store_correction
 from launcher.sizing import Correction
 
 FOUND = MachineCorrection(Correction(1.5, 1.25), 0.5, "NVIDIA A10G", "mistral-7b", "2026-11-24", {"torch": "2.11"})

@@ -17,8 +17,8 @@ from click.testing import CliRunner
 from launcher.cli.init import command
 from launcher.cli.main import main
 from launcher.errors import Unreadable
-from launcher.runs.job import read_job
-from launcher.runs.propose import choose, find_card
+from launcher.preparing.job_file import read_job
+from launcher.preparing.propose import choose, find_card
 
 
 def driver(folder: Path, script: str) -> None:

@@ -11,8 +11,9 @@ from click.testing import CliRunner
 from launcher.catalog import load_gpu
 from launcher.cli.main import main
 from launcher.errors import Unreadable
-from launcher.planning.corrections import MachineCorrection, store_correction
-from launcher.planning.request import make_request
+from launcher.planning.corrections import MachineCorrection
+from launcher.preparing.calibrations import store_correction
+from launcher.preparing.request import make_request
 from launcher.runs.preflight.base_model import reach_problems
 from launcher.runs.preflight.machine import cache_problems
 from launcher.sizing import Correction

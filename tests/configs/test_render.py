@@ -22,7 +22,7 @@ from launcher.errors import BadInput
 from launcher.json_schema import check, load_schema
 from launcher.planning.decide import make_plan
 from launcher.planning.plan import SETTINGS, Plan
-from launcher.planning.request import make_request
+from launcher.preparing.request import make_request
 from launcher.resources import resource
 from launcher.trainers import get_trainer, trainer_names
 from load_script import load_script

@@ -17,8 +17,9 @@ from launcher.configs.validate import check_text
 from launcher.errors import Unreadable
 from launcher.json_schema import load_schema
 from launcher.planning.decide import make_plan
-from launcher.planning.request import make_request
+from launcher.preparing.request import make_request
 from launcher.records.codec import encode
+from launcher.resources import resource
 from manifests import new_manifest
 
 GOOD = """\
@@ -289,6 +290,13 @@ def test_never_a_traceback_on_nearly_a_config(text: str) -> None:
     found(text, kind="preset")
 
 
+@pytest.mark.parametrize("schema", sorted(path.stem for path in resource("schemas").glob("*.json")))
+@settings(max_examples=examples(20), deadline=None, database=None)
+@given(text=st.lists(lines, max_size=8).map("\n".join))
+def test_never_a_traceback_whatever_its_first_line_says_it_is(schema: str, text: str) -> None:
+    found(f"# yaml-language-server: $schema={schema}.json\n{text}")
+
+
 @settings(max_examples=examples(300), deadline=None, database=None)
 @given(st.text() | st.binary())
 def test_never_a_traceback_on_any_text(text: str | bytes) -> None:
@@ -345,6 +353,8 @@ def test_never_a_traceback_on_a_good_config_with_odd_values(kind: Any, data: st.
     keys = data.draw(st.lists(st.sampled_from(times if kind == "axolotl" else ["num_epochs", "eval_interval"])))
     keys += data.draw(st.lists(st.sampled_from([*config, "bnb_config_kwargs", "bf16", "fp16"]), max_size=2))
     config |= {key: data.draw(ODD) for key in keys}
+    for key in data.draw(st.lists(st.sampled_from(list(config)), max_size=2)):
+        config.pop(key, None)  # a config that is being written: keys are still to come
     if data.draw(st.booleans()):
         config |= {"val_set_size": 0.1, "eval_steps": 0.25, "eval_batch_size": 1} if kind == "axolotl" else {}
     found(yaml.safe_dump(config, sort_keys=False), kind=kind, gpu=data.draw(st.sampled_from(["a10g", "cpu", "t4"])))

@@ -21,7 +21,7 @@ import resource, sys
 from click.testing import CliRunner
 from launcher.cli.main import main
 import launcher.configs.validate, launcher.data.inspect, launcher.golden.rows, launcher.runs.results.summary
-import launcher.runs.prepare
+import launcher.preparing.prepare
 pages = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
 resource.setrlimit(resource.RLIMIT_AS, (pages + int(sys.argv[1]), resource.RLIM_INFINITY))
 result = CliRunner().invoke(main, sys.argv[2:])

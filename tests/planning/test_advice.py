@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from launcher.planning.advice import both_methods, changes, limits
+from launcher.planning.advice import Side, both_methods, changes, limits
 from launcher.planning.decide import make_plan
-from launcher.planning.estimate import estimate_plan_memory
-from launcher.planning.request import make_request
+from launcher.planning.estimate import estimate_plan_memory, plan_speed
+from launcher.preparing.request import make_request
 
 
 @pytest.mark.parametrize("preset", ["a10g-7b", "a10g-13b", "4090-32b", "a100-48gb-70b", "h100-8b"])
@@ -60,7 +60,10 @@ def test_a_change_that_the_trainer_refuses_is_not_offered() -> None:
 
 
 def test_both_methods_are_planned_for_themselves() -> None:
-    qlora, lora = both_methods(make_request(preset="a10g-13b"))
+    request = make_request(preset="a10g-13b")
+    plan = make_plan(request)
+    here = Side(plan.method, plan, estimate_plan_memory(plan, request), plan_speed(plan, request))
+    qlora, lora = both_methods(request, here)
     assert (qlora.method, lora.method) == ("qlora", "lora")
     assert qlora.memory is not None
     assert lora.memory is not None

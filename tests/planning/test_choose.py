@@ -11,8 +11,8 @@ from launcher.data.facts import DataFacts
 from launcher.errors import BadInput
 from launcher.planning.decide import make_plan
 from launcher.planning.estimate import estimate_plan_memory, plan_speed
-from launcher.planning.forecast import Forecast, best_cards, compare, forecast
-from launcher.planning.request import make_request
+from launcher.planning.forecast import Forecast, best_cards, compare, plan_and_forecast
+from launcher.preparing.request import make_request
 
 LONG_ROWS = DataFacts(
     rows=400,
@@ -78,7 +78,7 @@ def test_the_method_is_chosen_before_the_trainer() -> None:
     assert (plan.method, plan.backend) == ("lora", "unsloth")
     assert "16-bit LoRA fits" in plan.reasons["method"]
     assert plan.reasons["backend"].startswith("auto: the only one that fits")
-    assert forecast(request, details=True).recommendation.startswith("house rule: LoRA")
+    assert plan_and_forecast(request, details=True).recommendation.startswith("house rule: LoRA")
 
 
 def test_what_fits_only_with_rows_cut_does_not_win_over_what_keeps_them_whole() -> None:
@@ -93,12 +93,12 @@ def test_what_fits_only_with_rows_cut_does_not_win_over_what_keeps_them_whole() 
     chosen = make_plan(replace(request, auto_method=True))
     assert chosen.method == "qlora"
     assert "LoRA fits only with rows cut at 3584 tokens" in chosen.reasons["method"]
-    assert "only with rows cut at 3584 tokens" in forecast(request, details=True).recommendation
+    assert "only with rows cut at 3584 tokens" in plan_and_forecast(request, details=True).recommendation
 
 
 def test_a_card_that_cuts_rows_is_neither_cheapest_nor_fastest() -> None:
     request = make_request(gpu="a10g", model="llama-3.1-8b", data=LONG_ROWS)
-    found = compare(request, [load_gpu(name) for name in ("l4", "a100-40gb")], corrected=False)
+    found = compare(request, [load_gpu(name) for name in ("l4", "a100-40gb")])
     small, large = found
     assert isinstance(small, Forecast)
     assert isinstance(large, Forecast)

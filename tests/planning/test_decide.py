@@ -12,7 +12,7 @@ from launcher.errors import BadInput, Unreadable
 from launcher.planning.decide import make_plan
 from launcher.planning.estimate import estimate_plan_memory
 from launcher.planning.plan import SETTINGS, WHOLE, Plan
-from launcher.planning.request import make_request, parse_settings
+from launcher.preparing.request import make_request, parse_settings
 
 
 def plan(preset: str | None = "a10g-7b", **asked: Any) -> Plan:

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from launcher.data.facts import DataFacts
-from launcher.planning.forecast import Forecast, forecast
-from launcher.planning.request import make_request
+from launcher.planning.forecast import Forecast, plan_and_forecast
+from launcher.preparing.request import make_request
 
 ROWS = DataFacts(
     rows=10_000,
@@ -27,7 +27,7 @@ ROWS = DataFacts(
 
 def estimated(data: DataFacts = ROWS, **settings: Any) -> Forecast:
     fixed = {"micro_batch_size": 1, "packing": False, "gradient_checkpointing": True, "sequence_len": 512}
-    return forecast(make_request(preset="a10g-7b", data=data, settings={**fixed, **settings}))
+    return plan_and_forecast(make_request(preset="a10g-7b", data=data, settings={**fixed, **settings}))
 
 
 def trained(found: Forecast) -> int:
@@ -49,7 +49,7 @@ def test_rows_that_keep_no_trained_token_are_left_out_of_the_hours() -> None:
 
 def test_that_rows_are_cut_is_said_also_where_their_lengths_are_estimates() -> None:
     guessed = replace(ROWS, exact=False, tokens_mean=10_000.0, tokens_max=40_000, quantiles=(), starts=())
-    found = forecast(make_request(preset="a10g-7b", data=guessed))
+    found = plan_and_forecast(make_request(preset="a10g-7b", data=guessed))
     assert found.plan.sequence_len == 2048
     assert any(
         note.startswith("100% of the rows are longer than 2048 tokens and are cut there") for note in found.notes
@@ -96,7 +96,7 @@ def test_the_reason_of_a_length_says_what_becomes_of_longer_rows() -> None:
     long = replace(ROWS, tokens_max=60_000, quantiles=(*ROWS.quantiles[:-1], 60_000))
     said = {}
     for name, data in (("cut", long), ("split", replace(long, conversational=False))):
-        said[name] = forecast(make_request(preset="a10g-7b", data=data)).plan.reasons["sequence_len"]
+        said[name] = plan_and_forecast(make_request(preset="a10g-7b", data=data)).plan.reasons["sequence_len"]
     dropped = make_request(preset="a10g-7b", data=long, settings={"excess_length": "drop"})
-    said["left out"] = forecast(dropped).plan.reasons["sequence_len"]
+    said["left out"] = plan_and_forecast(dropped).plan.reasons["sequence_len"]
     assert all(f"of the rows are {word}: " in reason for word, reason in said.items())

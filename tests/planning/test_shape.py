@@ -14,7 +14,8 @@ from launcher.errors import BadInput
 from launcher.planning.decide import make_plan
 from launcher.planning.estimate import estimate_plan_memory, plan_speed, rows_per_step
 from launcher.planning.plan import Plan
-from launcher.planning.request import Request, make_request
+from launcher.planning.request import Request
+from launcher.preparing.request import make_request
 
 
 def drawn(median: float, sigma: float, longest: int = 100_000, rows: int = 5000) -> DataFacts:

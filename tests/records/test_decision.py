@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from launcher.planning.decide import make_plan
-from launcher.planning.request import make_request
+from launcher.preparing.request import make_request
 from launcher.records.decision import AS_IN_QLORA, Decision, sources_of
 
 

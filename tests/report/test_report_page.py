@@ -125,9 +125,13 @@ def test_the_table_behind_a_chart_has_every_row(page: Any, recorded: dict[str, R
     details = page.locator("details.rows[data-set=logs]").first
     details.locator("summary").click()
     steps = [int(text) for text in details.locator("tbody td:first-child").all_inner_texts()]
-    training = recorded["qlora"].record.training
+    assert steps == list(range(1, steps_of(recorded["qlora"]) + 1))
+
+
+def steps_of(run: Run) -> int:
+    training = run.record.training
     assert training is not None
-    assert steps == list(range(1, training.steps + 1))
+    return training.steps
 
 
 @pytest.mark.parametrize(("scheme", "width"), [("light", 1200), ("dark", 400)])

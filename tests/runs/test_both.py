@@ -13,11 +13,11 @@ from click.testing import CliRunner
 from launcher.cli.main import main
 from launcher.errors import BadInput, Unreadable
 from launcher.planning.plan import SETTINGS
+from launcher.preparing.asked import Asked
+from launcher.preparing.both import OWN, Both, prepare_both
+from launcher.preparing.prepare import prepare_asked
 from launcher.records.codec import encode
 from launcher.report.rerun import rerun_command
-from launcher.runs.asked import Asked
-from launcher.runs.both import OWN, Both, prepare_both
-from launcher.runs.prepare import prepare_asked
 from manifests import new_manifest
 
 

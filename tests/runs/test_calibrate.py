@@ -16,7 +16,7 @@ from launcher.errors import BadInput, RunFailed
 from launcher.planning.corrections import MachineCorrection
 from launcher.planning.decide import make_plan
 from launcher.planning.estimate import estimate_equal_rows_memory, estimate_plan_memory
-from launcher.planning.request import make_request
+from launcher.preparing.request import make_request
 from launcher.records.codec import decode
 from launcher.records.environment import Environment
 from launcher.records.run import Training
@@ -60,7 +60,8 @@ def test_a_temporary_folder_in_which_axolotl_finds_no_rows_is_said_before_it_sta
 
 def test_the_shortened_plan_has_the_same_shape_and_few_steps() -> None:
     request = make_request(preset="a10g-7b")
-    plan, short = make_plan(request), make_plan(module._short(request))
+    plan = make_plan(request)
+    short = make_plan(module._short(plan, request))
     for key in (
         "micro_batch_size",
         "sequence_len",
@@ -145,11 +146,10 @@ def test_neighbours_on_the_card_are_noticed() -> None:
 
 
 def test_rows_are_longer_than_the_sequence(tmp_path: Path) -> None:
-    plan = make_plan(module._short(make_request(preset="a10g-7b")))
-    module._write_rows(tmp_path / "rows.jsonl", plan)
+    module._write_rows(tmp_path / "rows.jsonl", 4, 128, seed=1)
     lines = (tmp_path / "rows.jsonl").read_text().splitlines()
-    assert len(lines) == STEPS * plan.effective_batch_size
-    assert all(len(line.split()) > plan.sequence_len for line in lines)
+    assert len(lines) == STEPS * 4
+    assert all(len(line.split()) > 128 for line in lines)
 
 
 def test_nothing_is_kept_when_the_trainer_is_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

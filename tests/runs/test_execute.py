@@ -13,16 +13,16 @@ from typing import Any, ClassVar
 import pytest
 
 from launcher.errors import RunFailed
-from launcher.planning.request import make_request
+from launcher.preparing.asked import Asked
+from launcher.preparing.export import export
+from launcher.preparing.prepare import prepare, prepare_asked
+from launcher.preparing.request import make_request
 from launcher.records.run import STAGES, Repair
 from launcher.runs import execute as executing
 from launcher.runs import stages
-from launcher.runs.asked import Asked
 from launcher.runs.execute import execute, first_unfinished
-from launcher.runs.export import export
 from launcher.runs.launch import LaunchOptions, _create
 from launcher.runs.observer import Silent
-from launcher.runs.prepare import prepare, prepare_asked
 from launcher.runs.run import Run, create_run, open_run
 from manifests import new_manifest
 

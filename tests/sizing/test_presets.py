@@ -8,7 +8,7 @@ from launcher.catalog import list_gpus, list_presets, load_model, load_preset
 from launcher.errors import BadInput
 from launcher.planning.decide import make_plan
 from launcher.planning.estimate import estimate_plan_memory
-from launcher.planning.request import make_request
+from launcher.preparing.request import make_request
 
 DEFAULT_MODELS = {
     "7b": "mistral-7b",

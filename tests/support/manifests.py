@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from launcher.planning.decide import make_plan
-from launcher.planning.request import make_request
+from launcher.preparing.request import make_request
 from launcher.records.codec import decode
 from launcher.records.run import STAGES, Manifest
 from launcher.records.summary import Summary

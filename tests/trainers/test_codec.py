@@ -20,9 +20,9 @@ from launcher.json_schema import check, load_schema
 from launcher.planning.decide import make_plan
 from launcher.planning.estimate import memory_request
 from launcher.planning.plan import FACTS, IDENTITY, SETTINGS, Plan
-from launcher.planning.request import make_request
+from launcher.preparing.config_file import read_edited, template_of
+from launcher.preparing.request import make_request
 from launcher.records.decision import Decision
-from launcher.runs.edited.file import read_edited, template_of
 from launcher.trainers import get_trainer, trainer_names
 from launcher.trainers.readback import ReadBack, Rows
 from launcher.yaml_source import parse_yaml

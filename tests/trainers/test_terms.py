@@ -10,7 +10,7 @@ import pytest
 import launcher.trainers
 from launcher.planning.decide import make_plan
 from launcher.planning.estimate import estimate_values_memory, memory_request, values_speed
-from launcher.planning.request import make_request
+from launcher.preparing.request import make_request
 from launcher.sizing import MemoryTerms, Speed, TrainerTerms
 from launcher.trainers import get_trainer, trainer_names
 

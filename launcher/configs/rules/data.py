@@ -2,25 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from launcher.rules.base import TRAINING, Config, Hit, KeyPath, rule
 from launcher.trainers import get_trainer
+
+if TYPE_CHECKING:
+    from launcher.data.golden import GoldenInputs
+    from launcher.data.survey import Survey
 
 SHOWN = 3  # lines named in a message
 
 
 @dataclass(frozen=True)
 class DataFile:
-    """A local data file that a config names: where it is named, and the columns that its rows must have."""
+    """A local data file that a config names: where it is named, and the columns that its rows must have.
+
+    ``given``: what is known of it where it is not written yet.
+    """
 
     key: KeyPath
     path: Path
     trains: bool
     columns: tuple[str, ...] = ()
     declared: str = ""  # the type that asks for the columns
+    given: Survey | None = None
 
     @property
     def is_json(self) -> bool:
@@ -32,9 +41,31 @@ def data_files(c: Config) -> Iterator[DataFile]:
     if c.folder is None:
         return
     for rows in get_trainer(c.kind).config_file.rows(c):
-        path = _resolve(c, rows.name)
-        if rows.local or path.is_file():
-            yield DataFile(rows.path, path, rows.trains, rows.columns, rows.declared)
+        path, given = _resolve(c, rows.name), c.supplied.get(rows.name)
+        if rows.local or given is not None or path.is_file():
+            yield DataFile(rows.path, path, rows.trains, rows.columns, rows.declared, given)
+
+
+def surveyed(c: Config) -> Iterator[tuple[DataFile, Survey]]:
+    """The files that can be read, each read once for all rules that ask."""
+    files = [file for file in data_files(c) if file.is_json and (file.given is not None or file.path.is_file())]
+    golden: GoldenInputs | None = None
+    for file in files:
+        if file.given is not None:
+            yield file, file.given
+            continue
+        path = file.path.resolve()
+        alike = [other for other in files if other.path.resolve() == path]
+        columns = {column for other in alike for column in other.columns}
+        if path not in c.surveys or not columns <= set(c.surveys[path].missing):
+            from launcher.data.golden import GoldenInputs
+            from launcher.data.survey import survey
+
+            if c.golden is not None and golden is None:
+                golden = GoldenInputs(c.golden)
+            asked = golden if any(other.trains for other in alike) else None
+            c.surveys[path] = survey(path, columns, asked)
+        yield file, c.surveys[path]
 
 
 def _resolve(c: Config, name: str) -> Path:
@@ -51,7 +82,9 @@ def missing_data_file(c: Config) -> Iterator[Hit]:
     The trainer looks for it after the model is loaded, and then on the hub.
     """
     for file in data_files(c):
-        if not file.path.is_file() and not file.path.is_dir():
+        # Rows that are given take the place of whatever lies here by the name of another file.
+        there = file.given is not None if c.supplied else file.path.is_file() or file.path.is_dir()
+        if not there:
             yield c.at(file.key, f"there is no file {file.path}", "relative paths start at the config's folder")
 
 
@@ -61,16 +94,9 @@ def rows_do_not_match(c: Config) -> Iterator[Hit]:
 
     The trainer stops with a KeyError in the middle of tokenising.
     """
-    if c.folder is None:
-        return
-    from launcher.data.read import read_lines
-
-    for file in data_files(c):
-        if not file.path.is_file() or not file.is_json or not file.columns:
-            continue
+    for file, found in surveyed(c):
         for column in file.columns:
-            lines = [line.number for line in read_lines(file.path) if line.row is not None and column not in line.row]
-            if lines:
+            if lines := found.missing.get(column):
                 message = f"{len(lines)} rows of {file.path.name} have no {column!r}: {_lines(lines)}"
                 yield c.at(file.key, message, f"{file.declared} reads the column {column}")
 
@@ -81,19 +107,12 @@ def rows_that_are_not_json(c: Config) -> Iterator[Hit]:
 
     One of them stops the whole data set. `ql check` lists them all.
     """
-    if c.folder is None:
-        return
-    from launcher.data.read import read_lines
-
-    for file in data_files(c):
-        if file.path.is_file() and file.is_json:
-            found = list(read_lines(file.path))
-            bad = [line for line in found if line.problem]
-            if bad:
-                message = f"{len(bad)} rows of {file.path.name} cannot be read: {_lines([line.number for line in bad])}"
-                yield c.at(file.key, message, bad[0].problem or "")
-            elif not found:
-                yield c.at(file.key, f"{file.path.name} has no rows", "a row per line")
+    for file, found in surveyed(c):
+        if bad := found.unreadable:
+            message = f"{len(bad)} rows of {file.path.name} cannot be read: {_lines(bad)}"
+            yield c.at(file.key, message, found.problem)
+        elif found.is_empty:
+            yield c.at(file.key, f"{file.path.name} has no rows", "a row per line")
 
 
 @rule("QL804", "error", kinds=(TRAINING,))
@@ -104,27 +123,12 @@ def golden_rows_in_training(c: Config) -> Iterator[Hit]:
     """
     if c.golden is None:
         return
-    from launcher.data.formats import BadRow, format_of, normalise
-    from launcher.data.golden import GoldenInputs
-    from launcher.data.read import read_lines
+    from launcher.data.read import open_data
 
-    golden = GoldenInputs(c.golden)
-    for file in data_files(c):
-        if not file.trains or not file.path.is_file() or not file.is_json:
-            continue
-        seen = []
-        for line in read_lines(file.path):
-            form = format_of(line.row) if line.row is not None else None
-            if line.row is None or form is None:
-                continue
-            try:
-                row, _ = normalise(line.row, form)
-            except BadRow:
-                continue  # QL802 and `ql check` speak of it
-            if golden.overlap(row):
-                seen.append(line.number)
-        if seen:
-            message = f"{len(seen)} rows of {file.path.name} are in the golden set: {_lines(seen)}"
+    open_data(c.golden).close()  # also where no rows are to be compared with: it is said that it cannot be read
+    for file, found in surveyed(c):
+        if file.trains and found.golden:
+            message = f"{len(found.golden)} rows of {file.path.name} are in the golden set: {_lines(found.golden)}"
             yield c.at(file.key, message, "take them out of the training data")
 
 
@@ -138,10 +142,10 @@ def missing_template_file(c: Config) -> Iterator[Hit]:
         return
     reader = get_trainer(c.kind).config_file
     for path, value in reader.templates(c):
-        if not _resolve(c, value).is_file():
+        if value not in c.supplied and not _resolve(c, value).is_file():
             yield c.at(path, f"there is no file {value}", reader.template_hint)
 
 
-def _lines(numbers: list[int]) -> str:
+def _lines(numbers: Sequence[int]) -> str:
     shown = ", ".join(str(number) for number in numbers[:SHOWN])
     return f"line{'s' if len(numbers) > 1 else ''} {shown}{' …' if len(numbers) > SHOWN else ''}"

@@ -52,12 +52,14 @@ def _estimate(c: Config, request: MemoryRequest) -> MemoryEstimate:
 def estimate_request(c: Config) -> MemoryRequest | None:
     """The job as `ql estimate` would ask for it, read back from the config.
 
-    None where it cannot be known: sizes below 1, an unknown model or optimizer, a job that sizing does not know.
+    None where it cannot be known: keys that are missing, sizes below 1, an unknown model or optimizer, a job that
+    sizing does not know.
     """
     if c.card is None or c.card.is_cpu or not c.is_estimated:
         return None
+    from dataclasses import replace
+
     from launcher.catalog import load_gpu, load_model
-    from launcher.planning.corrections import corrections_for
     from launcher.planning.estimate import memory_request
     from launcher.planning.request import Request
     from launcher.sizing.memory import OPTIMIZER_BYTES
@@ -68,15 +70,15 @@ def estimate_request(c: Config) -> MemoryRequest | None:
         model = load_model(c.base_model)
     except QlError:
         return None
-    gpu = load_gpu(c.card.name)
-    values = get_trainer(c.kind).codec.decode(c, "", Positions(), gpu, model, Rows()).values
+    gpu, codec = load_gpu(c.card.name), get_trainer(c.kind).codec
+    if not codec.is_whole(c):
+        return None
+    values = codec.decode(c, "", Positions(), gpu, model, Rows()).values
     if values["optimizer"] not in OPTIMIZER_BYTES or None in (values["lora_r"], values["learning_rate"]):
         return None
     sizes = (values["sequence_len"], values["micro_batch_size"], values["eval_batch_size"], values["lora_r"])
     if any(size is not None and size < 1 for size in sizes):
         return None  # another rule says so: there is no job to estimate
+    request = memory_request(values, Request(gpu=gpu, model=model, base_model=c.base_model, recipes={}))
     # What `ql calibrate` found here counts for a config as for a plan: else a launch would refuse its plan.
-    corrections = corrections_for(gpu)
-    return memory_request(
-        values, Request(gpu=gpu, model=model, base_model=c.base_model, recipes={}, corrections=corrections)
-    )
+    return replace(request, correction=c.correction or request.correction)

@@ -9,17 +9,17 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from launcher.backends.workers import call_worker
-from launcher.catalog import Gpu
+from launcher.catalog import Gpu, find_gpu, load_gpu
 from launcher.catalog.local import snapshot_in_cache
-from launcher.errors import Problem, RunFailed
+from launcher.errors import Problem, RunFailed, Unreadable
 from launcher.planning.plan import Plan
+from launcher.preparing.prepared import Prepared
 from launcher.records.codec import fields_of
 from launcher.records.environment import Environment
 from launcher.records.jobs import FETCH, PROBE, FetchRequest, ProbeRequest
 from launcher.runs.preflight.base_model import base_problems, reach_problems
 from launcher.runs.preflight.gpu import check_card, no_device
 from launcher.runs.preflight.machine import place_problems
-from launcher.runs.prepared import Prepared
 from launcher.trainers import all_trainers, get_trainer, installed_trainers
 from launcher.trainers.tracking import TRACKERS
 
@@ -46,6 +46,15 @@ def examine(python: str, backend: str | None = None) -> Environment:
         disk_free_gib=round(shutil.disk_usage(Path.cwd()).free / GIB, 2),
         advice=[f"{trainer.name} is missing: {trainer.install_hint}" for trainer in missing],
     )
+
+
+def card_here(python: str) -> Gpu:
+    """The card of this machine as the trainer's python sees it. Raises Unreadable for one that is not known."""
+    devices = examine(python).devices
+    found = find_gpu(devices[0].name) if devices else load_gpu("cpu")
+    if found is None:
+        raise Unreadable(f"the card of this machine, {devices[0].name}, is not in the catalog", hint="--gpu NAME")
+    return found
 
 
 def check_start(prepared: Prepared, facts: Environment, folder: Path, *, merge: bool) -> tuple[float | None, list[str]]:

@@ -13,7 +13,7 @@ from launcher.catalog.local import data_cache, hub_cache
 from launcher.errors import Problem, Unreadable
 from launcher.files import require_text
 from launcher.planning.estimate import memory_request
-from launcher.runs.prepared import Prepared
+from launcher.preparing.prepared import Prepared
 from launcher.sizing import disk_space, merge_host_memory
 from launcher.trainers import all_trainers, get_trainer
 

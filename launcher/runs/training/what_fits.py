@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from launcher.errors import QlError
 from launcher.planning.estimate import estimate_plan_memory
-from launcher.runs.asked import Asked
+from launcher.preparing.asked import Asked
 from launcher.runs.run import Run
 from launcher.runs.training.repairs import LENGTH_STEP, SHORTEST
 

@@ -11,7 +11,8 @@ import yaml
 from launcher.catalog import load_gpu
 from launcher.configs.check_files import check_files
 from launcher.configs.validate import check_text
-from launcher.planning.corrections import MachineCorrection, store_correction
+from launcher.planning.corrections import MachineCorrection
+from launcher.preparing.calibrations import memory_corrections, store_correction
 from launcher.sizing import Correction
 
 AXOLOTL: dict[str, Any] = {
@@ -155,8 +156,9 @@ def test_what_a_calibration_found_counts_as_in_the_plan(tmp_path: Path, monkeypa
     monkeypatch.setenv("QL_CALIBRATION", str(tmp_path / "calibration.json"))
     found = MachineCorrection(Correction(0.3, 0.5), 1.0, "NVIDIA A10G", "mistral-7b", "2026-11-24", {})
     store_correction(load_gpu("a10g"), "axolotl", found)
-    assert "QL851" not in codes(tight, tmp_path, gpu="a10g")
-    assert "QL851" in codes(tight | {"sequence_len": 32768}, tmp_path, gpu="a10g")
+    here = {"gpu": "a10g", "corrections": memory_corrections(load_gpu("a10g"))}
+    assert "QL851" not in codes(tight, tmp_path, **here)
+    assert "QL851" in codes(tight | {"sequence_len": 32768}, tmp_path, **here)
 
 
 @pytest.mark.parametrize(

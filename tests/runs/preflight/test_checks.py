@@ -15,16 +15,16 @@ import pytest
 from launcher.catalog import load_gpu, load_model
 from launcher.errors import RunFailed, Unreadable
 from launcher.planning.decide import make_plan
-from launcher.planning.request import make_request
+from launcher.preparing.asked import Asked
+from launcher.preparing.prepare import prepare_asked
+from launcher.preparing.prepared import Prepared
+from launcher.preparing.request import make_request
 from launcher.records.codec import decode
 from launcher.records.environment import Environment
-from launcher.runs.asked import Asked
 from launcher.runs.preflight import check_base, check_environment, check_start, examine
 from launcher.runs.preflight import machine as place
 from launcher.runs.preflight.base_model import reach_problems
 from launcher.runs.preflight.machine import place_problems, require_writable
-from launcher.runs.prepare import prepare_asked
-from launcher.runs.prepared import Prepared
 
 VERSIONS = dict.fromkeys(
     ("axolotl", "unsloth", "torch", "transformers", "peft", "bitsandbytes", "safetensors", "accelerate"), "1.0"

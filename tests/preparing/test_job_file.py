@@ -14,8 +14,8 @@ from launcher.cli.main import main
 from launcher.configs.validate import check_text
 from launcher.errors import Unreadable
 from launcher.json_schema import load_schema
+from launcher.preparing.job_file import Job, read_job
 from launcher.runs import launch as launching
-from launcher.runs.job import Job, read_job
 
 FULL: dict[str, Any] = {
     "preset": "cpu-tiny", "gpu": "cpu", "model": "cpu-tiny", "method": "qlora", "backend": "unsloth",
@@ -57,7 +57,7 @@ def test_launch_uses_every_key(tmp_path: Path, tickets: Path, golden: Path, monk
         "cpu-tiny", "cpu", "cpu-tiny", "qlora", "unsloth",
     )  # fmt: skip
     assert (plan.lora_r, plan.keep) == (8, "last")
-    assert heard["prepared"].allow_overlap
+    assert heard["options"].asked.allow_overlap
     assert [gate.text for gate in heard["prepared"].gates] == ["exact_match>=0.5"]
     assert (options.base_mode, options.merge, options.cap) == ("original", False, False)
     assert (options.track, options.trainer_python) == (("tensorboard",), "/elsewhere/python")
@@ -174,11 +174,11 @@ def test_an_option_wins_over_the_file_however_each_says_it(
 ) -> None:  # fmt: skip
     heard: list[Any] = []
 
-    def stop(asked: Any, python: str) -> None:
+    def stop(asked: Any, find_card: Any, **options: Any) -> None:
         heard.append(asked.request())
         raise Unreadable("heard")
 
-    monkeypatch.setattr("launcher.runs.prepare.prepare_asked", stop)
+    monkeypatch.setattr("launcher.preparing.prepare.prepare_asked", stop)
     path = written(tmp_path, {"preset": "h100-7b", "data": str(tickets)} | in_file)
     CliRunner().invoke(main, ["launch", str(path), *given])
     [request] = heard

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from launcher.errors import BadInput
-from launcher.planning.request import make_request
+from launcher.preparing.prepare import prepare
+from launcher.preparing.request import make_request
 from launcher.resources import resource
-from launcher.runs.prepare import prepare
 
 
 def test_a_base_in_a_folder_that_the_trainer_misreads_is_refused_with_the_way_out(

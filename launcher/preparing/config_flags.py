@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 from launcher.catalog import load_model, resolve_base
-from launcher.data.prepare import EVAL_FILE, TRAIN_FILE
+from launcher.data.write import EVAL_FILE, TRAIN_FILE
 from launcher.errors import Problem
 from launcher.planning.request import AUTO
+from launcher.preparing.asked import Asked
+from launcher.preparing.config_file import Edited, Template
 from launcher.rules.base import KeyPath
-from launcher.runs.asked import Asked
-from launcher.runs.edited.file import Edited, Template
 from launcher.trainers.readback import ReadBack
 
 _FLAGS = {"compute_dtype": "--compute-dtype", "max_steps": "--max-steps", "keep": "--keep", "method": "--method"}

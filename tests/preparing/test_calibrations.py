@@ -11,11 +11,12 @@ import pytest
 
 from launcher.catalog import load_gpu
 from launcher.errors import Unreadable
-from launcher.planning.corrections import MachineCorrection, corrections_for, forget_corrections, store_correction
+from launcher.planning.corrections import MachineCorrection
 from launcher.planning.decide import make_plan
 from launcher.planning.estimate import plan_speed
-from launcher.planning.forecast import forecast
-from launcher.planning.request import make_request
+from launcher.planning.forecast import plan_and_forecast
+from launcher.preparing.calibrations import corrections_for, forget_corrections, store_correction
+from launcher.preparing.request import make_request
 from launcher.sizing import Correction
 
 FOUND = MachineCorrection(Correction(1.5, 1.25), 0.5, "NVIDIA A10G", "mistral-7b", "2026-11-24", {"torch": "2.11"})
@@ -48,10 +49,10 @@ def test_estimates_use_it_and_say_so(calibration: Path) -> None:
     before, after = plan_speed(plan, plain), plan_speed(plan, corrected)
     assert before is not None
     assert after == pytest.approx(before * 0.5)
-    assert any("corrected by a calibration on NVIDIA A10G" in note for note in forecast(corrected).notes)
-    assert not any("calibration" in note for note in forecast(plain).notes)
+    assert any("corrected by a calibration on NVIDIA A10G" in note for note in plan_and_forecast(corrected).notes)
+    assert not any("calibration" in note for note in plan_and_forecast(plain).notes)
     other = make_request(preset="a10g-7b", backend="unsloth")
-    assert not any("calibration" in note for note in forecast(other).notes)
+    assert not any("calibration" in note for note in plan_and_forecast(other).notes)
 
 
 def with_memory(memory: dict[str, Any]) -> str:
@@ -81,7 +82,7 @@ def test_a_file_that_cannot_be_used_is_named(calibration: Path, text: str) -> No
 
 def test_the_reasons_tell_the_speed_that_the_estimate_tells(calibration: Path) -> None:
     store_correction(load_gpu("a10g"), "axolotl", FOUND)
-    found = forecast(make_request(preset="a10g-7b"))
+    found = plan_and_forecast(make_request(preset="a10g-7b"))
     assert found.tokens_per_second is not None
     told = " ".join(found.plan.reasons.values())
     assert f" {found.tokens_per_second:,.0f} tokens/s" in told
@@ -100,5 +101,5 @@ def test_a_budget_goes_by_the_card_that_it_is_held_on(calibration: Path) -> None
     own = replace(FOUND, device="NVIDIA A100-SXM4-80GB", date="2026-11-26")
     store_correction(load_gpu("a100-80gb"), "axolotl", own)
     assert corrections_for(budget) == {"axolotl": own}, "the later one"
-    assert any("NVIDIA A100-SXM4-80GB" in note for note in forecast(make_request(preset="a100-48gb-7b")).notes)
+    assert any("NVIDIA A100-SXM4-80GB" in note for note in plan_and_forecast(make_request(preset="a100-48gb-7b")).notes)
     assert corrections_for(load_gpu("a6000")) == {"axolotl": other}

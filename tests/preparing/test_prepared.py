@@ -7,8 +7,8 @@ import pytest
 from launcher.errors import BadInput
 from launcher.planning.decide import make_plan
 from launcher.planning.estimate import estimate_plan_memory
-from launcher.planning.request import make_request
-from launcher.runs.prepared import require_fit
+from launcher.preparing.prepared import require_fit
+from launcher.preparing.request import make_request
 
 
 @pytest.mark.parametrize(("method", "offered"), [("qlora", False), ("lora", True)])

@@ -10,10 +10,10 @@ import yaml
 
 from launcher.errors import Unreadable
 from launcher.json_schema import check
-from launcher.planning.request import make_request
-from launcher.runs.export import export
-from launcher.runs.prepare import prepare
-from launcher.runs.prepared import Prepared
+from launcher.preparing.export import export
+from launcher.preparing.prepare import prepare
+from launcher.preparing.prepared import Prepared
+from launcher.preparing.request import make_request
 
 
 @pytest.fixture(scope="module", params=["axolotl", "unsloth"])

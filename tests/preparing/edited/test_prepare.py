@@ -11,14 +11,14 @@ import pytest
 import yaml
 from click.testing import CliRunner, Result
 
+from launcher.catalog import Gpu, load_gpu
 from launcher.cli.main import main
 from launcher.errors import BadInput, QlError, Unreadable
-from launcher.planning.request import make_request
-from launcher.runs.asked import Asked
-from launcher.runs.edited.prepare import prepare_edited
-from launcher.runs.edited.prepared import PreparedEdited
-from launcher.runs.export import export
-from launcher.runs.prepare import prepare
+from launcher.preparing.asked import Asked
+from launcher.preparing.export import export
+from launcher.preparing.prepare import prepare, prepare_asked
+from launcher.preparing.prepared import Prepared
+from launcher.preparing.request import make_request
 
 BACKENDS = ("axolotl", "unsloth")
 
@@ -48,10 +48,15 @@ def edit(folder: Path, pattern: str, text: str) -> Path:
     return path
 
 
-def prepared(path: Path, golden: Path | None = None, data: Path | None = None, **flags: Any) -> PreparedEdited:
+def card_here() -> Gpu:
+    """This machine has no GPU."""
+    return load_gpu("cpu")
+
+
+def prepared(path: Path, golden: Path | None = None, data: Path | None = None, **flags: Any) -> Prepared:
     asked: dict[str, Any] = {"preset": "cpu-tiny", **flags}
     files = {"data": data and str(data), "config": str(path), "golden": golden and str(golden)}
-    return prepare_edited(Asked(**files, **asked), "python")
+    return prepare_asked(Asked(**files, **asked), card_here)
 
 
 def line_of(path: Path, start: str) -> int:
@@ -84,8 +89,8 @@ def test_the_run_gets_the_file_byte_for_byte(folder: Path, tmp_path: Path, ticke
         assert (run / "chat_template.jinja").read_bytes() == (folder / "chat_template.jinja").read_bytes()
         for name in ("train", "eval"):
             assert (run / f"data/{name}.jsonl").read_bytes() == (folder / f"data/{name}.jsonl").read_bytes()
-        assert facts["train_rows"] == 190
-        assert facts["eval_rows"] == 10
+        assert facts.train_rows == 190
+        assert facts.eval_rows == 10
         sample = [json.loads(line) for line in (run / "data/sample.jsonl").read_text().splitlines()]
         assert len(sample) == 16
         assert all("messages" in row for row in sample)
@@ -134,7 +139,7 @@ def test_a_data_file_that_the_trainer_would_take_for_a_pattern_gets_a_plain_name
     (folder / "data" / "train.jsonl").rename(folder / "data" / "rows [1] $HOME.jsonl")
     path.write_text(path.read_text().replace("data/train.jsonl", '"data/rows [1] $HOME.jsonl"'))
     found = prepared(path)
-    assert [item.target for item in found.data_files if item.trains] == ["data/rows-1-HOME.jsonl"]
+    assert [item.target for item in found.rows.files if item.trains] == ["data/rows-1-HOME.jsonl"]
     assert "data/rows-1-HOME.jsonl" in str(found.overlay)
 
 
@@ -196,23 +201,20 @@ def test_data_is_always_looked_at(folder: Path, tickets: Path) -> None:
 
 
 def test_speed_and_cost_are_those_of_the_file(folder: Path, tickets: Path) -> None:
-    from launcher.runs.expected import expected
-
     backend = "unsloth" if (folder / "train.py").exists() else "axolotl"
     written = prepare(make_request(preset="cpu-tiny", backend=backend), tickets)
     found = prepared(folder / "config.yaml", data=tickets)
-    assert expected(found) == expected(written)
+    assert found.estimate == written.estimate
 
 
 def test_choices_that_ql_would_not_plan_still_launch(foreign: Path) -> None:
-    from launcher.runs.expected import expected
-
     lines = "optimizer: lion_8bit\nattn_implementation: flash_attention_2\ngradient_checkpointing: offload\n"
     foreign.write_text(foreign.read_text().replace("bf16: false", "bf16: true") + lines)
     found = prepared(foreign, preset=None, gpu="a10g")
     assert found.plan.optimizer == "lion_8bit"
     assert found.memory.fits
-    assert (expected(found).peak_gib or 0) > 0
+    assert (found.estimate.peak_gib or 0) > 0
+    assert (found.estimate.tokens_per_second or 0) > 0, "an estimate of the file, not of what ql would plan"
 
 
 def test_golden_rows_in_the_training_data_are_errors(folder: Path, tmp_path: Path) -> None:
@@ -296,7 +298,7 @@ def test_a_config_from_elsewhere(foreign: Path, tmp_path: Path, golden: Path) ->
     run = tmp_path / "run"
     run.mkdir()
     facts = found.write(run)
-    assert (facts["train_rows"], facts["eval_rows"]) == (36, 4)
+    assert (facts.train_rows, facts.eval_rows) == (36, 4)
     assert json.loads((run / "data" / "sample.jsonl").read_text().splitlines()[0])["text"].startswith("say 0")
     with pytest.raises(BadInput, match="alpaca builds prompts of its own"):
         prepared(foreign, golden)

@@ -7,8 +7,8 @@ import tempfile
 from pathlib import Path
 
 from launcher.errors import Unreadable
+from launcher.preparing.prepared import Prepared
 from launcher.resources import resource
-from launcher.runs.prepared import Prepared
 from launcher.trainers import get_trainer
 
 

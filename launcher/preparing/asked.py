@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Any
 
 from launcher.catalog import whole_name
 from launcher.files import require_text
-from launcher.planning.names import Names
 from launcher.planning.request import Request
+from launcher.preparing.names import Names
 from launcher.records.run import AskedFor
 
 
@@ -20,7 +19,7 @@ class Asked(Names):
 
     data: str | None
     config: str | None = None
-    settings: Mapping[str, Any] = field(default_factory=dict)
+    settings: Mapping[str, object] = field(default_factory=dict)
     golden: str | None = None
     gates: tuple[str, ...] = ()
     allow_overlap: bool = False
@@ -30,13 +29,18 @@ class Asked(Names):
         for path in filter(None, (self.data, self.golden, self.config)):
             require_text(path)
 
+    @property
+    def golden_path(self) -> Path | None:
+        return Path(self.golden) if self.golden else None
+
     def request(self) -> Request:
         """The names looked up, with the settings; raises what `make_request` raises."""
         return self.look_up(self.settings)
 
     def record(self) -> AskedFor:
         """For the manifest; files by their absolute paths, since a run may be resumed from another folder."""
-        names = self.names() | ({"model": whole_name(self.model)} if self.model else {})
+        names = self.names()
+        names["model"] = whole_name(self.model) if self.model else None
         return AskedFor(
             **names,
             data=_absolute(self.data),

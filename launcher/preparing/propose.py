@@ -10,8 +10,8 @@ from pathlib import Path
 from launcher.catalog import Gpu, find_gpu, list_presets, load_gpu, load_preset
 from launcher.data.facts import DataFacts
 from launcher.errors import BadInput, Problem, Unreadable
-from launcher.planning.forecast import Forecast, forecast
-from launcher.planning.request import make_request
+from launcher.planning.forecast import Forecast, plan_and_forecast
+from launcher.preparing.request import make_request
 
 CPU = "cpu"
 NO_CARD = "the CPU, which trains the built-in tiny model"
@@ -50,9 +50,8 @@ def candidates(
     for name in list_presets():
         if load_preset(name).gpu == gpu.name:
             request = make_request(preset=name, backend=backend, data=data)
-            found.append(
-                (request.model.parameters, forecast(request, usd_per_hour=usd_per_hour, golden_rows=golden_rows))
-            )
+            one = plan_and_forecast(request, usd_per_hour=usd_per_hour, golden_rows=golden_rows)
+            found.append((request.model.parameters, one))
     return [one for _, one in sorted(found, key=lambda pair: pair[0])]
 
 

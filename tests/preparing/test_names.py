@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import pytest
 
 from launcher.errors import Unreadable
-from launcher.planning.names import Names
+from launcher.preparing.names import Names
 
 
 @dataclass(frozen=True, kw_only=True)

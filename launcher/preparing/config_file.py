@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from launcher.catalog import Gpu, Model, Preset, load_model, resolve_base
+from launcher.catalog import Model, Preset, load_model, resolve_base
 from launcher.configs import kinds
 from launcher.configs.facts import card_of
 from launcher.configs.findings import Finding, errors_of, refuse_errors
 from launcher.configs.validate import UNREADABLE, Options, check_source, read_config
 from launcher.data.chat import load_chat_template
+from launcher.data.survey import Survey
 from launcher.data.template_names import OWN_TEMPLATE, SHIPPED_TEMPLATES
 from launcher.errors import BadInput, Problem, QlError, Unreadable
 from launcher.files import expand
+from launcher.planning.request import Request
+from launcher.preparing.prepared import TEMPLATE_FILE
 from launcher.rules.base import Config
-from launcher.runs.prepared import TEMPLATE_FILE
 from launcher.trainers import default_trainer, get_trainer
 from launcher.trainers.config_file import ConfigFile
 from launcher.yaml_source import Positions, parse_yaml
@@ -42,7 +45,7 @@ class Edited:
 
     path: Path
     text: str
-    raw: dict[str, Any]
+    raw: dict[str, object]
     config: Config
     positions: Positions
 
@@ -60,16 +63,27 @@ class Edited:
         return Problem(message, file=self.name, line=place.line, column=place.column, hint=hint)
 
     def validate(
-        self, gpu: Gpu, *, data_folder: Path | None, golden: Path | None, with_data: bool = True
+        self,
+        request: Request,
+        *,
+        golden: Path | None,
+        supplied: Mapping[str, Survey | None],
+        surveys: dict[Path, Survey],
     ) -> tuple[Finding, ...]:
-        """Its findings. Raises BadInput with all those of severity error."""
+        """Its findings, with its data read, for the card of ``request``. Raises BadInput with those of severity error.
+
+        ``supplied`` and ``surveys``: see `launcher.rules.base.Config`.
+        """
         options = Options(
             self.config.kind,
             {self.config.kind: self.config.version},
-            card_of(gpu.name),
-            with_data,
-            golden,
-            data_folder=data_folder,
+            card_of(request.gpu.name),
+            with_data=True,
+            golden=golden,
+            data_folder=self.folder,
+            corrections={trainer: found.memory for trainer, found in request.corrections.items()},
+            supplied=supplied,
+            surveys=surveys,
         )
         findings = check_source(self.text, self.name, options) or []
         refuse_errors(findings)
@@ -165,9 +179,10 @@ def _shipped(text: str) -> str | None:
     return next((name for name in SHIPPED_TEMPLATES if load_chat_template(name).text == text), None)
 
 
-def paths_inside(edited: Edited, template: Template | None) -> dict[str, Any]:
+def paths_inside(edited: Edited, template: Template | None) -> dict[str, object]:
     """The keys of the config that mean something else inside a run, with what they must be there."""
-    config, changes = edited.raw, {}
+    config = edited.raw
+    changes: dict[str, object] = {}
     if config.get("output_dir") != OUTPUT:
         changes["output_dir"] = OUTPUT
     for key in edited.reader.folders:

@@ -1,17 +1,24 @@
 from __future__ import annotations
 
 import json
+import tempfile
 from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from launcher.data import prepare as prepare_module
+from launcher.data import write as writing
 from launcher.data.formats import row_line
 from launcher.data.inspect import inspect_data
-from launcher.data.prepare import PreparedData, prepare_data
+from launcher.data.write import WrittenData, write_data
 from launcher.errors import BadInput, RunFailed
 from launcher.files import sha256_file
+from launcher.records.codec import encode
+
+TURNS = [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}]
+TOOL = {"type": "function", "function": {"name": "f", "parameters": {}}}
 
 
 def alpaca(number: int) -> dict[str, str]:
@@ -24,8 +31,9 @@ def write(folder: Path, rows: list[Any]) -> Path:
     return path
 
 
-def prepare(path: Path, out: Path, **settings: Any) -> PreparedData:
-    return prepare_data(path, out, **{"eval_fraction": 0.1, "seed": 1, "sequence_len": 512, **settings})
+def prepare(path: Path, out: Path, *, eval_fraction: float = 0.1, seed: int = 1, **settings: Any) -> WrittenData:
+    report = inspect_data(path, **{"sequence_len": 512, **settings})
+    return write_data(report, out, eval_fraction=eval_fraction, seed=seed)
 
 
 def read(path: Path) -> list[Any]:
@@ -48,7 +56,7 @@ def test_rows_are_split_and_written_as_messages(tmp_path: Path) -> None:
     }
     assert (done.facts.rows, done.facts.eval_rows) == (50, 5)
     assert sorted(item.name for item in (tmp_path / "run" / "data").iterdir()) == ["eval.jsonl", "train.jsonl"]
-    assert json.loads(json.dumps(done.to_dict()))["input_sha256"] == sha256_file(path)
+    assert encode(done.record(path))["input_sha256"] == sha256_file(path)
 
 
 def test_same_seed_same_files(tmp_path: Path) -> None:
@@ -102,7 +110,7 @@ def test_rows_without_a_trained_token_are_left_out(tmp_path: Path, bases: dict[s
     path = write(tmp_path, [alpaca(1), long_question, alpaca(2)])
     done = prepare(path, tmp_path / "run", sequence_len=64, base=bases["bytes"], eval_fraction=0)
     assert (done.train_rows, done.left_out) == (2, 1)
-    assert "1 of them would keep no trained token" in done.to_dict()["excess"]
+    assert "1 of them would keep no trained token" in (done.record(path).excess or "")
 
 
 def test_text_rows_stay_text(tmp_path: Path) -> None:
@@ -133,33 +141,47 @@ def test_failure_leaves_no_half_written_file(tmp_path: Path, monkeypatch: pytest
             raise OSError(28, "No space left on device")
         return row_line(row)
 
-    monkeypatch.setattr(prepare_module, "row_line", fail_on_nine)
+    monkeypatch.setattr(writing, "row_line", fail_on_nine)
     with pytest.raises(RunFailed, match="No space left"):
         prepare(path, tmp_path / "run")
     assert list((tmp_path / "run" / "data").iterdir()) == []
 
 
-def test_file_that_changes_under_us_is_noticed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_file_that_changes_after_it_was_read_is_noticed(tmp_path: Path) -> None:
     path = write(tmp_path, [alpaca(number) for number in range(10)])
-    inspect = prepare_module.inspect_data
-
-    def inspect_then_change(*args: Any, **kwargs: Any) -> Any:
-        report = inspect(*args, **kwargs)
-        write(tmp_path, [alpaca(1)])
-        return report
-
-    monkeypatch.setattr(prepare_module, "inspect_data", inspect_then_change)
+    report = inspect_data(path)
+    write(tmp_path, [alpaca(1)])
     with pytest.raises(RunFailed, match="changed while it was read"):
-        prepare(path, tmp_path / "run")
+        write_data(report, tmp_path / "run", eval_fraction=0.1, seed=1)
 
 
-def test_inspection_made_before_is_used(tmp_path: Path, bases: dict[str, Path]) -> None:
+def test_rows_that_are_left_out_are_counted(tmp_path: Path, bases: dict[str, Path]) -> None:
     path = write(tmp_path, [alpaca(1), {"instruction": "word " * 200, "output": "x"}, alpaca(2)])
     report = inspect_data(path, base=bases["bytes"]).limited(64, "drop")
-    settings = {"sequence_len": 64, "excess_length": "drop", "eval_fraction": 0, "base": bases["bytes"]}
-    again, reused = prepare(path, tmp_path / "a", **settings), prepare(path, tmp_path / "b", report=report, **settings)
-    assert again.sha256 == reused.sha256
-    assert reused.left_out == 1
-    path.write_text(path.read_text().replace("question 1", "question 3"))
-    with pytest.raises(RunFailed, match="changed"):
-        prepare(path, tmp_path / "c", report=report, **settings)
+    done = write_data(report, tmp_path / "run", eval_fraction=0, seed=1)
+    assert (done.train_rows, done.left_out) == (2, 1)
+
+
+@given(st.lists(st.integers(0, 3), min_size=1, max_size=30), st.integers(0, 2**16))
+def test_leaders_come_first_and_all_else_keeps_its_order(kinds: list[int], seed: int) -> None:
+    """Whichever rows carry the keys that others lack, and wherever they stand."""
+    more: list[dict[str, Any]] = [{}, {"tools": [TOOL]}, {"chat_template_kwargs": {"a": 1}}, {"tools": [TOOL], "x": 1}]
+    rows = [{"messages": TURNS, "id": number, **more[kind]} for number, kind in enumerate(kinds)]
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = Path(scratch)
+        path = write(folder, [{**row, "messages": [{**TURNS[0], "content": str(row["id"])}, TURNS[1]]} for row in rows])
+        done = write_data(inspect_data(path), folder / "run", eval_fraction=0.3, seed=seed)
+        for file in (done.train_file, done.eval_file):
+            if file is None or not file.is_file():
+                continue
+            written = read(file)
+            numbers = [int(row["messages"][0]["content"]) for row in written]
+            seen: set[str] = set()
+            leaders = []
+            for number in sorted(numbers):
+                keys = {key for key in written[numbers.index(number)] if key != "messages"}
+                if keys - seen or (not leaders and number == min(numbers) and keys):
+                    leaders.append(number)
+                seen |= keys
+            first = set(leaders)
+            assert numbers == leaders + [number for number in sorted(numbers) if number not in first]

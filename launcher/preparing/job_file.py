@@ -10,7 +10,7 @@ from launcher.catalog.check import check
 from launcher.configs.kinds import kind_of
 from launcher.errors import Problem, Unreadable
 from launcher.files import program
-from launcher.planning.names import Names
+from launcher.preparing.names import Names
 from launcher.trainers import get_trainer, trainer_names
 from launcher.yaml_source import Positions, load_yaml
 

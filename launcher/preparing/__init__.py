@@ -1,0 +1,1 @@
+"""From a request to a run that could start: names, settings, rows, plan, forecast, the trainer's files."""

@@ -1,0 +1,96 @@
+"""Everything before the trainer, in one line: settings, rows, plan, forecast, files. No GPU, no torch, nothing written.
+
+Each step is done once: the rows are read with the settled chat template, fraction and seed, and planned for once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from launcher.catalog import Gpu
+from launcher.data.report import DataReport
+from launcher.errors import BadInput
+from launcher.golden.evaluate import metrics_for
+from launcher.golden.rows import GoldenRow, repeats_note
+from launcher.planning.forecast import forecast
+from launcher.planning.request import Request
+from launcher.preparing.asked import Asked
+from launcher.preparing.from_request import FromRequest
+from launcher.preparing.prepared import Exam, Prepared, require_fit
+from launcher.preparing.start import Start
+
+
+def prepare_asked(
+    asked: Asked, find_card: Callable[[], Gpu], *, usd_per_hour: float | None = None, merge: bool = True
+) -> Prepared:
+    """Decide and check what was asked for: a run planned here, or one read back from a config that the person edited.
+
+    ``find_card`` is asked for the card of this machine where none is named. Raises what `prepare` raises.
+    """
+    exam = Exam.read(asked.golden_path, asked.gates, allow_overlap=asked.allow_overlap)
+    start: Start
+    if asked.config is not None:
+        from launcher.preparing.from_config import FromConfig
+
+        start = FromConfig(asked, find_card)
+    else:
+        assert asked.data is not None
+        start = FromRequest(asked.request(), Path(asked.data))
+    return _prepare(start, exam, usd_per_hour=usd_per_hour, merge=merge)
+
+
+def prepare(
+    request: Request,
+    data: Path,
+    *,
+    golden: Path | None = None,
+    gates: Sequence[str] = (),
+    allow_overlap: bool = False,
+    usd_per_hour: float | None = None,
+    merge: bool = True,
+    inspected: DataReport | None = None,
+) -> Prepared:
+    """Decide and check everything that can be known before a GPU is touched.
+
+    ``usd_per_hour`` wins over the card's own price; without ``merge`` the forecast has no time for one.
+    ``inspected`` is what `Prepared.inspected` says of the same rows, read with the same settings. Raises
+    Unreadable or BadInput with every problem of the data, the golden set, the gates and the plan, and BadInput when the
+    plan does not fit its card.
+    """
+    exam = Exam.read(golden, gates, allow_overlap=allow_overlap)
+    return _prepare(FromRequest(request, data, inspected), exam, usd_per_hour=usd_per_hour, merge=merge)
+
+
+def _prepare(start: Start, exam: Exam, *, usd_per_hour: float | None, merge: bool) -> Prepared:
+    problems = start.read_rows(exam)
+    golden: list[GoldenRow] = []
+    if exam.golden is not None:
+        try:
+            golden = start.read_golden(exam.golden)
+        except BadInput as error:
+            problems += error.problems
+    if problems:
+        raise BadInput(problems)
+    if exam.golden is not None:
+        metrics_for(golden, exam.gates, exam.golden)  # a missing library is said now, not after the training
+    planned = start.plan()
+    plan, request = planned.plan, planned.request
+    found = forecast(plan, request, usd_per_hour=usd_per_hour, golden_rows=len(golden), merge=merge)
+    require_fit(found.memory, request.gpu, plan.method)
+    files = start.render(planned)
+    return Prepared(
+        request=request,
+        forecast=found,
+        rows=planned.rows,
+        report=planned.report,
+        inspected=start.report,
+        files=files.texts,
+        findings=files.findings,
+        base_folder=start.base,
+        golden_path=exam.golden,
+        golden=tuple(golden),
+        gates=exam.gates,
+        overlay=files.overlay,
+        notes=files.notes + (repeats_note(golden, exam.golden) if exam.golden is not None else ()),
+    )
