@@ -58,6 +58,7 @@ def test_the_manifest_speaks_of_it(launched: tuple[bytes, Path]) -> None:
     plan = manifest["plan"]
     assert (plan["lora_r"], plan["max_steps"], plan["backend"]) == (RANK, STEPS, "axolotl")
     assert plan["reasons"]["lora_r"].startswith("config.yaml:")
+    assert (plan["sources"]["lora_r"], plan["sources"]["max_grad_norm"]) == ("file", "file")
     assert manifest["training"]["steps"] == STEPS
     assert manifest["state"] == "finished"
     assert {stage["state"] for stage in manifest["stages"]} == {"done"}

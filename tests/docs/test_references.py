@@ -63,7 +63,8 @@ def test_errors_are_read_off_the_source(tmp_path: Path) -> None:
     text = next(text for text in found if text.endswith("has no …/"))
     assert found[text][0] == 3
     config = {
-        message.text: message.hint for _, message in messages(ROOT / "launcher" / "runs" / "edited" / "flags.py", CODES)
+        message.text: message.hint
+        for _, message in messages(ROOT / "launcher" / "preparing" / "config_flags.py", CODES)
     }
     assert config["trains on … here, and --data becomes …"] == "leave the flag out, or edit the file"
     machine = {message.hint for _, message in messages(ROOT / "launcher" / "runs" / "preflight" / "machine.py", CODES)}
