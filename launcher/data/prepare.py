@@ -11,7 +11,8 @@ from typing import TextIO
 
 from launcher.data.facts import DataFacts
 from launcher.data.formats import row_line
-from launcher.data.inspect import DEFAULT_TEMPLATE, inspect_data, usable_rows
+from launcher.data.inspect import DEFAULT_TEMPLATE, inspect_data
+from launcher.data.opening import sha256_of
 from launcher.data.report import DataReport, ExcessLength, even_histogram
 from launcher.errors import RunFailed
 from launcher.files import sha256_file, sync_folder
@@ -86,7 +87,7 @@ def prepare_data(
             golden=golden,
             allow_overlap=allow_overlap,
         )
-    elif sha256_file(path) != report.sha256:
+    elif sha256_of(path) != report.sha256:
         raise _changed(path)
     report.require_rows()
     kept = report.kept()
@@ -141,9 +142,9 @@ def _texts(report: DataReport, count: int) -> Iterator[tuple[int, str]]:
     """The first ``count`` usable rows as lines, by index. Raises RunFailed when the file is not the one inspected."""
     if not count:
         return
-    assert report.format is not None
+    assert report.reading is not None
     index = -1
-    for index, (line, row) in enumerate(usable_rows(report.path, report.format)):
+    for index, (line, row) in enumerate(report.reading.rows()):
         if index >= report.row_count or line != report.rows.lines[index]:
             break
         yield index, row_line(row) + "\n"

@@ -52,10 +52,11 @@ def test_bad_rows_exit_1_with_their_lines(bad: Path) -> None:
 
 def test_many_problems_are_listed_by_line(tmp_path: Path) -> None:
     path = tmp_path / "bad.jsonl"
-    path.write_text("x\n" * 100)
+    path.write_text('{"text": "a"}\n' + "x\n" * 100)
     result = check(path)
     assert result.output.count("error: ") == 20
-    assert "unreadable: 100 (lines 1-100)" in result.output
+    assert "unreadable: 100 (lines 2-101)" in result.output
+    assert check(path, "--all").output.count("error: ") == 100
 
 
 def test_json(bad: Path) -> None:

@@ -5,11 +5,11 @@ from pathlib import Path
 import pytest
 
 from launcher.data.chat import load_chat_template
+from launcher.data.rendering import Renderer
 from launcher.data.tokens import (
     BYTES_PER_TOKEN,
     Estimating,
     Rendered,
-    Renderer,
     Tokenizing,
     measure_for,
     trained_tokens,

@@ -1,0 +1,109 @@
+"""What is found in a data file, counted as it comes, and told so that a person can read it."""
+
+from __future__ import annotations
+
+from array import array
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from copy import deepcopy
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal
+
+from launcher.errors import Problem
+
+Severity = Literal["error", "warning"]
+KEPT_FINDINGS = 10_000  # texts that are kept; what lies beyond is counted
+SHOWN = 20  # of one kind that are shown, where not all are asked for
+_TEXTS = 1_000  # different ones that are counted, to know one that all rows share
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing about one row (``line`` from 1) or the whole file (None). An error makes a row unusable."""
+
+    kind: str
+    severity: Severity
+    line: int | None
+    message: str
+
+    def problem(self, path: Path) -> Problem:
+        return Problem(self.message, file=str(path), line=self.line)
+
+
+class Findings:
+    """Findings as they come: the first KEPT_FINDINGS with their texts, all of them counted and their lines kept."""
+
+    def __init__(self) -> None:
+        self.kept: list[Finding] = []
+        self.counts: Counter[tuple[Severity, str]] = Counter()
+        self.lines: dict[tuple[Severity, str], array[int]] = {}
+        self._texts: Counter[tuple[Severity, str, str]] = Counter()
+
+    def add(self, kind: str, severity: Severity, line: int | None, message: str) -> None:
+        self.counts[severity, kind] += 1
+        if line is not None:
+            self.lines.setdefault((severity, kind), array("Q")).append(line)
+        if len(self.kept) < KEPT_FINDINGS or self.counts[severity, kind] <= SHOWN:
+            self.kept.append(Finding(kind, severity, line, message))
+        text = (severity, kind, message)
+        if text in self._texts or len(self._texts) < _TEXTS:
+            self._texts[text] += 1
+
+    def copy(self) -> Findings:
+        return deepcopy(self)
+
+    def count(self, severity: Severity) -> int:
+        return sum(count for (found, _), count in self.counts.items() if found == severity)
+
+    def told(self, severity: Severity, rows: int, most: int | None = SHOWN) -> list[Finding]:
+        """The findings of a severity, in a file of ``rows``: what every row has once, of the others ``most`` a kind."""
+        shared = self._shared(severity, rows)
+        shown: Counter[str] = Counter()
+        out, said = [], set()
+        for finding in self.kept:
+            text = (finding.kind, finding.message)
+            if finding.severity != severity or text in said:
+                continue
+            if text in shared:
+                said.add(text)
+                out.append(replace(finding, message=f"in each of its {rows:,} rows: {finding.message}"))
+            elif most is None or shown[finding.kind] < most:
+                shown[finding.kind] += 1
+                out.append(finding)
+        return out
+
+    def number(self, severity: Severity, rows: int) -> int:
+        """How many there are, one that every row has counted once."""
+        shared = self._shared(severity, rows)
+        return self.count(severity) - len(shared) * (rows - 1)
+
+    def untold(self, severity: Severity, rows: int) -> Iterator[tuple[str, int, int]]:
+        """Each kind of which `told` leaves some out: its name, how many there are, and how many are left out."""
+        told = Counter(finding.kind for finding in self.told(severity, rows))
+        shared = Counter(kind for kind, _ in self._shared(severity, rows))
+        for (found, kind), count in sorted(self.counts.items()):
+            left = count - shared[kind] * (rows - 1) - told[kind]
+            if found == severity and left > 0:
+                yield kind, count, left
+
+    def _shared(self, severity: Severity, rows: int) -> set[tuple[str, str]]:
+        """Kind and text of what every one of several rows has."""
+        return {(k, m) for (s, k, m), count in self._texts.items() if s == severity and count == rows > 1}
+
+
+def line_ranges(lines: Iterable[int], most: int = 30) -> str:
+    """Line numbers for people: ``3, 7-9, 12``, with an ellipsis after ``most`` ranges."""
+    ranges: list[list[int]] = []
+    for line in sorted(set(lines)):
+        if ranges and line == ranges[-1][1] + 1:
+            ranges[-1][1] = line
+        elif len(ranges) == most:
+            return ", ".join(_span(*pair) for pair in ranges) + ", …"
+        else:
+            ranges.append([line, line])
+    return ", ".join(_span(*pair) for pair in ranges)
+
+
+def _span(first: int, last: int) -> str:
+    return str(first) if first == last else f"{first}-{last}"
