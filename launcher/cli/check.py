@@ -79,7 +79,7 @@ def command(
         columns=columns,
         thoughts=thoughts,
     )
-    bad_golden, repeated = _golden_problems(golden, report) if golden is not None else ([], [])
+    bad_golden, repeated = _golden_problems(golden, report, columns) if golden is not None else ([], [])
     ok = report.ok and not bad_golden
     click.get_current_context().meta[VERDICT] = int(not ok)
     if as_json:
@@ -106,12 +106,12 @@ def command(
         sys.exit(1)
 
 
-def _golden_problems(golden: Path, report: DataReport) -> tuple[list[Problem], list[Problem]]:
+def _golden_problems(golden: Path, report: DataReport, columns: Columns) -> tuple[list[Problem], list[Problem]]:
     """What is wrong with the golden set itself, where rows that cannot be read overlap with nothing; and warnings."""
     from launcher.golden.rows import find_repeats, read_golden
 
     try:
-        rows = read_golden(golden, conversational=report.conversational)
+        rows = read_golden(golden, conversational=report.conversational, columns=columns)
     except BadInput as error:
         return error.problems, []
     return [], [Problem(str(repeat), file=str(golden), line=repeat.line) for repeat in find_repeats(rows)]

@@ -158,13 +158,20 @@ def _columns(ctx: click.Context, param: click.Parameter, value: tuple[str, ...])
     return read_columns(value)
 
 
+map_option = click.option(
+    "--map",
+    "columns",
+    multiple=True,
+    metavar="COLUMN=NAME",
+    callback=_columns,
+    help="Read a column under another name: question=prompt,answer=completion; repeatable.",
+)
+
+
 def data_options(function: Callable[..., Any]) -> Callable[..., Any]:
     """How a data file is read: ``columns``, the person's names for ql's, and what becomes of ``thoughts``."""
     decorators: list[Decorator] = [
-        click.option(
-            "--map", "columns", multiple=True, metavar="COLUMN=NAME", callback=_columns,
-            help="Read a column under another name: question=prompt,answer=completion; repeatable.",
-        ),
+        map_option,
         click.option(
             "--thoughts", type=click.Choice(["train", "drop"]), default="train", show_default=True,
             help="Reasoning before answers: trained as the chat template writes it, or left out.",

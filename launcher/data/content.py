@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 
 from launcher.data.told import Told, kind_of
@@ -18,6 +19,15 @@ _MEDIA_PARTS = (
     "image", "image_url", "input_image", "image_file", "video", "video_url", "input_video", "audio", "audio_url",
     "input_audio", "file", "input_file", "document",
 )  # fmt: skip
+
+
+_INLINE = re.compile(r"\A\s*<think>.*?</think>\s*", re.DOTALL)
+
+
+def without_thought(text: str) -> str:
+    """An answer without the thought that stands before it in <think> … </think>; as it is where that is all of it."""
+    answer = _INLINE.sub("", text)
+    return answer if answer.strip() else text
 
 
 def text_of(value: Any, name: str, told: Told, *, may_be_empty: bool = False) -> str:

@@ -54,7 +54,7 @@ def inspect_data(
         measure=measure_for(base, template),
         control=_control_tokens(template, base),
         known=frozenset(added_tokens(base)) if base is not None and form == "text" else None,
-        golden=GoldenInputs(golden) if golden is not None else None,
+        golden=GoldenInputs(golden, columns) if golden is not None else None,
         overlap_severity="warning" if allow_overlap else "error",
     )
     report = inspection.run()

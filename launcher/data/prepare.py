@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TextIO
 
 from launcher.data.facts import DataFacts
 from launcher.data.formats import row_line
@@ -15,7 +13,7 @@ from launcher.data.inspect import DEFAULT_TEMPLATE, inspect_data
 from launcher.data.opening import sha256_of
 from launcher.data.report import DataReport, ExcessLength, even_histogram
 from launcher.errors import RunFailed
-from launcher.files import sha256_file, sync_folder
+from launcher.files import replacing, sha256_file
 
 TRAIN_FILE = "data/train.jsonl"
 EVAL_FILE = "data/eval.jsonl"
@@ -128,7 +126,7 @@ def _write(report: DataReport, files: dict[Path, list[int]]) -> None:
     leaders = {path: _leaders(report, rows) for path, rows in files.items()}
     place = {index: path for path, rows in files.items() for index in rows}
     with ExitStack() as stack:
-        streams = {path: stack.enter_context(_replacing(path)) for path in files}
+        streams = {path: stack.enter_context(replacing(path)) for path in files}
         first = {index: path for path, rows in leaders.items() for index in rows}
         for index, text in _texts(report, max(first, default=-1) + 1):
             if index in first:
@@ -155,19 +153,3 @@ def _texts(report: DataReport, count: int) -> Iterator[tuple[int, str]]:
 
 def _changed(path: Path) -> RunFailed:
     return RunFailed(f"{path}: changed while it was read", hint="start again once nothing writes to it")
-
-
-@contextmanager
-def _replacing(path: Path) -> Iterator[TextIO]:
-    """A text file that takes the place of ``path`` when the block ends, and leaves nothing when it fails."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        with temporary.open("w", encoding="utf-8", newline="\n") as stream:
-            yield stream
-            stream.flush()
-            os.fsync(stream.fileno())
-        temporary.replace(path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
-    sync_folder(path.parent)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,13 +10,13 @@ from typing import Any, Literal
 from launcher.data.base import base_tokens
 from launcher.data.chat import ChatTemplate, render_with_spans, thought_field
 from launcher.data.columns import Columns
+from launcher.data.content import without_thought
 from launcher.data.formats import BadRow, Format, Row, as_templates_read, format_of, normalise
 from launcher.data.read import read_lines
 from launcher.data.special import special_tokens, template_tokens
 from launcher.data.tokens import Rendered
 
 Thoughts = Literal["train", "drop"]
-_INLINE = re.compile(r"\A\s*<think>.*?</think>\s*", re.DOTALL)
 
 
 class Renderer:
@@ -53,9 +52,8 @@ class Renderer:
         if message["role"] != "assistant":
             return message
         if self.thoughts == "drop":
-            answer = _INLINE.sub("", message["content"])
             kept = {key: value for key, value in message.items() if key != "reasoning_content"}
-            return {**kept, "content": answer if answer.strip() or message.get("tool_calls") else message["content"]}
+            return {**kept, "content": without_thought(message["content"])}
         if "reasoning_content" not in message or self.thought_field == "reasoning_content":
             return message
         others = {key: value for key, value in message.items() if key != "reasoning_content"}

@@ -133,10 +133,10 @@ def test_golden_prompts_that_stand_twice_are_warned_of(tickets: Path, tmp_path: 
 
 def test_a_golden_set_that_is_none_is_said(tickets: Path, tmp_path: Path) -> None:
     wrong = tmp_path / "golden.jsonl"
-    wrong.write_text('{"input": "a", "target": "b"}\n{"prompt": "a", "completion": "b"}\n')
+    wrong.write_text('{"input": "a", "target": "b"}\n{"text": "a"}\n')
     result = check(tickets, "--golden", wrong)
     assert result.exit_code == 1
-    assert f"error: {wrong}:2: is a training row (prompt_completion)" in result.output
+    assert f"error: {wrong}:2: is a row of plain text" in result.output
     data = json.loads(check(tickets, "--golden", wrong, "--json").output)
     assert (data["ok"], data["errors"], data["golden_problems"][0]["line"]) == (False, 0, 2)
 
