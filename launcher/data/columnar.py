@@ -94,6 +94,23 @@ def files_in(folder: Path) -> list[Path]:
     return _plain_files(folder)
 
 
+def folder_notes(folder: Path) -> Iterator[str]:
+    """Which files of a folder are read, where it holds others too."""
+    files = files_in(folder)
+    place = files[0].parent
+    if place != folder and (folder / "dataset_dict.json").is_file():
+        splits = _object(folder / "dataset_dict.json").get("splits")
+        others = [str(name) for name in splits if name != place.name] if isinstance(splits, list) else []
+        if others:
+            yield f"the rows are those of the split {place.name}; {', '.join(others)} not read"
+    elif not (place / "state.json").is_file():
+        unread = [item.name for item in sorted(place.iterdir()) if _suffix(item) in _SUFFIXES and item not in files]
+        unread = [name for name in unread if not name.startswith((".", "dataset_info"))]
+        if unread or len(files) > 1:
+            names = ", ".join(file.name for file in files[:3]) + (", …" if len(files) > 3 else "")
+            yield f"the rows are those of {names}" + (f"; {', '.join(unread[:5])} not read" if unread else "")
+
+
 def _object(path: Path) -> dict[str, Any]:
     try:
         value = json.loads(path.read_text(encoding="utf-8"))

@@ -6,7 +6,7 @@ import json
 import re
 from typing import Any
 
-from launcher.data.told import Told, kind_of
+from launcher.data.told import Told, holds, kind_of
 
 MEDIA_KEYS = frozenset(
     f"{name}{end}"
@@ -62,7 +62,7 @@ def _shown(value: Any) -> str:
         return "a list with parts other than text" + (f" ({', '.join(others)[:60]})" if others else "")
     if isinstance(value, bool | int | float):
         return f'{kind_of(value)}: write it in quotes, "{json.dumps(value)[:20]}"'
-    return kind_of(value)
+    return kind_of(value) + (": write it as JSON text" if isinstance(value, dict) else "")
 
 
 def _is_part(part: Any) -> bool:
@@ -85,6 +85,6 @@ def _joined(parts: list[dict[str, Any]], told: Told) -> tuple[str, str, set[str]
         said = next((part[key] for key in ("text", kind, "content") if isinstance(part.get(key), str)), "")
         kept.append(said)
         read = {"type", "text", kind, "content", "cache_control", "annotations"}
-        told.unread.update(f"{key} of a part of content" for key in part if key not in read and part[key] is not None)
+        told.unread.update(f"{key} of a part of content" for key in part if key not in read and holds(part[key]))
     told.media |= media
     return "".join(texts), "\n".join(thoughts), media

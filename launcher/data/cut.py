@@ -1,4 +1,4 @@
-"""A golden set cut out of a data file: as varied as the file, and nothing of it among the rows that are left to train."""
+"""A golden set cut out of a data file: as varied as the file, and nothing of it among the rows left to train on."""
 
 from __future__ import annotations
 
@@ -99,9 +99,8 @@ class _Rows:
             for name, value in values.items():
                 self._columns.setdefault(name, array("Q")).append(self._digest(value))
         if label and label not in keys:
-            raise BadInput(
-                Problem(f"has no column {label!r}", str(report.path), hint=did_you_mean(label, sorted(keys)))
-            )
+            hint = did_you_mean(label, sorted(keys))
+            raise BadInput(Problem(f"has no column {label!r}", str(report.path), hint=hint))
 
     def _digest(self, value: Any) -> int:
         if value is None or value == "":

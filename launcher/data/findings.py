@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from array import array
 from collections import Counter
 from collections.abc import Iterable, Iterator
@@ -38,7 +39,7 @@ class Findings:
         self.kept: list[Finding] = []
         self.counts: Counter[tuple[Severity, str]] = Counter()
         self.lines: dict[tuple[Severity, str], array[int]] = {}
-        self._texts: Counter[tuple[Severity, str, str]] = Counter()
+        self._faults: dict[_Fault, _Shared] = {}
 
     def add(self, kind: str, severity: Severity, line: int | None, message: str) -> None:
         self.counts[severity, kind] += 1
@@ -46,9 +47,13 @@ class Findings:
             self.lines.setdefault((severity, kind), array("Q")).append(line)
         if len(self.kept) < KEPT_FINDINGS or self.counts[severity, kind] <= SHOWN:
             self.kept.append(Finding(kind, severity, line, message))
-        text = (severity, kind, message)
-        if text in self._texts or len(self._texts) < _TEXTS:
-            self._texts[text] += 1
+        fault = _fault(severity, kind, message)
+        shared = self._faults.get(fault)
+        if shared is not None:
+            shared.count += 1
+            shared.varies = shared.varies or message != shared.message
+        elif len(self._faults) < _TEXTS:
+            self._faults[fault] = _Shared(message, 1)
 
     def copy(self) -> Findings:
         return deepcopy(self)
@@ -62,12 +67,13 @@ class Findings:
         shown: Counter[str] = Counter()
         out, said = [], set()
         for finding in self.kept:
-            text = (finding.kind, finding.message)
-            if finding.severity != severity or text in said:
+            fault = _fault(severity, finding.kind, finding.message)
+            if finding.severity != severity or fault in said:
                 continue
-            if text in shared:
-                said.add(text)
-                out.append(replace(finding, message=f"in each of its {rows:,} rows: {finding.message}"))
+            if fault in shared:
+                said.add(fault)
+                like = ", as here" if shared[fault].varies else ""
+                out.append(replace(finding, message=f"in each of its {rows:,} rows{like}: {finding.message}"))
             elif most is None or shown[finding.kind] < most:
                 shown[finding.kind] += 1
                 out.append(finding)
@@ -81,15 +87,33 @@ class Findings:
     def untold(self, severity: Severity, rows: int) -> Iterator[tuple[str, int, int]]:
         """Each kind of which `told` leaves some out: its name, how many there are, and how many are left out."""
         told = Counter(finding.kind for finding in self.told(severity, rows))
-        shared = Counter(kind for kind, _ in self._shared(severity, rows))
+        shared = Counter(kind for _, kind, _ in self._shared(severity, rows))
         for (found, kind), count in sorted(self.counts.items()):
             left = count - shared[kind] * (rows - 1) - told[kind]
             if found == severity and left > 0:
                 yield kind, count, left
 
-    def _shared(self, severity: Severity, rows: int) -> set[tuple[str, str]]:
-        """Kind and text of what every one of several rows has."""
-        return {(k, m) for (s, k, m), count in self._texts.items() if s == severity and count == rows > 1}
+    def _shared(self, severity: Severity, rows: int) -> dict[_Fault, _Shared]:
+        """What every one of several rows has."""
+        return {key: found for key, found in self._faults.items() if key[0] == severity and found.count == rows > 1}
+
+
+_Fault = tuple[Severity, str, str]
+_VALUE = re.compile(r'"(?:[^"\\]|\\.)*"|\d[\d,.]*')
+
+
+@dataclass
+class _Shared:
+    """A fault that rows share: its first text, how many have it, and whether its values vary."""
+
+    message: str
+    count: int
+    varies: bool = False
+
+
+def _fault(severity: Severity, kind: str, message: str) -> _Fault:
+    """What is the same in the findings of one fault: its text without the values of the row."""
+    return severity, kind, _VALUE.sub("", message)
 
 
 def line_ranges(lines: Iterable[int], most: int = 30) -> str:

@@ -36,6 +36,7 @@ _KEYS: dict[Format, frozenset[str]] = {
     "prompt_completion": _OF_ALL | {"prompt", "completion", *THOUGHT_KEYS},
     "text": frozenset({"text"}),
 }
+MASKED = 1 << 5  # the bit of `optional_keys` for rows with a turn that is not trained
 PREFERENCE = frozenset({"chosen", "rejected"})
 
 
@@ -117,7 +118,7 @@ def _template_settings(value: object, messages: Sequence[Row], told: Told) -> No
     if value.get("enable_thinking") is False or value.get("thinking") is False:
         told.silenced = sum(message.pop("reasoning_content", None) is not None for message in messages)
         told.thoughts = 0
-    others = (key for key in value if key not in ("enable_thinking", "thinking") and value[key] is not None)
+    others = (key for key in value if key not in ("enable_thinking", "thinking") and holds(value[key]))
     told.unread.update(f"chat_template_kwargs.{key}" for key in others)
 
 

@@ -14,7 +14,7 @@ from launcher.data.golden import TARGET_KEYS, GoldenInputs
 from launcher.data.markup import markup_in
 from launcher.data.notes import Notes
 from launcher.data.opening import sha256_of
-from launcher.data.read import detect_format, has_bom, read_lines
+from launcher.data.read import detect_format, file_notes, read_lines
 from launcher.data.rendering import Reading, Renderer, Thoughts
 from launcher.data.report import DataReport, ExcessLength, Findings, Rows, Severity, summarise
 from launcher.data.template_names import OWN_TEMPLATE
@@ -134,7 +134,7 @@ class _Inspection:
             format=self.form,
             lines_read=read,
             findings=self.findings,
-            notes=tuple(self.notes.texts(has_bom(self.path), self.form, len(self.rows.lines))),
+            notes=(*file_notes(self.path), *self.notes.texts(self.form, len(self.rows.lines))),
             rows=self.rows,
             lengths=summarise(self.rows, self.measure.exact, self.measure.source),
             excess=None,

@@ -54,6 +54,22 @@ def json_rows(stream: BinaryIO, path: Path) -> Iterator[Line]:
         yield from _json_lines(stream)
 
 
+def wrapping(stream: BinaryIO) -> tuple[str, tuple[str, ...]] | None:
+    """The key under which a file that is one object has its rows, and its other keys as far as they are seen."""
+    text = stream.read(_LOOK).decode("utf-8", "replace")
+    at = _skip(text, 0)
+    if not text.startswith("{", at) or _line_of_its_own(text, at):
+        return None
+    found = _spread(text, at, True)
+    if not isinstance(found, str):
+        return None
+    try:
+        value, _ = scan_json(text, at)
+    except ValueError:
+        return found, ()
+    return found, tuple(key for key, item in value.items() if key != found and item not in (None, "", [], {}))
+
+
 def _line_of_its_own(text: str, at: int) -> bool:
     """Whether the value at ``at`` ends on its line with another line behind it that begins like a row."""
     line, _, rest = text[at:].partition("\n")
@@ -183,7 +199,7 @@ def _array(stream: BinaryIO, path: Path, key: str | None) -> Iterator[Line]:
             # Nothing behind a broken element can be read; where none could be, the file is of another kind.
             fault = fault_of(text) if not rows else None
             if fault is not None:
-                yield Line(number, None, f"the array is {fault.message.removeprefix('is ')}", fault.kind)
+                yield Line(number, None, f"in the array: {fault.message}", fault.kind)
             else:
                 yield Line(number, None, f"not JSON, and nothing behind it can be read: {without_line(error)}")
             return

@@ -86,7 +86,7 @@ def fault_of(text: str) -> Fault | None:
     if "," in text and _reads(_without_inner_commas(text)):
         return Fault("comma", "a comma stands before a closing bracket (a trailing comma), which JSON does not have")
     if is_python(text):
-        return Fault("python", f"is {PYTHON}")
+        return Fault("python", PYTHON)
     return _two_objects(text)
 
 

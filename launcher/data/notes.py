@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Iterator
 
@@ -11,6 +12,10 @@ from launcher.data.rendering import Renderer
 from launcher.data.template_names import OWN_TEMPLATE
 from launcher.data.tokens import Rendered
 from launcher.data.told import Told
+
+_FRAMED = re.compile(
+    r"\A\s*(<s>|<bos>|<\|begin_of_text\|>|<\|startoftext\|>)|(</s>|<eos>|<\|end_of_text\|>|<\|endoftext\|>)\s*\Z"
+)
 
 
 class Notes:
@@ -32,7 +37,10 @@ class Notes:
         self._count("thoughts", told.thoughts > 0)
         self._count("inline", any("<think>" in answer for answer in answers))
         self._count("trimmed", any(answer != answer.strip() for answer in answers))
-        self._count("bared", "text" in row and row["text"] != written["text"])
+        if "text" in row:
+            bare = row["text"] == written["text"]
+            self._count("bared", not bare)
+            self._count("framed", bare and not self.renderer.knows_frame and _FRAMED.search(row["text"]) is not None)
 
     def _count(self, what: str, there: bool) -> None:
         self.rows[what] += there
@@ -46,10 +54,8 @@ class Notes:
         thoughts = [message["reasoning_content"].strip() for message in messages if "reasoning_content" in message]
         return not all(any(thought in text for text in trained) for thought in thoughts)
 
-    def texts(self, bom: bool, form: Format | None, rows: int) -> Iterator[str]:
+    def texts(self, form: Format | None, rows: int) -> Iterator[str]:
         """The notes, of a file with so many usable rows."""
-        if bom:
-            yield "the file begins with a byte-order mark, which is passed over"
         for name, count in sorted(self.unread.items()):
             labels = form == "text" and answer_column(name)
             more = f"; --map text=prompt,{name}=completion trains it as the answer" if labels else ""
@@ -69,6 +75,12 @@ class Notes:
         if self.rows["bared"]:
             given = _share(self.rows["bared"], rows)
             yield f"{given} begin or end with a token that is added to every text: it is written once, not twice"
+        if self.rows["framed"]:
+            given = _share(self.rows["framed"], rows)
+            yield (
+                f"{given} begin or end with a token such as <s>, which tokenizers add: with the base's tokenizer at "
+                "hand (--model) it is written once, else it may stand twice"
+            )
         template = self.renderer.template
         if self.rows["trimmed"] and template is not None and template.name != OWN_TEMPLATE:
             count = self.rows["trimmed"]

@@ -169,14 +169,6 @@ def _kind(head: bytes, path: Path, packed: bool) -> Kind:
     return "text"
 
 
-def has_bom(path: Path) -> bool:
-    """Whether the file begins with a UTF-8 byte-order mark, which is passed over."""
-    if path.is_dir():
-        return False
-    with open_data(path) as opened:
-        return opened.stream.read(3) == BOM
-
-
 def sha256_of(path: Path) -> str:
     """The SHA-256 of a data file; of a folder, that of its files' names and digests."""
     if not path.is_dir():

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
 
-from launcher.data.columnar import arrow_rows, files_in, parquet_rows
+from launcher.data.columnar import arrow_rows, files_in, folder_notes, parquet_rows
 from launcher.data.columns import Columns, renamed
 from launcher.data.formats import Format, format_of
 from launcher.data.json_lines import Line as Line
-from launcher.data.json_lines import json_rows
+from launcher.data.json_lines import json_rows, wrapping
 from launcher.data.opening import BOM, open_data
-from launcher.data.opening import has_bom as has_bom
 from launcher.data.tables import delimiter_of, table_rows
 
 DETECT_ROWS = 100
@@ -51,6 +51,24 @@ def _file(path: Path) -> Iterator[Line]:
         delimiter = delimiter_of(opened.name, head.removeprefix(BOM).decode("utf-8", "replace"))
         stream.seek(0 if delimiter is not None or not head.startswith(BOM) else len(BOM))
         yield from table_rows(stream, delimiter) if delimiter is not None else json_rows(stream, path)
+
+
+def file_notes(path: Path) -> Iterator[str]:
+    """What is to be known of the file itself: where its rows stand in it, and what else is in it that is not read."""
+    if path.is_dir():
+        yield from folder_notes(path)
+        return
+    with open_data(path) as opened:
+        if opened.kind != "text":
+            return
+        marked = opened.stream.read(len(BOM)) == BOM
+        if marked:
+            yield "the file begins with a byte-order mark, which is passed over"
+        opened.stream.seek(len(BOM) if marked else 0)
+        found = wrapping(opened.stream)
+    if found is not None:
+        others = ", ".join(json.dumps(key, ensure_ascii=False) for key in found[1][:8])
+        yield f"the rows are those under {json.dumps(found[0])}" + (f"; {others} not read" if others else "")
 
 
 def detect_format(path: Path, columns: Columns | None = None) -> Format | None:

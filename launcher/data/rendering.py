@@ -33,6 +33,11 @@ class Renderer:
         self.thought_field = None if template is None else thought_field(template)
         self._begin, self._end = ("", "") if template is not None or base is None else _marks(base)
 
+    @property
+    def knows_frame(self) -> bool:
+        """Whether it is known which tokens are put around a plain text."""
+        return bool(self._end)
+
     def written(self, row: Row) -> Row:
         """The row as it stands in the trainers' files: thoughts in their place, no token that a tokenizer adds too."""
         if self.template is None:

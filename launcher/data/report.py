@@ -16,7 +16,7 @@ from launcher.data.findings import Finding as Finding
 from launcher.data.findings import Findings as Findings
 from launcher.data.findings import Severity as Severity
 from launcher.data.findings import line_ranges as line_ranges
-from launcher.data.formats import Format
+from launcher.data.formats import MASKED, Format
 from launcher.data.rendering import Reading
 from launcher.data.split import choose_eval
 from launcher.errors import BadInput, Problem
@@ -127,6 +127,11 @@ class DataReport:
     @property
     def conversational(self) -> bool:
         return self.format != "text"
+
+    @property
+    def masked(self) -> bool:
+        """Whether a usable row has a turn of the assistant that is not trained."""
+        return any(keys & MASKED for keys in self.rows.keys)
 
     def problems(self, severity: Severity = "error") -> list[Problem]:
         """The findings of one severity, as problems: what all rows have once, of a kind the first."""

@@ -100,9 +100,7 @@ def repeats_note(rows: Sequence[GoldenRow], path: Path) -> tuple[str, ...]:
 
 
 _Said = list[tuple[str, str | None]]
-A_ROW = (
-    'a row is {"input": "…", "target": "…"} (ideal and expected_output may stand for target), or as a training row is'
-)
+A_ROW = 'a row is {"input": "…", "target": "…"}; ideal and expected_output may stand for target'
 
 
 def _row(raw: dict[str, Any], line: int, conversational: bool) -> tuple[GoldenRow | None, _Said]:

@@ -101,7 +101,7 @@ def prepare(
 def _render(plan: Plan, request: Request, report: DataReport, base: Path | None) -> dict[str, str]:
     template: ChatTemplate | None = load_chat_template(plan.chat_template, base) if report.conversational else None
     tokens = special_tokens(base, template, vocab_size=request.model.vocab_size)
-    files = render_config(plan, tokens)
+    files = render_config(plan, tokens, masked=report.masked)
     if template is not None:
         files[TEMPLATE_FILE] = template.text
     return files

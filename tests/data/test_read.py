@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from properties import examples
 
 from launcher.data import json_lines
-from launcher.data.read import detect_format, has_bom, read_lines
+from launcher.data.read import detect_format, file_notes, read_lines
 from launcher.errors import Unreadable
 
 
@@ -39,7 +39,7 @@ def test_bytes_that_are_not_utf8_spoil_their_line_only(tmp_path: Path) -> None:
 def test_byte_order_mark_is_passed_over(tmp_path: Path) -> None:
     path = write(tmp_path, b'\xef\xbb\xbf{"text": "a"}\n')
     assert [line.row for line in read_lines(path)] == [{"text": "a"}]
-    assert has_bom(path)
+    assert "byte-order mark" in next(file_notes(path))
 
 
 def test_long_line_is_refused_and_the_next_one_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
