@@ -7,7 +7,7 @@ import hashlib
 import importlib
 import io
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -95,18 +95,22 @@ def _open(path: Path) -> BinaryIO:
 def _unpacked(stream: BinaryIO, head: bytes, path: Path) -> BinaryIO:
     if head.startswith(GZIP):
         return cast(BinaryIO, gzip.GzipFile(fileobj=stream, mode="rb"))
-    reader = library("zstandard", path, "is compressed (zstd)").ZstdDecompressor().stream_reader
-    # The reader does not seek, and what is read again is its beginning only: it is opened anew for that.
-    return cast(BinaryIO, io.BufferedReader(_Rewindable(reader, stream), 1 << 16))
+    module = library("zstandard", path, "is compressed (zstd)")
+    return cast(BinaryIO, io.BufferedReader(_Zstd(module, stream), 1 << 16))
 
 
-class _Rewindable(io.RawIOBase):
-    """An unpacking reader that can be set back to its beginning, which is all that is asked of it."""
+class _Zstd(io.RawIOBase):
+    """The unpacked bytes of a file of zstd frames. Reading raises EOFError where the last one is not whole."""
 
-    def __init__(self, reader: Any, packed: BinaryIO) -> None:
-        self._make, self._packed = reader, packed
-        self._reader = reader(packed, read_across_frames=True, closefd=False)
-        self._at = 0
+    def __init__(self, module: Any, packed: BinaryIO) -> None:
+        self._frame: Callable[[], Any] = module.ZstdDecompressor().decompressobj
+        self._packed = packed
+        self._begin()
+
+    def _begin(self) -> None:
+        self._packed.seek(0)
+        self._decoder = self._frame()
+        self._ready, self._at, self._inside = b"", 0, False
 
     def readable(self) -> bool:
         return True
@@ -118,22 +122,34 @@ class _Rewindable(io.RawIOBase):
         return self._at
 
     def seek(self, offset: int, whence: int = 0) -> int:
-        self._packed.seek(0)
-        self._reader = self._make(self._packed, read_across_frames=True, closefd=False)
-        self._at = 0
-        while self._at < offset and self._reader.read(1):
-            self._at += 1
+        """To a place near the beginning, which is all that is asked of it: what is before it is unpacked again."""
+        self._begin()
+        while self._at < offset and self.readinto(bytearray(offset - self._at)):
+            pass
         return self._at
 
     def readinto(self, buffer: Any) -> int:
-        data = self._reader.read(len(buffer))
-        buffer[: len(data)] = data
-        self._at += len(data)
-        return len(data)
+        while not self._ready:
+            data = self._packed.read(1 << 16)
+            if not data:
+                if self._inside:
+                    raise EOFError("the file ends before its last frame does")
+                return 0
+            self._ready = self._unpack(data)
+        count = min(len(buffer), len(self._ready))
+        buffer[:count], self._ready = self._ready[:count], self._ready[count:]
+        self._at += count
+        return count
 
-    def close(self) -> None:
-        self._packed.close()
-        super().close()
+    def _unpack(self, data: bytes) -> bytes:
+        out = []
+        while data:
+            if self._decoder.eof:
+                self._decoder = self._frame()
+            out.append(self._decoder.decompress(data))
+            self._inside = not self._decoder.eof
+            data = self._decoder.unused_data if self._decoder.eof else b""
+        return b"".join(out)
 
 
 @contextmanager
