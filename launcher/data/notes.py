@@ -43,7 +43,8 @@ class Notes:
             self._count("framed", bare and not self.renderer.knows_frame and _FRAMED.search(row["text"]) is not None)
 
     def _count(self, what: str, there: bool) -> None:
-        self.rows[what] += there
+        if there:
+            self.rows[what] += 1
 
     def lost_thoughts(self, row: Row, rendered: Rendered) -> bool:
         """Whether the text that is trained of a row lacks a thought of it."""

@@ -42,7 +42,7 @@ def library(name: str, path: Path, what: str) -> Any:
         return importlib.import_module(name)
     except ImportError:
         package = name.partition(".")[0]
-        hint = "pip install 'ql[data]'; or write it as JSON lines, one object a line"
+        hint = f"pip install {package}, of ql's extra data; or write it as JSON lines, one object a line"
         raise Unreadable(f"{path}: {what}, and {package}, which reads it, is not installed", hint=hint) from None
 
 

@@ -53,19 +53,25 @@ def _file(path: Path) -> Iterator[Line]:
         yield from table_rows(stream, delimiter) if delimiter is not None else json_rows(stream, path)
 
 
+def rows_under(path: Path) -> tuple[str, tuple[str, ...]] | None:
+    """The key under which a file that is one JSON object has its rows, and its other keys; None for other files."""
+    with open_data(path) as opened:
+        if opened.kind != "text":
+            return None
+        marked = opened.stream.read(len(BOM)) == BOM
+        opened.stream.seek(len(BOM) if marked else 0)
+        return wrapping(opened.stream)
+
+
 def file_notes(path: Path) -> Iterator[str]:
     """What is to be known of the file itself: where its rows stand in it, and what else is in it that is not read."""
     if path.is_dir():
         yield from folder_notes(path)
         return
     with open_data(path) as opened:
-        if opened.kind != "text":
-            return
-        marked = opened.stream.read(len(BOM)) == BOM
-        if marked:
+        if opened.kind == "text" and opened.stream.read(len(BOM)) == BOM:
             yield "the file begins with a byte-order mark, which is passed over"
-        opened.stream.seek(len(BOM) if marked else 0)
-        found = wrapping(opened.stream)
+    found = rows_under(path)
     if found is not None:
         others = ", ".join(json.dumps(key, ensure_ascii=False) for key in found[1][:8])
         yield f"the rows are those under {json.dumps(found[0])}" + (f"; {others} not read" if others else "")

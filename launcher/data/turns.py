@@ -34,6 +34,8 @@ _READ = frozenset(
     {"role", "from", "content", "value", "text", "tool_calls", "function_call", "tool_call_id", "name"}
 ) | {*THOUGHT_KEYS, *_MASK_KEYS}
 
+_PLAIN = frozenset({"role", "content"})
+
 
 def turns_of(value: Any, field: str, told: Told) -> list[Row]:
     """A list of turns, or one as JSON text. Calls that follow each other in turns of their own become one turn."""
@@ -113,8 +115,9 @@ def _turn(item: Any, where: str, told: Told) -> Row:
     if thought.strip():
         out["reasoning_content"] = thought
         told.thoughts += 1
-    _mask(item, out, told)
-    _tell_unread(item, role, told)
+    if not item.keys() <= _PLAIN:
+        _mask(item, out, told)
+        _tell_unread(item, role, told)
     return out
 
 

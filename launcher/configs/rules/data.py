@@ -83,13 +83,16 @@ def rows_that_are_not_json(c: Config) -> Iterator[Hit]:
     """
     if c.folder is None:
         return
-    from launcher.data.read import read_lines
+    from launcher.data.read import read_lines, rows_under
 
     for file in data_files(c):
         if file.path.is_file() and file.is_json:
             found = list(read_lines(file.path))
             bad = [line for line in found if line.problem]
-            if bad:
+            if (under := rows_under(file.path)) is not None:
+                message = f"the rows of {file.path.name} are under {under[0]!r}, and a trainer reads a row per line"
+                yield c.at(file.key, message, f"jq -c '.{under[0]}[]' FILE > FILE.jsonl")
+            elif bad:
                 message = f"{len(bad)} rows of {file.path.name} cannot be read: {_lines([line.number for line in bad])}"
                 yield c.at(file.key, message, bad[0].problem or "")
             elif not found:
