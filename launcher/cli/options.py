@@ -173,8 +173,8 @@ def data_options(function: Callable[..., Any]) -> Callable[..., Any]:
     decorators: list[Decorator] = [
         map_option,
         click.option(
-            "--thoughts", type=click.Choice(["train", "drop"]), default="train", show_default=True,
-            help="Reasoning before answers: trained as the chat template writes it, or left out.",
+            "--thoughts", type=click.Choice(["train", "each", "drop"]), default="train", show_default=True,
+            help="Reasoning before answers: trained as the template writes it, each answer in its own row, or left out.",
         ),
     ]  # fmt: skip
     return _decorated(function, decorators)

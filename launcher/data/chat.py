@@ -245,8 +245,8 @@ def render_with_spans(
 
 
 _DROPS_THOUGHTS = (
-    ": it drops the thoughts of earlier turns; mask those turns (weight 0), make a row of each, or "
-    "--chat-template chatml"
+    ": it drops the thoughts of earlier turns; --thoughts each trains every answer at the end of a row of its own, "
+    "or mask those turns (weight 0), or take --chat-template chatml"
 )
 _ANY_ANSWER = "an answer that no row has"
 

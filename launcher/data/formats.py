@@ -11,7 +11,7 @@ from launcher.data.told import BadRow as BadRow
 from launcher.data.told import Told, holds
 from launcher.data.tools import MAX_DEPTH as MAX_DEPTH
 from launcher.data.tools import tools_of
-from launcher.data.turns import THOUGHT_KEYS, history_of, turns_of
+from launcher.data.turns import THOUGHT_KEYS, history_of, turns_in_text, turns_of
 
 Format = Literal["messages", "sharegpt", "alpaca", "prompt_completion", "text"]
 Row = dict[str, Any]
@@ -211,7 +211,7 @@ def _alpaca(row: Mapping[str, object], told: Told) -> list[Row]:
 def _prompt_completion(row: Mapping[str, object], told: Told) -> list[Row]:
     messages: list[Row] = []
     for name, role in (("prompt", "user"), ("completion", "assistant")):
-        value = row[name]
+        value = turns_in_text(row[name])
         if isinstance(value, list) and any(isinstance(item, dict) and {"role", "from"} & item.keys() for item in value):
             messages += turns_of(value, name, told)
         else:

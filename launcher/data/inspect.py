@@ -134,7 +134,7 @@ class _Inspection:
             format=self.form,
             lines_read=read,
             findings=self.findings,
-            notes=(*file_notes(self.path), *self.notes.texts(self.form, len(self.rows.lines))),
+            notes=(*file_notes(self.path), *self.notes.texts(self.form)),
             rows=self.rows,
             lengths=summarise(self.rows, self.measure.exact, self.measure.source),
             excess=None,
@@ -152,7 +152,7 @@ class _Inspection:
         try:
             normal, told = normalise(row, form)
             written = self.renderer.written(normal)
-            rendered = self.renderer.render(written)
+            parts = self.renderer.parts(written)
         except BadRow as error:
             for kind, message in error.problems:
                 self.findings.add(kind, "error", number, message)
@@ -160,11 +160,11 @@ class _Inspection:
         except CannotRender as error:
             self.findings.add("template", "error", number, str(error))
             return
-        self.notes.add(normal, written, rendered, told)
+        self.notes.add(normal, written, len(parts), told)
         if told.media:
             message = f"{', '.join(sorted(told.media))}: a text model does not see it, and is trained without"
             self.findings.add("media", "warning", number, message)
-        lost = self.notes.lost_thoughts(normal, rendered)
+        lost = self.notes.lost_thoughts(normal, [rendered for _, rendered in parts])
         if lost:
             message = "the chat template does not write its thoughts (reasoning): they are not trained"
             self.findings.add("thoughts", "warning", number, message)
@@ -177,7 +177,7 @@ class _Inspection:
         first = self.first_seen.setdefault(digest, number)
         if first != number:
             self.findings.add("duplicate", "warning", number, f"the same row as line {first}")
-        self.pending.append(_Pending(number, digest, optional_keys(normal), rendered))
+        self.pending += [_Pending(number, digest, optional_keys(part), rendered) for part, rendered in parts]
         if len(self.pending) >= _BATCH:
             self._flush()
 

@@ -77,7 +77,7 @@ def _line_of_its_own(text: str, at: int) -> bool:
         value, end = scan_json(line, 0)
     except ValueError:
         return False
-    if isinstance(value, dict) and not _rows_in(value):
+    if isinstance(value, dict) and not _rows_in(value) and not _columns_in(value):
         return True
     return line[end:].strip() == "" and rest.lstrip().startswith(("{", "["))
 
@@ -102,6 +102,8 @@ def _spread(text: str, at: int, whole: bool) -> Fault | str | None:
         return Fault("spread", message) if "\n" in text[at:].strip() else None
     if (key := _rows_in(value)) is not None:
         return key
+    if not text[end:].strip() and (columns := _columns_in(value)) is not None:
+        return columns
     if "\n" not in text[at:end]:
         return None
     return Fault(
@@ -113,10 +115,28 @@ def _spread(text: str, at: int, whole: bool) -> Fault | str | None:
 
 def _rows_in(value: Any) -> str | None:
     """The key of an object that holds the rows of a file, or None for an object that is a row itself."""
-    if not isinstance(value, dict) or format_of(value) is not None:
+    if not isinstance(value, dict):
         return None
-    lists = [key for key, item in value.items() if isinstance(item, list) and item and isinstance(item[0], dict)]
-    return next((key for key in _WRAPPERS if key in lists), None)
+    lists = {
+        key: item[0] for key, item in value.items() if isinstance(item, list) and item and isinstance(item[0], dict)
+    }
+    rows = [key for key, first in lists.items() if format_of(first) is not None]
+    if rows:
+        return next((key for key in _WRAPPERS if key in rows), rows[0])
+    return next((key for key in _WRAPPERS if key in lists), None) if format_of(value) is None else None
+
+
+def _columns_in(value: Any) -> Fault | None:
+    """The fault of a file that is one object of columns, or of rows by number, as tables are dumped by default."""
+    items = list(value.values()) if isinstance(value, dict) else []
+    lists = len(items) > 1 and all(isinstance(item, list) and item and isinstance(item[0], str) for item in items)
+    numbered = bool(items) and all(isinstance(item, dict) and item and all(k.isdigit() for k in item) for item in items)
+    by_row = bool(items) and all(key.isdigit() for key in value) and all(isinstance(item, dict) for item in items)
+    if not (lists or numbered or by_row):
+        return None
+    what = "rows by their number" if by_row else "columns"
+    message = f"one object of {what}, not rows: from pandas, to_json(FILE, orient='records', lines=True)"
+    return Fault("columns", message)
 
 
 def _early_wrapper(text: str, at: int) -> str | None:
@@ -129,7 +149,9 @@ def _early_wrapper(text: str, at: int) -> str | None:
             if not text.startswith(":", position):
                 return None
             position = _skip(text, position + 1)
-            if key in _WRAPPERS and text.startswith("[", position) and text.startswith("{", _skip(text, position + 1)):
+            first = _skip(text, position + 1)
+            begins = text.startswith("[", position) and text.startswith("{", first)
+            if begins and (key in _WRAPPERS or format_of(scan_json(text, first)[0]) is not None):
                 return str(key)
             _, position = scan_json(text, position)
         except ValueError:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from launcher.data.columns import answer_column
 from launcher.data.formats import Format, Row
@@ -26,9 +26,12 @@ class Notes:
         self.unread: Counter[str] = Counter()
         self.rows: Counter[str] = Counter()  # of what is counted by rows
         self.masked = 0
+        self.read = self.parts = 0
 
-    def add(self, row: Row, written: Row, rendered: Rendered, told: Told) -> None:
-        """Count one row: as it was read, as it is written, and as text."""
+    def add(self, row: Row, written: Row, parts: int, told: Told) -> None:
+        """Count one row: as it was read, as it is written, and how many rows are made of it."""
+        self.read += 1
+        self.parts += parts
         self.unread.update(told.unread)
         self.masked += told.masked
         answers = [message["content"] for message in row.get("messages", ()) if message["role"] == "assistant"]
@@ -46,17 +49,23 @@ class Notes:
         if there:
             self.rows[what] += 1
 
-    def lost_thoughts(self, row: Row, rendered: Rendered) -> bool:
+    def lost_thoughts(self, row: Row, parts: Sequence[Rendered]) -> bool:
         """Whether the text that is trained of a row lacks a thought of it."""
         if self.renderer.thought_field is None or self.renderer.thoughts == "drop":
             return False
-        trained = [rendered.text[start:end] for start, end in rendered.spans]
+        trained = [rendered.text[start:end] for rendered in parts for start, end in rendered.spans]
         messages = [message for message in row["messages"] if message.get("training") is not False]
         thoughts = [message["reasoning_content"].strip() for message in messages if "reasoning_content" in message]
         return not all(any(thought in text for text in trained) for thought in thoughts)
 
-    def texts(self, form: Format | None, rows: int) -> Iterator[str]:
-        """The notes, of a file with so many usable rows."""
+    def texts(self, form: Format | None) -> Iterator[str]:
+        """The notes of all rows that were counted."""
+        rows = self.read
+        if self.parts > rows:
+            yield (
+                f"{rows:,} rows become {self.parts:,}: the chat template drops the thoughts of earlier turns, so each "
+                "answer is trained at the end of a row of its own"
+            )
         for name, count in sorted(self.unread.items()):
             labels = form == "text" and answer_column(name)
             more = f"; --map text=prompt,{name}=completion trains it as the answer" if labels else ""

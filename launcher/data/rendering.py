@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from launcher.data.base import base_tokens
-from launcher.data.chat import ChatTemplate, render_with_spans, thought_field
+from launcher.data.chat import CannotRender, ChatTemplate, render_with_spans, thought_field
 from launcher.data.columns import Columns
 from launcher.data.content import without_thought
 from launcher.data.formats import BadRow, Format, Row, as_templates_read, format_of, normalise
@@ -16,7 +16,7 @@ from launcher.data.read import read_lines
 from launcher.data.special import special_tokens, template_tokens
 from launcher.data.tokens import Rendered
 
-Thoughts = Literal["train", "drop"]
+Thoughts = Literal["train", "each", "drop"]
 
 
 class Renderer:
@@ -53,6 +53,19 @@ class Renderer:
         text, spans = render_with_spans(messages, self.template, self.tokens, tools=row.get("tools"))
         return Rendered(text, tuple(spans))
 
+    def parts(self, row: Row) -> list[tuple[Row, Rendered]]:
+        """A written row with its text; with thoughts ``each``, where the template drops earlier ones, a row an answer.
+
+        Each such row ends with an answer and trains that alone, asked as the model will be. Raises CannotRender.
+        """
+        try:
+            return [(row, self.render(row))]
+        except CannotRender:
+            if self.thoughts != "each":
+                raise
+        parts = [{**row, "messages": _up_to(row["messages"], index)} for index in _answers(row["messages"])]
+        return [(part, self.render(part)) for part in parts]
+
     def _with_thought(self, message: Row) -> Row:
         if message["role"] != "assistant":
             return message
@@ -74,6 +87,18 @@ class Renderer:
         while self._end and bare.rstrip().endswith(self._end):
             bare = bare.rstrip()[: -len(self._end)]
         return bare if bare.strip() else text
+
+
+def _answers(messages: list[Row]) -> list[int]:
+    """Where the turns stand that are trained."""
+    turns = enumerate(messages)
+    return [index for index, turn in turns if turn["role"] == "assistant" and turn.get("training") is not False]
+
+
+def _up_to(messages: list[Row], last: int) -> list[Row]:
+    """The turns up to an answer, of which it alone is trained."""
+    before = ({**turn, "training": False} if turn["role"] == "assistant" else turn for turn in messages[:last])
+    return [*before, messages[last]]
 
 
 def _marks(base: Path) -> tuple[str, str]:
@@ -100,12 +125,17 @@ class Reading:
     renderer: Renderer
 
     def rows(self) -> Iterator[tuple[int, Row]]:
-        """Line and written row of every row of the format that can be normalised; the others are passed over."""
+        """Line and written row of every row of the format that can be normalised; the others are passed over.
+
+        With thoughts ``each`` those are passed over too that the template refuses.
+        """
         for line in read_lines(self.path, self.columns):
             if line.row is None or format_of(line.row) != self.form:
                 continue
             try:
-                row, _ = normalise(line.row, self.form)
-            except BadRow:
+                row = self.renderer.written(normalise(line.row, self.form)[0])
+                parts = self.renderer.parts(row) if self.renderer.thoughts == "each" else [(row, None)]
+            except (BadRow, CannotRender):
                 continue
-            yield line.number, self.renderer.written(row)
+            for part, _ in parts:
+                yield line.number, part

@@ -62,6 +62,18 @@ def turns_of(value: Any, field: str, told: Told) -> list[Row]:
     return turns
 
 
+def turns_in_text(value: Any) -> Any:
+    """The turns that a text field holds as JSON text, as tables have them; any other value as it is."""
+    if isinstance(value, str) and value.lstrip().startswith("[{") and value.rstrip().endswith("}]"):
+        try:
+            found = strict_json(value)
+        except ValueError:
+            return value
+        if all(isinstance(item, dict) and {"role", "from"} & item.keys() for item in found):
+            return found
+    return value
+
+
 def _from_text(text: str, field: str, told: Told) -> Any:
     """A list of turns that stands in the row as JSON text, as tables and some exports have it."""
     try:

@@ -58,6 +58,10 @@ def test_format_is_told_by_its_keys(row: dict[str, Any], form: str | None) -> No
         {"instruction": "hi", "input": "", "output": "ho"},
         {"prompt": "hi", "completion": "ho"},
         {"prompt": CHAT[:1], "completion": CHAT[1:]},
+        {"prompt": json.dumps(CHAT[:1]), "completion": json.dumps(CHAT[1:])},
+        {"messages": json.dumps(CHAT)},
+        {"conversations": json.dumps([{"from": "human", "value": "hi"}, {"from": "gpt", "value": "ho"}])},
+        {"messages": [{"role": "User", "text": "hi"}, {"role": "bot", "text": "ho"}]},
         {
             "messages": [
                 {"role": "user", "content": [{"type": "text", "text": "h"}, {"type": "text", "text": "i"}]},

@@ -188,3 +188,25 @@ def test_thoughts_of_earlier_turns_are_refused_with_the_way_out(tmp_path: Path, 
     assert (finding.line, "mask those turns (weight 0)" in finding.message) == (1, True)
     path = write(tmp_path, {"messages": [USER, {**THOUGHT, "weight": 0}, USER, THOUGHT]})
     assert inspect_data(path, base=bases["bytes"], chat_template=str(own)).ok
+
+
+def test_each_answer_may_have_a_row_of_its_own(tmp_path: Path, bases: dict[str, Path]) -> None:
+    own = tmp_path / "own.jinja"
+    own.write_text(OWN.replace("FIELD", "reasoning_content"))
+    turns = [USER, THOUGHT, USER, {**GOOD, "weight": 0}, USER, {**THOUGHT, "content": "last"}]
+    path = write(tmp_path, {"messages": turns}, {"messages": [USER, THOUGHT]})
+    settings: dict[str, Any] = {"base": bases["bytes"], "chat_template": str(own)}
+    assert not inspect_data(path, **settings).ok
+    report = inspect_data(path, **settings, thoughts="each")
+    assert report.ok
+    assert list(report.rows.lines) == [1, 1, 2]
+    assert "2 rows become 3" in report.notes[0]
+    done = prepare_data(path, tmp_path, eval_fraction=0, seed=0, sequence_len=64, report=report)
+    rows = [json.loads(line)["messages"] for line in done.train_file.read_text().splitlines()]
+    kept = sorted(
+        [turn["content"] for turn in row if turn["role"] == "assistant" and turn.get("training") is not False]
+        for row in rows
+    )
+    assert kept == [["last"], ["right"], ["right"]]
+    half = inspect_data(path, **settings, thoughts="each").eval_split(0.5, 0)
+    assert half in (frozenset({0, 1}), frozenset({2})), "the rows of one conversation stay on one side"

@@ -44,6 +44,8 @@ PLAIN: dict[str, Callable[[list[Any]], str]] = {
     "spread.json": lambda rows: json.dumps(rows, indent=2),
     "wrapped.json": lambda rows: json.dumps({"data": rows}),
     "wrapped.jsonl": lambda rows: json.dumps({"version": 1, "rows": rows}, indent=1),
+    "named.json": lambda rows: json.dumps({"version": 1, "my tickets": rows}),
+    "turns.json": lambda rows: json.dumps({"conversations": rows}, indent=1),
     "early.json": lambda rows: json.dumps({"info": {"a": [1]}, "train": rows}),
     "rows.csv": lambda rows: table(rows, ","),
     "semicolons.csv": lambda rows: table(rows, ";"),
@@ -126,6 +128,14 @@ def test_columns_and_folders(kind: str, tmp_path: Path) -> None:
     assert others is None or others in "\n".join(report.notes)
 
 
+@pytest.mark.parametrize("key", ["data", "my tickets"])
+def test_a_wrapped_file_of_any_size(key: str, tmp_path: Path) -> None:
+    rows = [{"prompt": f"question {i}", "completion": "x" * 20_000} for i in range(100)]
+    path = tmp_path / "rows.json"
+    path.write_text(json.dumps({"version": 1, key: rows}))
+    assert sum(line.row is not None for line in read_lines(path)) == 100
+
+
 def test_what_columns_of_one_type_add_is_taken_off(tmp_path: Path) -> None:
     call = {"role": "assistant", "content": None, "tool_calls": [{"function": {"name": "f", "arguments": "{}"}}]}
     turns = [
@@ -148,7 +158,7 @@ def test_the_extra_is_named_where_it_is_missing(kind: str, tmp_path: Path, monke
     packed = tmp_path / "rows.jsonl.zst"
     packed.write_bytes(b"\x28\xb5\x2f\xfd rest")
     for wanted in (path, packed):
-        with pytest.raises(Unreadable, match="pip install (pyarrow|zstandard), of ql's extra data") as caught:
+        with pytest.raises(Unreadable, match=r"pip install (pyarrow|zstandard), of ql's extra data") as caught:
             list(read_lines(wanted))
         assert caught.value.exit_code == 2
 
