@@ -174,7 +174,7 @@ def data_options(function: Callable[..., Any]) -> Callable[..., Any]:
         map_option,
         click.option(
             "--thoughts", type=click.Choice(["train", "each", "drop"]), default="train", show_default=True,
-            help="Reasoning before answers: trained as the template writes it, each answer in its own row, or left out.",
+            help="Reasoning before answers: trained as the template writes it, each answer in a row, or left out.",
         ),
     ]  # fmt: skip
     return _decorated(function, decorators)
