@@ -40,6 +40,11 @@ class Findings:
         self.counts: Counter[tuple[Severity, str]] = Counter()
         self.lines: dict[tuple[Severity, str], array[int]] = {}
         self._faults: dict[_Fault, _Shared] = {}
+        self._row = 0
+
+    def next_row(self) -> None:
+        """What is added from here on is of another row than what came before."""
+        self._row += 1
 
     def add(self, kind: str, severity: Severity, line: int | None, message: str) -> None:
         self.counts[severity, kind] += 1
@@ -50,10 +55,12 @@ class Findings:
         fault = _fault(severity, kind, message)
         shared = self._faults.get(fault)
         if shared is not None:
-            shared.count += 1
+            shared.findings += 1
+            shared.rows += shared.last != self._row
+            shared.last = self._row
             shared.varies = shared.varies or message != shared.message
         elif len(self._faults) < _TEXTS:
-            self._faults[fault] = _Shared(message, 1)
+            self._faults[fault] = _Shared(message, self._row)
 
     def copy(self) -> Findings:
         return deepcopy(self)
@@ -81,21 +88,22 @@ class Findings:
 
     def number(self, severity: Severity, rows: int) -> int:
         """How many there are, one that every row has counted once."""
-        shared = self._shared(severity, rows)
-        return self.count(severity) - len(shared) * (rows - 1)
+        return self.count(severity) - sum(found.findings - 1 for found in self._shared(severity, rows).values())
 
     def untold(self, severity: Severity, rows: int) -> Iterator[tuple[str, int, int]]:
         """Each kind of which `told` leaves some out: its name, how many there are, and how many are left out."""
         told = Counter(finding.kind for finding in self.told(severity, rows))
-        shared = Counter(kind for _, kind, _ in self._shared(severity, rows))
+        spared: Counter[str] = Counter()
+        for (_, kind, _), fault in self._shared(severity, rows).items():
+            spared[kind] += fault.findings - 1
         for (found, kind), count in sorted(self.counts.items()):
-            left = count - shared[kind] * (rows - 1) - told[kind]
+            left = count - spared[kind] - told[kind]
             if found == severity and left > 0:
                 yield kind, count, left
 
     def _shared(self, severity: Severity, rows: int) -> dict[_Fault, _Shared]:
         """What every one of several rows has."""
-        return {key: found for key, found in self._faults.items() if key[0] == severity and found.count == rows > 1}
+        return {key: found for key, found in self._faults.items() if key[0] == severity and found.rows == rows > 1}
 
 
 _Fault = tuple[Severity, str, str]
@@ -104,10 +112,12 @@ _VALUE = re.compile(r'"(?:[^"\\]|\\.)*"|\d[\d,.]*')
 
 @dataclass
 class _Shared:
-    """A fault that rows share: its first text, how many have it, and whether its values vary."""
+    """A fault that rows share: its first text, the last row that has it, how many do, and whether its values vary."""
 
     message: str
-    count: int
+    last: int
+    rows: int = 1
+    findings: int = 1
     varies: bool = False
 
 

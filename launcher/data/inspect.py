@@ -119,6 +119,7 @@ class _Inspection:
         read = 0
         for line in read_lines(self.path, self.columns):
             read += 1
+            self.findings.next_row()
             if line.row is None:
                 self.findings.add(line.kind, "error", line.number, line.problem or "cannot be read")
             else:
@@ -164,6 +165,9 @@ class _Inspection:
         if told.media:
             message = f"{', '.join(sorted(told.media))}: a text model does not see it, and is trained without"
             self.findings.add("media", "warning", number, message)
+        if form == "prompt_completion" and row.get("label") is False:
+            message = "its label is false: if that marks a wrong answer (KTO), it is trained all the same: take it out"
+            self.findings.add("preference", "warning", number, message)
         lost = self.notes.lost_thoughts(normal, [rendered for _, rendered in parts])
         if lost:
             message = "the chat template does not write its thoughts (reasoning): they are not trained"

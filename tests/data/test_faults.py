@@ -153,6 +153,21 @@ def test_50_000_wrong_rows_are_one_error_in_little_memory(tmp_path: Path) -> Non
     assert len(result.output) < 1000
 
 
+def test_a_fault_that_one_row_has_often_is_not_one_of_all(tmp_path: Path) -> None:
+    calls = {"role": "assistant", "content": "", "tool_calls": [{}, {}, {}]}
+    path = tmp_path / "rows.jsonl"
+    path.write_text(each({"messages": TURNS}, 2) + each({"messages": [TURNS[0], calls]}, 1))
+    assert ql("check", path).output.count("has no function name") == 3
+    path.write_text(each({"messages": [TURNS[0], calls]}, 5))
+    assert ql("check", path).output.count("error: ") == 1
+
+
+def test_a_wrong_answer_among_right_ones_is_warned_of(tmp_path: Path) -> None:
+    path = tmp_path / "rows.jsonl"
+    path.write_text("".join(each({"prompt": f"a{i}", "completion": "b", "label": i > 1}, 1) for i in range(4)))
+    assert [finding.line for finding in inspect_data(path).findings.kept if finding.kind == "preference"] == [1, 2]
+
+
 def test_a_finding_of_one_row_is_not_that_of_all() -> None:
     findings = Findings()
     findings.add("empty", "error", 1, "text is empty")
