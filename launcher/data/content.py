@@ -55,6 +55,8 @@ def parts_of(value: Any, name: str, told: Told, *, may_be_empty: bool = False) -
 
 def _shown(value: Any) -> str:
     """What stands where a text should, and how it is made one."""
+    if isinstance(value, list) and value and all(isinstance(item, str) for item in value):
+        return "a list: join its texts into one"
     if isinstance(value, list):
         others = sorted(
             {str(part.get("type", "no type")) for part in value if isinstance(part, dict)} - set(_TEXT_PARTS)

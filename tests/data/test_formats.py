@@ -159,6 +159,7 @@ for _ in range(MAX_DEPTH + 1):
         ({"prompt": "x", "completion": None}, "empty", "completion is empty"),
         ({"text": ""}, "empty", "text is empty"),
         ({"text": True}, "field", "a boolean"),
+        ({"text": ["a", "b"]}, "field", "not a list: join its texts into one"),
         ({"text": "\udfff"}, "text", "surrogate"),
     ],
 )
