@@ -14,6 +14,7 @@ from prose import Reading, constants, readings
 PACKAGE = Path(__file__).resolve().parent.parent / "launcher"
 FILES = sorted(PACKAGE.rglob("*.py"))
 LOG = "the log of a trainer, and what torch and CUDA raise: no other sign of what happened is left"
+TOLD_ONCE = "what all rows share is told once: texts are held against each other, and nothing is read in them"
 HINT = "a type hint of Python's"
 # (file, function): why what it reads is not ql's own words.
 ALLOWED: dict[tuple[str, str], str] = {
@@ -21,6 +22,13 @@ ALLOWED: dict[tuple[str, str], str] = {
     ("inject/ql_rescue.py", "ran_out"): LOG,
     ("records/decision.py", "sources_of"): "run.json of before it said who decided: its reasons are all there is",
     ("data/formats.py", "optional_keys"): "a chat message of a row: a mapping",
+    ("data/notes.py", "Notes.lost_thoughts"): "a chat message of a row: a mapping",
+    ("data/rendering.py", "Renderer._with_thought"): "a chat message of a row: a mapping",
+    ("data/chat.py", "_before_answers"): "a mark of ql's own, looked for in what a chat template made of it",
+    ("data/tables.py", "table_rows"): "the csv module: nothing else tells that the file ended within a row",
+    ("data/findings.py", "Findings.add"): TOLD_ONCE,
+    ("data/findings.py", "Findings.told"): TOLD_ONCE,
+    ("data/findings.py", "_fault"): TOLD_ONCE,
     ("golden/prompts.py", "end_of_turn"): "a mark of ql's own, looked for in what a chat template made of it",
     ("records/codec.py", "_read_as"): HINT,
     ("records/codec.py", "_scalar"): HINT,

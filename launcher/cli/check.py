@@ -9,14 +9,16 @@ from typing import TYPE_CHECKING
 
 import click
 
-from launcher.cli.options import json_option
+from launcher.cli.options import data_options, json_option
 from launcher.cli.words import VERDICT, examples
 from launcher.errors import BadInput, Problem
 
 if TYPE_CHECKING:
-    from launcher.data.report import DataReport, Lengths
+    from launcher.data.columns import Columns
+    from launcher.data.rendering import Thoughts
+    from launcher.data.report import DataReport, Lengths, Severity
 
-SHOWN = 20  # problems shown with their text; beyond that, a line list for each kind
+SHOWN = 20  # of a kind, shown with their text; beyond that, a line list for each kind
 
 
 @click.command(
@@ -32,6 +34,8 @@ SHOWN = 20  # problems shown with their text; beyond that, a line list for each 
 @click.option("--allow-overlap", is_flag=True, help="Rows that are in the golden set too are warnings only.")
 @click.option("--show", type=click.IntRange(min=0), default=0, metavar="N", help="Print N rows as the model sees them.")
 @click.option("--seq-len", type=click.IntRange(min=16), help="Say what this sequence length (in tokens) would cut.")
+@data_options
+@click.option("--all", "everything", is_flag=True, help="Print every finding, not the first 20 of a kind.")
 @click.option("--model", metavar="NAME", help="Base model, for its tokenizer and template: catalog name or folder.")
 @click.option("--chat-template", metavar="NAME", help="Default: the model's; without a model chatml.")
 @json_option
@@ -43,12 +47,16 @@ def command(
     seq_len: int | None,
     model: str | None,
     chat_template: str | None,
+    columns: Columns,
+    thoughts: Thoughts,
+    everything: bool,
     as_json: bool,
 ) -> None:
     """Check a data file: every bad row with its line number, and a summary of the token lengths.
 
-    Reads alpaca, OpenAI messages, sharegpt, prompt/completion and text, one JSON object a line. Exits 1 when a row is
-    unusable. Lengths are exact where the model's tokenizer is on this machine, else estimated from bytes.
+    Reads alpaca, OpenAI messages, sharegpt, prompt/completion and text, as JSON lines, JSON, CSV, TSV, Parquet or the
+    folder of a data set, packed or not. Exits 1 when a row is unusable. Lengths are exact where the model's tokenizer
+    is on this machine, else estimated from bytes.
     """
     from launcher.data.inspect import DEFAULT_TEMPLATE, inspect_data
 
@@ -62,9 +70,16 @@ def command(
         chat_template = chat_template or found.chat_template
     template = chat_template or DEFAULT_TEMPLATE
     report = inspect_data(
-        data, base=base, chat_template=template, sequence_len=seq_len, golden=golden, allow_overlap=allow_overlap
+        data,
+        base=base,
+        chat_template=template,
+        sequence_len=seq_len,
+        golden=golden,
+        allow_overlap=allow_overlap,
+        columns=columns,
+        thoughts=thoughts,
     )
-    bad_golden, repeated = _golden_problems(golden, report) if golden is not None else ([], [])
+    bad_golden, repeated = _golden_problems(golden, report, columns) if golden is not None else ([], [])
     ok = report.ok and not bad_golden
     click.get_current_context().meta[VERDICT] = int(not ok)
     if as_json:
@@ -72,49 +87,51 @@ def command(
             "golden_problems": [problem.to_dict() for problem in bad_golden],
             "golden_warnings": [problem.to_dict() for problem in repeated],
         }
-        click.echo(json.dumps({**report.to_dict(), "ok": ok, **said}, indent=2))
+        click.echo(json.dumps({**report.to_dict(None if everything else SHOWN), "ok": ok, **said}, indent=2))
     else:
-        for problem in bad_golden:
+        for problem in bad_golden[: None if everything else SHOWN]:
             click.echo(f"error: {problem}")
+        if len(bad_golden) > SHOWN and not everything:
+            click.echo(f"error: {golden}: {len(bad_golden) - SHOWN} more")
         for problem in repeated[:SHOWN]:
             click.echo(f"warning: {problem}")
         if len(repeated) > SHOWN:
             click.echo(f"warning: {golden}: {len(repeated) - SHOWN} more prompts stand twice")
-        _print(report)
+        _print(report, None if everything else SHOWN)
         if show:
             from launcher.cli.show_rows import show_rows
 
-            show_rows(report, show, template, base)
+            show_rows(report, show, base)
     if not ok:
         sys.exit(1)
 
 
-def _golden_problems(golden: Path, report: DataReport) -> tuple[list[Problem], list[Problem]]:
+def _golden_problems(golden: Path, report: DataReport, columns: Columns) -> tuple[list[Problem], list[Problem]]:
     """What is wrong with the golden set itself, where rows that cannot be read overlap with nothing; and warnings."""
     from launcher.golden.rows import find_repeats, read_golden
 
     try:
-        rows = read_golden(golden, conversational=report.conversational)
+        rows = read_golden(golden, conversational=report.conversational, columns=columns)
     except BadInput as error:
         return error.problems, []
     return [], [Problem(str(repeat), file=str(golden), line=repeat.line) for repeat in find_repeats(rows)]
 
 
-def _print(report: DataReport) -> None:
+def _print(report: DataReport, most: int | None) -> None:
     from launcher.data.report import line_ranges
 
-    errors, warnings = report.findings.count("error"), report.findings.count("warning")
-    for severity in ("error", "warning"):
-        kept = [finding for finding in report.findings.kept if finding.severity == severity]
-        for finding in kept[:SHOWN]:
+    findings, rows = report.findings, report.lines_read
+    severities: tuple[Severity, ...] = ("error", "warning")
+    for severity in severities:
+        for finding in findings.told(severity, rows, most):
             click.echo(f"{severity}: {finding.problem(report.path)}")
-        most = 1000 if severity == "error" else 30  # every unusable row is named, whatever their number
-        if report.findings.count(severity) > SHOWN:
+        left = list(findings.untold(severity, rows)) if most is not None else []
+        if left:
             click.echo(f"{severity}s by kind:")
-            for (found, kind), count in sorted(report.findings.counts.items()):
-                if found == severity:
-                    lines = line_ranges(report.findings.lines.get((found, kind), ()), most)
-                    click.echo(f"  {kind}: {count} (lines {lines})")
+        for kind, count, _ in left:
+            ranges = 1000 if severity == "error" else 30  # every unusable row is named, whatever their number
+            click.echo(f"  {kind}: {count} (lines {line_ranges(findings.lines.get((severity, kind), ()), ranges)})")
+    errors, warnings = findings.number("error", rows), findings.number("warning", rows)
     for note in report.notes:
         click.echo(f"note: {note}")
     if errors or warnings or report.notes:

@@ -21,6 +21,7 @@ VERBS: dict[str, str] = {
     "presets": "List the presets, or show one resolved, with the reason for each value.",
     "estimate": "Memory, speed and cost of a run, before it is run.",
     "check": "Check a data file: every bad row, with its line number.",
+    "split": "Cut a golden set out of a data file, without leaks.",
     "export": "Write the trainer's config, ready to edit by hand and to run without ql.",
     "validate": "Check training configs, with the line and the fix; no GPU needed.",
     "launch": "Plan, train, score and merge, in one run directory.",

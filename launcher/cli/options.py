@@ -152,6 +152,34 @@ def plan_options(
     return _decorated(gathered, decorators)
 
 
+def _columns(ctx: click.Context, param: click.Parameter, value: tuple[str, ...]) -> Any:
+    from launcher.data.columns import read_columns
+
+    return read_columns(value)
+
+
+map_option = click.option(
+    "--map",
+    "columns",
+    multiple=True,
+    metavar="COLUMN=NAME",
+    callback=_columns,
+    help="Read a column under another name: question=prompt,answer=completion; repeatable.",
+)
+
+
+def data_options(function: Callable[..., Any]) -> Callable[..., Any]:
+    """How a data file is read: ``columns``, the person's names for ql's, and what becomes of ``thoughts``."""
+    decorators: list[Decorator] = [
+        map_option,
+        click.option(
+            "--thoughts", type=click.Choice(["train", "each", "drop"]), default="train", show_default=True,
+            help="Reasoning before answers: trained as the template writes it, each answer in a row, or left out.",
+        ),
+    ]  # fmt: skip
+    return _decorated(function, decorators)
+
+
 def json_option(function: Callable[..., Any]) -> Callable[..., Any]:
     """``--json``: the facts on stdout, for machines."""
     return click.option("--json", "as_json", is_flag=True, help="Print the facts as JSON.")(function)

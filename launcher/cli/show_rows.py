@@ -19,17 +19,16 @@ if TYPE_CHECKING:
 OPEN, CLOSE = "⟦", "⟧"  # around what is trained, where there is no colour
 
 
-def show_rows(report: DataReport, count: int, chat_template: str, base: Path | None) -> None:
+def show_rows(report: DataReport, count: int, base: Path | None) -> None:
     """Print the first ``count`` usable rows; every token set off is trained, all others are masked from the loss."""
-    from launcher.data.chat import CannotRender, load_chat_template
-    from launcher.data.inspect import usable_rows
-    from launcher.data.tokens import Renderer, Tokenizing, measure_for
+    from launcher.data.chat import CannotRender
+    from launcher.data.tokens import Tokenizing, measure_for
 
-    if report.format is None:
+    if report.reading is None:
         return
-    template = None if report.format == "text" else load_chat_template(chat_template, base)
-    renderer, measure = Renderer(template, base), measure_for(base, template)
-    for line, row in islice(usable_rows(report.path, report.format), count):
+    renderer = report.reading.renderer
+    measure = measure_for(base, renderer.template)
+    for line, row in islice(report.reading.rows(), count):
         try:
             rendered = renderer.render(row)
         except CannotRender:
@@ -43,6 +42,9 @@ def show_rows(report: DataReport, count: int, chat_template: str, base: Path | N
             pieces += [(rendered.text[position:start], False), (rendered.text[start:end], True)]
             position = end
         pieces.append((rendered.text[position:], False))
+        if isinstance(measure, Tokenizing):
+            before, behind = measure.frame(rendered)
+            pieces = [(before + rendered.text + behind, True)] if before or behind else pieces
         length = measure.lengths([rendered])[0]
         about = "" if measure.exact else "about "
         click.echo(f"\nline {line}: {about}{length.total} tokens, {length.trained} trained")

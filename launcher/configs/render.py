@@ -21,11 +21,14 @@ WIDTH = 110  # of a comment line
 _PLAIN = re.compile(r"[A-Za-z][A-Za-z0-9_./-]+")
 
 
-def render_config(plan: Plan, tokens: Mapping[str, str], *, schema: str | None = None) -> dict[str, str]:
+def render_config(
+    plan: Plan, tokens: Mapping[str, str], *, schema: str | None = None, masked: bool = False
+) -> dict[str, str]:
     """The files that the trainer of ``plan`` needs beside its data and chat template: name to text.
 
     ``tokens`` has ``eos``, ``eot`` and ``pad`` (see `launcher.data.special.special_tokens`). ``schema`` is what the
-    editor's modeline points to; by default the bare name of the schema that ql ships for this trainer.
+    editor's modeline points to; by default the bare name of the schema that ql ships for this trainer. ``masked``: the
+    rows have turns of the assistant that are not trained.
     """
     trainer = get_trainer(plan.backend)
     why = _Reasons(plan.reasons)
@@ -33,6 +36,7 @@ def render_config(plan: Plan, tokens: Mapping[str, str], *, schema: str | None =
     context = {
         "plan": plan,
         "tokens": tokens,
+        "masked": masked,
         "schema": schema or trainer.schema,
         "title": _title(plan),
         "run_with": f"Run it in this folder: {trainer.command}",

@@ -13,8 +13,8 @@ from launcher.configs.findings import Edit, Finding, path_text
 from launcher.configs.known import architecture_of, card_of
 from launcher.configs.mismatch import DOCUMENTED, explained_elsewhere, to_hit
 from launcher.configs.rules import load_rules
-from launcher.data.formats import RepeatedKey, strict_json
 from launcher.data.golden import TARGET_KEYS, repeated_prompts
+from launcher.data.json_text import RepeatedKey, strict_json
 from launcher.errors import Problem, Unreadable
 from launcher.json_schema import Json, Mismatch, Mode, check, load_schema
 from launcher.rules.base import Card, Config, Hit, Kind, Severity, Version

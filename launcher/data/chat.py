@@ -7,6 +7,7 @@ everywhere (docs/data.md has the algorithm that every consumer follows).
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -167,6 +168,15 @@ def _end_of_turn(text: str, base: Path) -> str:
     return max(fitting, key=len)
 
 
+_THOUGHTS = ("reasoning_content", "reasoning", "thinking")  # what templates call a thought before an answer
+
+
+def thought_field(template: ChatTemplate) -> str | None:
+    """The key of a turn in which this template reads a thought; None where it writes contents alone."""
+    named = (name for name in _THOUGHTS if re.search(rf"""\.{name}\b|["']{name}["']""", template.text))
+    return next(named, None)
+
+
 class CannotRender(ValueError):
     """The template refuses a conversation, or changes it so that no training span can be told."""
 
@@ -206,9 +216,10 @@ def render_with_spans(
 ) -> tuple[str, list[Span]]:
     """The conversation as text, and the character spans (start, end) that are trained, one per assistant turn.
 
-    A span runs from the end of the generation prompt to the end of the token that closes the turn. Both are found by
-    rendering prefixes, so any template works whose text for some messages begins its text for more of them. Others
-    (those that drop earlier reasoning, say) raise CannotRender: what they train on is not what they prompt with.
+    A turn with ``training`` false has none. A span runs from the end of the generation prompt, or of what the template
+    writes before any answer, to the end of the token that closes the turn. All are found by rendering prefixes, so any
+    template works whose text for some messages begins its text for more of them. Others (those that drop earlier
+    reasoning, say) raise CannotRender: what they train on is not what they prompt with.
     """
     closing = template.end_of_turn or tokens.get("eos_token", "")
     if not closing:
@@ -216,16 +227,45 @@ def render_with_spans(
     full = render(messages, template, tokens, tools=tools)
     spans: list[Span] = []
     for index, message in enumerate(messages):
-        if message.get("role") != "assistant":
+        if message.get("role") != "assistant" or message.get("training") is False:
             continue
         prompt = render(messages[:index], template, tokens, tools=tools, add_generation_prompt=True)
         last = index + 1 == len(messages)
         upto = full if last else render(messages[: index + 1], template, tokens, tools=tools)
         end = upto.rfind(closing)
         if not full.startswith(upto) or not upto.startswith(prompt) or end < len(prompt):
+            thinks = thought_field(template) is not None
             raise CannotRender(
                 f"message {index + 1}: the chat template renders this assistant turn differently in a prompt and in "
-                "the whole conversation, so its training span cannot be told"
+                "the whole conversation, so its training span cannot be told" + (_DROPS_THOUGHTS if thinks else "")
             )
-        spans.append((len(prompt), end + len(closing)))
+        begin = max(len(prompt), _before_answers(messages, index, full, template, tokens, tools))
+        spans.append((begin, end + len(closing)))
     return full, spans
+
+
+_DROPS_THOUGHTS = (
+    ": it drops the thoughts of earlier turns; --thoughts each trains every answer at the end of a row of its own, "
+    "or mask those turns (weight 0), or take --chat-template chatml"
+)
+_ANY_ANSWER = "an answer that no row has"
+
+
+def _before_answers(
+    messages: Sequence[Message],
+    index: int,
+    full: str,
+    template: ChatTemplate,
+    tokens: Mapping[str, str],
+    tools: Sequence[Mapping[str, object]] | None,
+) -> int:
+    """Where what a thinking template writes in this turn before any answer ends: an empty thought, or its opening.
+
+    That is the template's and not the answer's: trained, an empty thought would teach the base not to think.
+    """
+    if "think" not in template.text:
+        return 0
+    turns = [*messages[:index], {"role": "assistant", "content": _ANY_ANSWER}, *messages[index + 1 :]]
+    opening = render(turns, template, tokens, tools=tools).partition(_ANY_ANSWER)[0]
+    differ = (place for place, (one, other) in enumerate(zip(opening, full, strict=False)) if one != other)
+    return next(differ, min(len(opening), len(full)))

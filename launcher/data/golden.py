@@ -9,7 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from launcher.data.formats import BadRow, normalise
+from launcher.data.columns import Columns
+from launcher.data.content import without_thought
+from launcher.data.formats import BadRow, Row, format_of, normalise
 from launcher.data.read import read_lines
 
 TARGET_KEYS = ("target", "ideal", "expected_output")  # three names of the same thing
@@ -18,14 +20,14 @@ TARGET_KEYS = ("target", "ideal", "expected_output")  # three names of the same 
 class GoldenInputs:
     """The questions of a golden set: what the user said, up to each user turn, compared without case and spacing."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, columns: Columns | None = None) -> None:
         """Rows that are no golden rows are passed over: the golden set's own reader reports them.
 
-        Raises Unreadable when there is no such file.
+        ``columns`` are the person's names for ql's. Raises Unreadable when there is no such file.
         """
         self.path = path
         self._lines: dict[bytes, int] = {}
-        for line in read_lines(path):
+        for line in read_lines(path, columns):
             asked = _asked_by_golden(line.row) if line.row is not None else None
             if asked:
                 self._lines.setdefault(_key(asked), line.number)
@@ -65,7 +67,36 @@ def repeated_prompts(rows: Iterable[tuple[int, Mapping[str, Any]]]) -> list[Repe
     return found
 
 
+def golden_from_training(row: Mapping[str, Any]) -> Row | None:
+    """A row in a training format as a golden row: its last answer is the target, what stands before it the input.
+
+    None for a row that is in none, or is a golden row already. Raises BadRow with what is wrong with it.
+    """
+    form = format_of(row)
+    if form is None or row.keys() & set(TARGET_KEYS):
+        return None
+    if form == "text":
+        raise BadRow([("format", "is a row of plain text, which has no answer that could be the target")])
+    normal, _ = normalise(row, form)
+    messages = [{k: v for k, v in message.items() if k != "training"} for message in normal["messages"]]
+    last = max(index for index, message in enumerate(messages) if message["role"] == "assistant")
+    answer = without_thought(messages[last]["content"])
+    if not answer.strip():
+        raise BadRow([("target", "its last answer is a call of a tool, and no text that could be the target")])
+    before = [{k: v for k, v in message.items() if k != "reasoning_content"} for message in messages[:last]]
+    if not before:
+        raise BadRow([("input", "nothing is asked before its last answer")])
+    alone = len(before) == 1 and before[0]["role"] == "user"
+    kept = {key: row[key] for key in ("id", "metadata") if key in row}
+    kept |= {"tools": normal["tools"]} if "tools" in normal else {}
+    return {**kept, "input": before[0]["content"] if alone else before, "target": answer.strip()}
+
+
 def _asked_by_golden(row: Mapping[str, object]) -> list[str] | None:
+    try:
+        row = golden_from_training(row) or row
+    except BadRow:
+        return None
     given = row.get("input")
     if isinstance(given, str):
         return [given]

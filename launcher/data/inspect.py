@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 import hashlib
-import json
-from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from launcher.data.base import added_tokens, base_tokens
 from launcher.data.chat import CannotRender, ChatTemplate, load_chat_template
-from launcher.data.formats import BadRow, Format, Row, format_of, normalise, optional_keys, row_line
+from launcher.data.columns import Columns, propose, shown_keys
+from launcher.data.formats import PREFERENCE, BadRow, Format, Row, format_of, normalise, optional_keys, row_line
 from launcher.data.golden import TARGET_KEYS, GoldenInputs
-from launcher.data.read import Line, has_bom, read_lines, read_with_format
+from launcher.data.markup import markup_in
+from launcher.data.notes import Notes
+from launcher.data.opening import sha256_of
+from launcher.data.read import Line, file_notes, read_with_format
+from launcher.data.rendering import ReadRows, Renderer, Thoughts
 from launcher.data.report import DataReport, ExcessLength, Findings, Rows, Severity, summarise
 from launcher.data.template_names import OWN_TEMPLATE
-from launcher.data.tokens import Measure, Rendered, Renderer, measure_for
-from launcher.files import sha256_file
+from launcher.data.tokens import Measure, Rendered, measure_for
 
 DEFAULT_TEMPLATE = "chatml"
 _BATCH = 256  # rows tokenized at a time: enough for the tokenizer's threads, little to hold
@@ -32,39 +34,33 @@ def inspect_data(
     excess_length: ExcessLength = "truncate",
     golden: Path | None = None,
     allow_overlap: bool = False,
+    columns: Columns | None = None,
+    thoughts: Thoughts = "train",
 ) -> DataReport:
     """Read the whole file and tell all that is wrong with it; nothing is raised for bad rows.
 
     ``base`` is the base model's folder where it is on this machine: its tokenizer makes the lengths exact. Rows that
-    the golden set asks too are errors, or warnings with ``allow_overlap``. Raises Unreadable when a file cannot be
+    the golden set asks too are errors, or warnings with ``allow_overlap``. ``columns`` are the person's names for ql's,
+    and ``thoughts`` says whether thoughts before answers are trained. Raises Unreadable when a file cannot be
     read, and BadInput when the base lacks a token that the chat template needs.
     """
-    form, lines = read_with_format(path)
+    form, lines = read_with_format(path, columns)
     template = None if form == "text" else load_chat_template(chat_template, base)
     inspection = _Inspection(
         path=path,
         lines=lines,
         form=form,
         template=template,
-        renderer=Renderer(template, base),
+        columns=columns or {},
+        renderer=Renderer(template, base, thoughts),
         measure=measure_for(base, template),
         control=_control_tokens(template, base),
-        golden=GoldenInputs(golden) if golden is not None else None,
+        known=frozenset(added_tokens(base)) if base is not None and form == "text" else None,
+        golden=GoldenInputs(golden, columns) if golden is not None else None,
         overlap_severity="warning" if allow_overlap else "error",
     )
     report = inspection.run()
     return report if sequence_len is None else report.limited(sequence_len, excess_length)
-
-
-def usable_rows(path: Path, form: Format) -> Iterator[tuple[int, Row]]:
-    """Line and normalised row of every row of the format that can be normalised; the others are passed over."""
-    for line in read_lines(path):
-        if line.row is None or format_of(line.row) != form:
-            continue
-        try:
-            yield line.number, normalise(line.row, form)[0]
-        except BadRow:
-            continue
 
 
 def _control_tokens(template: ChatTemplate | None, base: Path | None) -> tuple[str, ...]:
@@ -98,9 +94,11 @@ class _Inspection:
         lines: Iterator[Line],
         form: Format | None,
         template: ChatTemplate | None,
+        columns: Columns,
         renderer: Renderer,
         measure: Measure,
         control: tuple[str, ...],
+        known: frozenset[str] | None,
         golden: GoldenInputs | None,
         overlap_severity: Severity,
     ) -> None:
@@ -108,24 +106,26 @@ class _Inspection:
         self.lines = lines
         self.form = form
         self.template = template
+        self.columns = columns
         self.renderer = renderer
         self.measure = measure
         self.control = control
+        self.known = known
         self.golden = golden
         self.overlap_severity = overlap_severity
         self.findings = Findings()
         self.rows = Rows()
         self.first_seen: dict[int, int] = {}
-        self.ignored: Counter[str] = Counter()
-        self.trimmed = 0
+        self.notes = Notes(renderer)
         self.pending: list[_Pending] = []
 
     def run(self) -> DataReport:
         read = 0
         for line in self.lines:
             read += 1
+            self.findings.next_row()
             if line.row is None:
-                self.findings.add("unreadable", "error", line.number, line.problem or "cannot be read")
+                self.findings.add(line.kind, "error", line.number, line.problem or "cannot be read")
             else:
                 self._row(line.number, line.row)
         self._flush()
@@ -135,34 +135,29 @@ class _Inspection:
             self.findings.add("empty_file", "error", None, "the file has no usable row")
         return DataReport(
             path=self.path,
-            sha256=sha256_file(self.path),
+            sha256=sha256_of(self.path),
             format=self.form,
             lines_read=read,
             findings=self.findings,
-            notes=tuple(self._notes()),
+            notes=(*file_notes(self.path), *self.notes.texts(self.form)),
             rows=self.rows,
             lengths=summarise(self.rows, self.measure.exact, self.measure.source),
             excess=None,
+            reading=ReadRows(self.path, self.form, self.columns, self.renderer) if self.form else None,
         )
 
     def _row(self, number: int, row: dict[str, object]) -> None:
         form = format_of(row)
         if form is None:
-            keys = ", ".join(json.dumps(key) for key in sorted(row)[:6]) or "none"
-            message = (
-                "no known format: expected messages, conversations, instruction and output, prompt and completion, "
-                f"or text; its keys: {keys[:120]}"
-            )
-            if "input" in row and row.keys() & set(TARGET_KEYS):
-                message += ", those of a golden set, which --golden takes"
-            self.findings.add("format", "error", number, message)
+            self.findings.add(*_no_format(row, number))
             return
         if form != self.form:
             self.findings.add("mixed", "error", number, f"a row of {form} in a file of {self.form} rows")
             return
         try:
-            normal, ignored = normalise(row, form)
-            rendered = self.renderer.render(normal)
+            normal, told = normalise(row, form)
+            written = self.renderer.written(normal)
+            parts = self.renderer.parts(written)
         except BadRow as error:
             for kind, message in error.problems:
                 self.findings.add(kind, "error", number, message)
@@ -170,7 +165,17 @@ class _Inspection:
         except CannotRender as error:
             self.findings.add("template", "error", number, str(error))
             return
-        self.ignored.update(ignored)
+        self.notes.add(normal, written, len(parts), told)
+        if told.media:
+            message = f"{', '.join(sorted(told.media))}: a text model does not see it, and is trained without"
+            self.findings.add("media", "warning", number, message)
+        if form == "prompt_completion" and row.get("label") is False:
+            message = "its label is false: if that marks a wrong answer (KTO), it is trained all the same: take it out"
+            self.findings.add("preference", "warning", number, message)
+        lost = self.notes.lost_thoughts(normal, [rendered for _, rendered in parts])
+        if lost:
+            message = "the chat template does not write its thoughts (reasoning): they are not trained"
+            self.findings.add("thoughts", "warning", number, message)
         self._content(number, normal)
         if self.golden is not None and (line := self.golden.overlap(normal)) is not None:
             way_out = ": take one of them out, or --allow-overlap" if self.overlap_severity == "error" else ""
@@ -180,7 +185,7 @@ class _Inspection:
         first = self.first_seen.setdefault(digest, number)
         if first != number:
             self.findings.add("duplicate", "warning", number, f"the same row as line {first}")
-        self.pending.append(_Pending(number, digest, optional_keys(normal), rendered))
+        self.pending += [_Pending(number, digest, optional_keys(part), rendered) for part, rendered in parts]
         if len(self.pending) >= _BATCH:
             self._flush()
 
@@ -188,15 +193,15 @@ class _Inspection:
         """What a usable row's text does that people would not expect."""
         messages = row.get("messages")
         if messages is None:
+            if (found := markup_in(row["text"], self.known)) is not None:
+                self.findings.add("markup", "warning", number, found)
             return
         if messages[-1]["role"] != "assistant":
             message = f"ends with a turn of the {messages[-1]['role']}, which is never answered and not trained"
             self.findings.add("tail", "warning", number, message)
-        answers = [message["content"] for message in messages if message["role"] == "assistant"]
-        self.trimmed += any(answer != answer.strip() for answer in answers)
-        found = {token for token in self.control for message in messages if token in message["content"]}
-        if found:
-            message = f"content holds {', '.join(sorted(found))}, which the model will read as structure, not as text"
+        tokens = {token for token in self.control for message in messages if token in message["content"]}
+        if tokens:
+            message = f"content holds {', '.join(sorted(tokens))}, which the model will read as structure, not as text"
             self.findings.add("control_token", "warning", number, message)
 
     def _flush(self) -> None:
@@ -210,10 +215,25 @@ class _Inspection:
             self.rows.first_trained.append(-1 if length.first_trained is None else length.first_trained)
         self.pending.clear()
 
-    def _notes(self) -> Iterator[str]:
-        if has_bom(self.path):
-            yield "the file begins with a byte-order mark, which is passed over"
-        for name, count in sorted(self.ignored.items()):
-            yield f"{name} is given in {count} rows and not read: every assistant turn is trained in full"
-        if self.trimmed and self.template is not None and self.template.name != OWN_TEMPLATE:
-            yield f"{self.trimmed} rows have answers that begin or end in white space, which the chat template removes"
+
+def _no_format(row: dict[str, object], number: int) -> tuple[str, Severity, int, str]:
+    """What is wrong with a row of no known format: what it is instead, or its keys and how they could be read."""
+    if row.keys() >= PREFERENCE:
+        way = "chosen=messages" if isinstance(row["chosen"], list) else "chosen=completion"
+        message = (
+            "a preference row (chosen, rejected), and ql trains on right answers alone (SFT), not on preferences: "
+            f"to train on the chosen ones, --map {way}"
+        )
+        return "preference", "error", number, message
+    message = (
+        "no known format: expected messages, conversations, instruction and output, prompt and completion, "
+        f"or text; its keys: {shown_keys(row)}"
+    )
+    proposed = propose(row)
+    if "input" in row and row.keys() & set(TARGET_KEYS):
+        message += ", those of a golden set, which --golden takes"
+    elif proposed is not None:
+        message += f"; if they mean that, {proposed}"
+    else:
+        message += "; --map COLUMN=prompt,COLUMN=completion says what they mean"
+    return "format", "error", number, message

@@ -6,56 +6,24 @@ import statistics
 from array import array
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from copy import deepcopy
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Literal
 
 from launcher.data.facts import MOST_PIECES, NEVER, DataFacts
-from launcher.data.formats import Format
+from launcher.data.findings import SHOWN
+from launcher.data.findings import Findings as Findings
+from launcher.data.findings import RowFinding as RowFinding
+from launcher.data.findings import Severity as Severity
+from launcher.data.findings import line_ranges as line_ranges
+from launcher.data.formats import MASKED, Format
+from launcher.data.rendering import ReadRows
 from launcher.data.split import choose_eval
 from launcher.errors import BadInput, Problem
 
-Severity = Literal["error", "warning"]
 ExcessLength = Literal["truncate", "drop", "raise"]
 Fate = Literal["truncate", "drop", "raise", "split"]  # split: what trainers do to long rows of plain text
 _FATES = {"truncate": "cut at the end", "drop": "left out", "raise": "refused", "split": "split into several"}
-KEPT_FINDINGS = 10_000  # texts that are kept; what lies beyond is counted
-
-
-@dataclass(frozen=True)
-class RowFinding:
-    """One thing about one row (``line`` from 1) or the whole file (None). An error makes a row unusable."""
-
-    kind: str
-    severity: Severity
-    line: int | None
-    message: str
-
-    def problem(self, path: Path) -> Problem:
-        return Problem(self.message, file=str(path), line=self.line)
-
-
-class Findings:
-    """Findings as they come: the first KEPT_FINDINGS with their texts, all of them counted and their lines kept."""
-
-    def __init__(self) -> None:
-        self.kept: list[RowFinding] = []
-        self.counts: Counter[tuple[Severity, str]] = Counter()
-        self.lines: dict[tuple[Severity, str], array[int]] = {}
-
-    def add(self, kind: str, severity: Severity, line: int | None, message: str) -> None:
-        self.counts[severity, kind] += 1
-        if line is not None:
-            self.lines.setdefault((severity, kind), array("Q")).append(line)
-        if len(self.kept) < KEPT_FINDINGS:
-            self.kept.append(RowFinding(kind, severity, line, message))
-
-    def copy(self) -> Findings:
-        return deepcopy(self)
-
-    def count(self, severity: Severity) -> int:
-        return sum(count for (found, _), count in self.counts.items() if found == severity)
 
 
 @dataclass(frozen=True)
@@ -132,7 +100,10 @@ class Rows:
 
 @dataclass(frozen=True)
 class DataReport:
-    """A data file, inspected. ``rows`` are usable; ``lines_read`` counts the unusable too."""
+    """A data file, inspected. ``rows`` are usable; ``lines_read`` counts the unusable too.
+
+    ``reading`` reads it again as it was read; None where it is of no known format.
+    """
 
     path: Path
     sha256: str
@@ -143,6 +114,7 @@ class DataReport:
     rows: Rows
     lengths: Lengths | None
     excess: Excess | None
+    reading: ReadRows | None = None
 
     @property
     def row_count(self) -> int:
@@ -156,12 +128,17 @@ class DataReport:
     def conversational(self) -> bool:
         return self.format != "text"
 
+    @property
+    def masked(self) -> bool:
+        """Whether a usable row has a turn of the assistant that is not trained."""
+        return any(keys & MASKED for keys in self.rows.keys)
+
     def problems(self, severity: Severity = "error") -> list[Problem]:
-        """The findings of one severity, as problems to raise or to show."""
-        found = [finding.problem(self.path) for finding in self.findings.kept if finding.severity == severity]
-        missing = self.findings.count(severity) - len(found)
-        if missing:
-            found.append(Problem(f"and {missing} more", file=str(self.path)))
+        """The findings of one severity, as problems: what all rows have once, of a kind the first."""
+        found = [finding.problem(self.path) for finding in self.findings.told(severity, self.lines_read)]
+        for kind, _, left in self.findings.untold(severity, self.lines_read):
+            lines = line_ranges(self.findings.lines.get((severity, kind), ()))
+            found.append(Problem(f"and {left:,} more of the kind {kind} (lines {lines})", file=str(self.path)))
         return found
 
     def require_rows(self) -> None:
@@ -248,8 +225,10 @@ class DataReport:
         lengths = summarise(rows, self.lengths.exact, self.lengths.source) if self.lengths else None
         return replace(self, rows=rows, lengths=lengths)
 
-    def to_dict(self) -> dict[str, object]:
-        """The report as JSON-ready data; per row only what was found."""
+    def to_dict(self, most: int | None = SHOWN) -> dict[str, object]:
+        """The report as JSON-ready data; per row only what was found, ``most`` of a kind."""
+        severities: tuple[Severity, ...] = ("error", "warning")
+        told = [finding for item in severities for finding in self.findings.told(item, self.lines_read, most)]
         return {
             "path": str(self.path),
             "sha256": self.sha256,
@@ -257,10 +236,10 @@ class DataReport:
             "lines_read": self.lines_read,
             "rows": self.row_count,
             "ok": self.ok,
-            "errors": self.findings.count("error"),
-            "warnings": self.findings.count("warning"),
+            "errors": self.findings.number("error", self.lines_read),
+            "warnings": self.findings.number("warning", self.lines_read),
             "counts": {kind: count for (_, kind), count in sorted(self.findings.counts.items())},
-            "findings": [asdict(finding) for finding in self.findings.kept],
+            "findings": [asdict(finding) for finding in sorted(told, key=lambda item: item.line or 0)],
             "notes": list(self.notes),
             "lengths": asdict(self.lengths) if self.lengths else None,
             "excess": asdict(self.excess) if self.excess else None,
@@ -321,20 +300,3 @@ def even_histogram(totals: Iterable[int], most: int = 32) -> list[tuple[int, int
     for length, rows in counted.items():
         bins[-(-length // width)] += rows
     return [(index * width, bins[index]) for index in range(min(bins), max(bins) + 1)]
-
-
-def line_ranges(lines: Iterable[int], most: int = 30) -> str:
-    """Line numbers for people: ``3, 7-9, 12``, with an ellipsis after ``most`` ranges."""
-    ranges: list[list[int]] = []
-    for line in sorted(set(lines)):
-        if ranges and line == ranges[-1][1] + 1:
-            ranges[-1][1] = line
-        elif len(ranges) == most:
-            return ", ".join(_span(*pair) for pair in ranges) + ", …"
-        else:
-            ranges.append([line, line])
-    return ", ".join(_span(*pair) for pair in ranges)
-
-
-def _span(first: int, last: int) -> str:
-    return str(first) if first == last else f"{first}-{last}"

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from launcher.data.base import base_tokens
-from launcher.data.chat import ChatTemplate, Span, render_with_spans
-from launcher.data.formats import as_templates_read
-from launcher.data.special import special_tokens, template_tokens
+from launcher.data.chat import ChatTemplate, Span
+from launcher.data.special import special_tokens
 from launcher.errors import Unreadable
 
 if TYPE_CHECKING:
@@ -45,26 +44,6 @@ class Measure(Protocol):
     source: str
 
     def lengths(self, rows: Sequence[Rendered]) -> list[Length]: ...
-
-
-class Renderer:
-    """Turns normalised rows into text, with the template and special tokens of one base model.
-
-    For ``text`` rows (``template`` None) the text is the row, and all of it is trained with the eos token behind it.
-    """
-
-    def __init__(self, template: ChatTemplate | None, base: Path | None) -> None:
-        self.template = template
-        self.tokens = {} if template is None else template_tokens(base, template)
-
-    def render(self, row: Mapping[str, Any]) -> Rendered:
-        """Raises `launcher.data.chat.CannotRender` when the template refuses the row."""
-        if self.template is None:
-            text = row["text"]
-            return Rendered(text, ((0, len(text)),))
-        messages = as_templates_read(row["messages"])
-        text, spans = render_with_spans(messages, self.template, self.tokens, tools=row.get("tools"))
-        return Rendered(text, tuple(spans))
 
 
 def trained_tokens(offsets: Sequence[Span], spans: Sequence[Span]) -> list[bool]:
@@ -120,14 +99,31 @@ class Tokenizing:
     def lengths(self, rows: Sequence[Rendered]) -> list[Length]:
         encodings = self.tokenizer.encode_batch([row.text for row in rows], add_special_tokens=self._text_rows)
         if self._text_rows:
-            return [Length(len(encoding) + 1, len(encoding) + 1, 0) for encoding in encodings]  # + eos
+            totals = [len(encoding) + self._lacks_end(encoding.ids) for encoding in encodings]
+            return [Length(total, total, 0) for total in totals]
         return [_length(encoding, row.spans) for row, encoding in zip(rows, encodings, strict=True)]
+
+    def _lacks_end(self, ids: Sequence[int]) -> bool:
+        """Whether the trainers put an end-of-sequence token behind a text: where it does not end in one."""
+        return not ids or ids[-1] != self._eos_id
+
+    def frame(self, row: Rendered) -> tuple[str, str]:
+        """What stands before and behind a row's text among its tokens: special ones, of plain text only."""
+        if not self._text_rows:
+            return "", ""
+        encoding = self.tokenizer.encode(row.text, add_special_tokens=True)
+        special = encoding.special_tokens_mask
+        before = next((index for index, mark in enumerate(special) if not mark), len(special))
+        behind = next((index for index, mark in enumerate(reversed(special)) if not mark), 0)
+        tokens = encoding.tokens
+        end = [self.tokenizer.id_to_token(self._eos_id) or ""] if self._lacks_end(encoding.ids) else []
+        return "".join(tokens[:before]), "".join([*tokens[len(tokens) - behind :], *end])
 
     def labels(self, row: Rendered) -> tuple[list[int], list[int]]:
         """input_ids and labels of a row, as the trainers make them: -100 where a token is not trained."""
         encoding = self.tokenizer.encode(row.text, add_special_tokens=self._text_rows)
         if self._text_rows:
-            ids = [*encoding.ids, self._eos_id]
+            ids = [*encoding.ids, *[self._eos_id] * self._lacks_end(encoding.ids)]
             return ids, ids
         trained = trained_tokens(encoding.offsets, row.spans)
         return encoding.ids, [token if keep else -100 for token, keep in zip(encoding.ids, trained, strict=True)]

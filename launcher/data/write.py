@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from tempfile import TemporaryFile
@@ -13,10 +12,10 @@ from typing import TextIO
 
 from launcher.data.facts import DataFacts
 from launcher.data.formats import row_line
-from launcher.data.inspect import usable_rows
+from launcher.data.opening import sha256_of
 from launcher.data.report import DataReport, Lengths, even_histogram
 from launcher.errors import RunFailed
-from launcher.files import sha256_file, sync_folder
+from launcher.files import replacing, sha256_file
 from launcher.records.run import DataRecord, RecordedLengths
 
 TRAIN_FILE = "data/train.jsonl"
@@ -74,7 +73,7 @@ def write_data(report: DataReport, out_dir: Path, *, eval_fraction: float, seed:
     The rows are read once. Raises BadInput with every bad row, and RunFailed when the folder cannot be written or the
     data is no longer what was inspected.
     """
-    if sha256_file(report.path) != report.sha256:
+    if sha256_of(report.path) != report.sha256:
         raise _changed(report.path)
     report.require_rows()
     train, held_out = report.split(eval_fraction, seed)
@@ -132,7 +131,7 @@ def _write(report: DataReport, files: dict[Path, list[int]]) -> None:
         place = {}
         for path, rows in files.items():
             held = stack.enter_context(TemporaryFile("w+", encoding="utf-8", newline="\n", dir=path.parent))
-            lines = _LeadersFirst(stack.enter_context(_replacing(path)), held, _leaders(report, rows))
+            lines = _LeadersFirst(stack.enter_context(replacing(path)), held, _leaders(report, rows))
             place.update(dict.fromkeys(rows, lines))
         for index, text in _texts(report, report.row_count):
             if index in place:
@@ -143,9 +142,9 @@ def _texts(report: DataReport, count: int) -> Iterator[tuple[int, str]]:
     """The first ``count`` usable rows as lines, by index. Raises RunFailed when the file is not the one inspected."""
     if not count:
         return
-    assert report.format is not None
+    assert report.reading is not None
     index = -1
-    for index, (line, row) in enumerate(usable_rows(report.path, report.format)):
+    for index, (line, row) in enumerate(report.reading.rows()):
         if index >= report.row_count or line != report.rows.lines[index]:
             break
         yield index, row_line(row) + "\n"
@@ -156,19 +155,3 @@ def _texts(report: DataReport, count: int) -> Iterator[tuple[int, str]]:
 
 def _changed(path: Path) -> RunFailed:
     return RunFailed(f"{path}: changed while it was read", hint="start again once nothing writes to it")
-
-
-@contextmanager
-def _replacing(path: Path) -> Iterator[TextIO]:
-    """A text file that takes the place of ``path`` when the block ends, and leaves nothing when it fails."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        with temporary.open("w", encoding="utf-8", newline="\n") as stream:
-            yield stream
-            stream.flush()
-            os.fsync(stream.fileno())
-        temporary.replace(path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
-    sync_folder(path.parent)

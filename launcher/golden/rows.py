@@ -1,4 +1,4 @@
-"""A golden set: prompts with the answers that are right, read from a JSONL file (schemas/golden.json)."""
+"""A golden set: prompts with the answers that are right, as golden rows (schemas/golden.json) or as training rows."""
 
 from __future__ import annotations
 
@@ -7,8 +7,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from launcher.data.formats import BadRow, format_of, normalise
-from launcher.data.golden import TARGET_KEYS, Repeat, repeated_prompts
+from launcher.data.columns import Columns
+from launcher.data.formats import BadRow, normalise
+from launcher.data.golden import TARGET_KEYS, Repeat, golden_from_training, repeated_prompts
 from launcher.data.read import read_lines
 from launcher.errors import BadInput, Problem, candidates, did_you_mean
 
@@ -43,9 +44,10 @@ class GoldenRow:
         return {"id": self.id, "messages": self.messages} | ({"tools": list(self.tools)} if self.tools else {})
 
 
-def read_golden(path: Path, *, conversational: bool = True) -> list[GoldenRow]:
+def read_golden(path: Path, *, conversational: bool = True, columns: Columns | None = None) -> list[GoldenRow]:
     """Every row of a golden set, in the order of the file.
 
+    A row may be in a training format: its last answer is the target. ``columns`` are the person's names for ql's.
     ``conversational`` says whether the model was trained on chats: one trained on plain text has no chat template,
     so its prompts must be strings. Raises Unreadable when there is no such file, BadInput with all bad rows and
     their lines, or when there is no row at all.
@@ -55,7 +57,7 @@ def read_golden(path: Path, *, conversational: bool = True) -> list[GoldenRow]:
     refused: list[_Said] = []
     lines_of: dict[str, int] = {}
     found = 0
-    for line in read_lines(path):
+    for line in read_lines(path, columns):
         found += 1
         if line.row is None:
             problems.append(Problem(str(line.problem), file=str(path), line=line.number))
@@ -103,9 +105,10 @@ A_ROW = 'a row is {"input": "…", "target": "…"}; ideal and expected_output m
 
 def _row(raw: dict[str, Any], line: int, conversational: bool) -> tuple[GoldenRow | None, _Said]:
     said: _Said = []
-    training = format_of(raw)
-    if training is not None and not raw.keys() & set(TARGET_KEYS):
-        return None, [(f"is a training row ({training}), not a golden one", A_ROW)]
+    try:
+        raw = golden_from_training(raw) or raw
+    except BadRow as error:
+        return None, [(message, A_ROW) for _, message in error.problems]
     value = _input(raw, conversational, said)
     targets = _targets(raw, said)
     name = _id(raw, line, said)

@@ -61,7 +61,7 @@ class FromRequest(Origin):
         conversational = self.report.conversational
         template: ChatTemplate | None = load_chat_template(plan.chat_template, self.base) if conversational else None
         tokens = special_tokens(self.base, template, vocab_size=request.model.vocab_size)
-        files = render_config(plan, tokens)
+        files = render_config(plan, tokens, masked=self.report.masked)
         if template is not None:
             files[TEMPLATE_FILE] = template.text
         return TrainerFiles(files, _check(files["config.yaml"], plan, request), {})

@@ -19,6 +19,7 @@ from typing import Any
 import yaml
 
 IGNORE = -100  # the label of a token that is not trained
+PROBE = "an answer that no row has"
 CHECKPOINTS = 3  # kept; the best one is always among them
 
 # Every key of config.yaml and its type. None stands for null; a key of OPTIONAL may be left out.
@@ -142,18 +143,21 @@ def load_rows(path: str, tokenizer: Any, config: dict[str, Any]) -> Any:
 
 
 def tokenise_chat(row: dict[str, Any], tokenizer: Any, end_of_turn: str) -> tuple[list[int], list[int]]:
-    """Only what the assistant says is trained, each turn with the token that ends it."""
+    """Only what the assistant says is trained, each turn with the token that ends it; none with training: false."""
     messages, tools = parse_json_text(row)
 
-    def render(count: int, prompt: bool = False) -> str:
+    def render(turns: list[dict[str, Any]], prompt: bool = False) -> str:
         # A batch of one: a conversation that begins with the assistant has an empty prompt, which is fine in a batch.
-        batch = [messages[:count]]
-        return tokenizer.apply_chat_template(batch, tools=tools, tokenize=False, add_generation_prompt=prompt)[0]
+        return tokenizer.apply_chat_template([turns], tools=tools, tokenize=False, add_generation_prompt=prompt)[0]
 
-    text, spans = render(len(messages)), []
+    text, spans = render(messages), []
     for index, message in enumerate(messages):
-        if message["role"] == "assistant":
-            begin, upto = len(render(index, prompt=True)), render(index + 1)
+        if message["role"] == "assistant" and message.get("training") is not False:
+            begin, upto = len(render(messages[:index], prompt=True)), render(messages[: index + 1])
+            if "think" in tokenizer.chat_template:  # what it writes before any answer, an empty thought, is not trained
+                other = [*messages[:index], {"role": "assistant", "content": PROBE}, *messages[index + 1 :]]
+                opening = render(other).partition(PROBE)[0]
+                begin = max(begin, len(os.path.commonprefix([opening, text])))  # noqa: RUF071  (of characters)
             spans.append((begin, upto.rindex(end_of_turn) + len(end_of_turn)))
     encoded = tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)
     labels = [

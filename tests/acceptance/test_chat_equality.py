@@ -15,8 +15,9 @@ import pytest
 from launcher.data.chat import SHIPPED_TEMPLATES, load_chat_template
 from launcher.data.formats import as_templates_read, normalise
 from launcher.data.inspect import inspect_data
+from launcher.data.rendering import Renderer
 from launcher.data.special import special_tokens
-from launcher.data.tokens import Renderer, Tokenizing
+from launcher.data.tokens import Tokenizing
 from launcher.data.write import write_data
 from launcher.resources import resource
 from load_script import load_script
@@ -51,13 +52,16 @@ ROWS: list[dict[str, Any]] = [
     # Axolotl finds turns by putting "zzdummymessagezz" and "[[dummy_message]]" in their place.
     {"messages": [user("zz"), assistant("zz and zz"), user("[["), assistant("[[dummy_]]")]},
     {"messages": [user("one"), assistant("two"), assistant("three in a row"), user("never answered")]},
+    {"messages": [user("a"), {**assistant("wrong"), "weight": 0}, user("no"), {**assistant("right"), "weight": 1}]},
+    {"messages": [user("a"), assistant("right"), user("more"), {**assistant("wrong"), "train": False}]},
+    {"messages": [user("1+1?"), {**assistant("2"), "reasoning_content": " one and one "}]},
     {"messages": [user("weather?"), assistant("", CALLS), {"role": "tool", "content": "18"}, assistant("18 degrees")]},
     {
         "messages": [user("weather?"), assistant("Let me see.", CALLS[:1]), user("well?"), assistant("x")],
         "tools": TOOLS,
     },
 ]
-TEXTS = ["The router drops every third packet.", " leading space", "x" * 300]
+TEXTS = ["The router drops every third packet.", "ends</s>", "<s>both</s>\n", " leading space", "x" * 300]
 
 
 @pytest.fixture(scope="module")
@@ -116,6 +120,7 @@ def chat_settings(special: dict[str, str]) -> dict[str, Any]:
                 "field_messages": "messages",
                 "roles_to_train": ["assistant"],
                 "train_on_eos": "turn",
+                "message_field_training": "training",
             }
         ],
     }
@@ -149,7 +154,7 @@ def test_conversations_are_equal_everywhere(
     (tmp_path / "chat_template.jinja").write_text(template.text, encoding="utf-8")
 
     renderer, measure = Renderer(template, base), Tokenizing(base, template)
-    normal = [normalise(row, "messages")[0] for row in ROWS]
+    normal = [renderer.written(normalise(row, "messages")[0]) for row in ROWS]
     ours = sorted(measure.labels(renderer.render(row)) for row in normal)
 
     assert axolotl_rows(tmp_path, base, chat_settings(special)) == ours
@@ -162,6 +167,8 @@ def test_conversations_are_equal_everywhere(
     for row in normal:
         messages, tools = as_templates_read(row["messages"]), row.get("tools")
         ids, labels = measure.labels(renderer.render(row))
+        if any("training" in message for message in messages):
+            continue  # transformers knows no turn of the assistant that is not trained
         mine = tokenizer.apply_chat_template(
             messages, tools=tools, return_dict=True, return_assistant_tokens_mask=True, tokenize=True
         )
@@ -191,7 +198,85 @@ def test_base_models_own_template_is_equal_in_both_trainers(
     write_data(report, tmp_path, eval_fraction=0, seed=0)
     (tmp_path / "chat_template.jinja").write_text(template.text, encoding="utf-8")
     renderer, measure = Renderer(template, base), Tokenizing(base, template)
-    ours = sorted(measure.labels(renderer.render(normalise(row, "messages")[0])) for row in rows)
+    ours = sorted(measure.labels(renderer.render(renderer.written(normalise(row, "messages")[0]))) for row in rows)
+    assert axolotl_rows(tmp_path, base, chat_settings(special)) == ours
+    config = script_settings(base, special, tmp_path)
+    tokenizer = train_script.load_tokenizer(config)
+    unsloth = train_script.load_rows(str(tmp_path / "data" / "train.jsonl"), tokenizer, config)
+    assert sorted((row["input_ids"], row["labels"]) for row in unsloth) == ours
+
+
+# As templates of thinking bases are: a thought is written for the last turn, an empty one where there is none.
+THINKING = """{%- set last = namespace(user=0) %}
+{%- for message in messages if message.role == 'user' %}{%- set last.user = messages.index(message) %}{%- endfor %}
+{%- for message in messages %}{%- set content = message.content %}{%- if message.role == 'assistant' %}
+{%- set thought = message.reasoning_content if message.reasoning_content is string else '' %}
+{%- if '</think>' in content %}{%- set thought = content.split('</think>')[0].split('<think>')[-1].strip('\n') %}
+{%- set content = content.split('</think>')[-1].lstrip('\n') %}{%- endif %}
+{{- '<|im_start|>assistant\n' }}
+{%- if loop.index0 > last.user and (loop.last or thought) %}
+{{- '<think>\n' + thought.strip('\n') + '\n</think>\n\n' }}{%- endif %}
+{{- content }}
+{%- if message.tool_calls %}{%- for call in message.tool_calls %}
+{{- '\n<tool_call>' ~ call.function | tojson ~ '</tool_call>' }}{%- endfor %}{%- endif %}
+{{- '<|im_end|>\n' }}
+{%- else %}{{- '<|im_start|>' + message.role + '\n' + content + '<|im_end|>\n' }}{%- endif %}{%- endfor %}
+{%- if add_generation_prompt %}{{- '<|im_start|>assistant\n' }}
+{%- if enable_thinking is defined and enable_thinking is false %}{{- '<think>\n\n</think>\n\n' }}{%- endif %}
+{%- endif %}"""
+OFF = {"weight": 0}
+THOUGHTS: list[dict[str, Any]] = [
+    {"messages": [user("1+1?"), {**assistant("2"), "reasoning_content": "one and one"}]},
+    {"messages": [user("1+2?"), assistant("<think>\nadd\n</think>\n\n3")]},
+    {"messages": [user("hi"), assistant("no thought")]},
+    {
+        "messages": [
+            user("a"),
+            {**assistant("b"), "reasoning": "x", **OFF},
+            user("c"),
+            {**assistant("d"), "thinking": "y"},
+        ]
+    },
+    {"messages": [user("a"), {**assistant("b"), **OFF}, user("c"), assistant("d")]},
+    {"messages": [user("weather?"), {**assistant("", CALLS), "reasoning": "two calls"}]},
+    {
+        "messages": [
+            user("weather?"),
+            {**assistant("", CALLS), "reasoning": "two calls"},
+            {"role": "tool", "content": "18"},
+            {"role": "tool", "content": "12:00"},
+            {**assistant("18 at noon"), "reasoning": "done"},
+        ]
+    },
+    {
+        "messages": [user("z"), {**assistant("zz"), "reasoning": "zz\n\nzz"}],
+        "chat_template_kwargs": {"enable_thinking": True},
+    },
+    {
+        "messages": [user("z"), {**assistant("q"), "reasoning": "zz"}],
+        "chat_template_kwargs": {"enable_thinking": False},
+    },
+]
+
+
+def test_thoughts_are_equal_in_both_trainers(
+    bases: dict[str, Path], axolotl: None, train_script: ModuleType, tmp_path: Path
+) -> None:
+    base = shutil.copytree(bases["bytes"], tmp_path / "base")
+    (base / "chat_template.jinja").write_text(THINKING)
+    template = load_chat_template("tokenizer", base)
+    special = special_tokens(base, template)
+    source = write_rows(tmp_path / "rows.jsonl", THOUGHTS)
+    report = inspect_data(source, base=base, chat_template="tokenizer", sequence_len=2048)
+    write_data(report, tmp_path, eval_fraction=0, seed=0)
+    (tmp_path / "chat_template.jinja").write_text(template.text, encoding="utf-8")
+    renderer, measure = Renderer(template, base), Tokenizing(base, template)
+    rows = [renderer.written(normalise(row, "messages")[0]) for row in THOUGHTS]
+    ours = sorted(measure.labels(renderer.render(row)) for row in rows)
+    texts = [rendered.text[slice(*rendered.spans[-1])] for rendered in map(renderer.render, rows)]
+    assert texts[0] == "one and one\n</think>\n\n2<|im_end|>"
+    assert texts[2] == "no thought<|im_end|>"
+    assert texts[8] == "q<|im_end|>"
     assert axolotl_rows(tmp_path, base, chat_settings(special)) == ours
     config = script_settings(base, special, tmp_path)
     tokenizer = train_script.load_tokenizer(config)
@@ -225,5 +310,9 @@ def test_texts_are_equal_in_both_trainers(
     unsloth = train_script.load_rows(str(tmp_path / "data" / "train.jsonl"), tokenizer, config)
     assert sorted((row["input_ids"], row["labels"]) for row in unsloth) == axolotl_rows(tmp_path, base, settings)
     measure, renderer = Tokenizing(base, None), Renderer(None, base)
-    short = [measure.labels(renderer.render(row)) for row in rows[:2]]
+    short = [measure.labels(renderer.render(renderer.written(row))) for row in rows[:4]]
+    begin, end = measure.tokenizer.token_to_id("<s>"), measure.tokenizer.token_to_id(special["eos"])
+    if kind == "pieces":
+        assert all(ids.count(begin) == 0 or ids[0] == begin for ids, _ in short)
+        assert all(ids.count(end) == 1 for ids, _ in short)
     assert all(pair in [(row["input_ids"], row["labels"]) for row in unsloth] for pair in short)

@@ -52,10 +52,11 @@ def test_bad_rows_exit_1_with_their_lines(bad: Path) -> None:
 
 def test_many_problems_are_listed_by_line(tmp_path: Path) -> None:
     path = tmp_path / "bad.jsonl"
-    path.write_text("x\n" * 100)
+    path.write_text('{"text": "a"}\n' + "x\n" * 100)
     result = check(path)
     assert result.output.count("error: ") == 20
-    assert "unreadable: 100 (lines 1-100)" in result.output
+    assert "unreadable: 100 (lines 2-101)" in result.output
+    assert check(path, "--all").output.count("error: ") == 100
 
 
 def test_json(bad: Path) -> None:
@@ -132,10 +133,10 @@ def test_golden_prompts_that_stand_twice_are_warned_of(tickets: Path, tmp_path: 
 
 def test_a_golden_set_that_is_none_is_said(tickets: Path, tmp_path: Path) -> None:
     wrong = tmp_path / "golden.jsonl"
-    wrong.write_text('{"input": "a", "target": "b"}\n{"prompt": "a", "completion": "b"}\n')
+    wrong.write_text('{"input": "a", "target": "b"}\n{"text": "a"}\n')
     result = check(tickets, "--golden", wrong)
     assert result.exit_code == 1
-    assert f"error: {wrong}:2: is a training row (prompt_completion)" in result.output
+    assert f"error: {wrong}:2: is a row of plain text" in result.output
     data = json.loads(check(tickets, "--golden", wrong, "--json").output)
     assert (data["ok"], data["errors"], data["golden_problems"][0]["line"]) == (False, 0, 2)
 

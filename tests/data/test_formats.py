@@ -13,8 +13,8 @@ from launcher.data.formats import (
     normalise,
     optional_keys,
     row_line,
-    strict_json,
 )
+from launcher.data.json_text import strict_json
 
 CHAT = [{"role": "user", "content": "hi"}, {"role": "assistant", "content": "ho"}]
 
@@ -58,6 +58,10 @@ def test_format_is_told_by_its_keys(row: dict[str, Any], form: str | None) -> No
         {"instruction": "hi", "input": "", "output": "ho"},
         {"prompt": "hi", "completion": "ho"},
         {"prompt": CHAT[:1], "completion": CHAT[1:]},
+        {"prompt": json.dumps(CHAT[:1]), "completion": json.dumps(CHAT[1:])},
+        {"messages": json.dumps(CHAT)},
+        {"conversations": json.dumps([{"from": "human", "value": "hi"}, {"from": "gpt", "value": "ho"}])},
+        {"messages": [{"role": "User", "text": "hi"}, {"role": "bot", "text": "ho"}]},
         {
             "messages": [
                 {"role": "user", "content": [{"type": "text", "text": "h"}, {"type": "text", "text": "i"}]},
@@ -110,9 +114,9 @@ def test_tools_are_json_text_in_the_file_only() -> None:
     assert isinstance(json.loads(row_line(row))["tools"], str)
 
 
-def test_fields_that_do_nothing_are_named() -> None:
-    weighted = [CHAT[0], CHAT[1] | {"weight": 0}]
-    assert normalise({"messages": weighted}, "messages")[1] == {"weight"}
+def test_keys_that_are_not_read_are_named() -> None:
+    row = {"messages": [CHAT[0] | {"mood": "fine"}, CHAT[1] | {"score": 3, "empty": None}], "id": 7, "note": ""}
+    assert normalise(row, "messages")[1].unread == {"mood of a turn", "score of a turn", "id"}
 
 
 def test_optional_keys_tell_rows_apart() -> None:
@@ -140,7 +144,8 @@ for _ in range(MAX_DEPTH + 1):
         ({"messages": [CHAT[0], {"role": "assistant", "content": " \n"}]}, "empty", "assistant's content is empty"),
         ({"messages": [{"role": "user", "content": ""}, CHAT[1]]}, "empty", "user's content is empty"),
         ({"messages": [{"role": "user", "content": 3}, CHAT[1]]}, "field", "must be text, not a number"),
-        ({"messages": [{"role": "user", "content": [{"type": "image_url"}]}, CHAT[1]]}, "field", "parts other than"),
+        ({"messages": [{"role": "user", "content": [{"type": "image_url"}]}, CHAT[1]]}, "media", "nothing but"),
+        ({"messages": [CHAT[0] | {"content": [{"type": "tool_use"}]}, CHAT[1]]}, "field", "other than text (tool_use)"),
         ({"messages": [CHAT[0] | {"tool_calls": [{"name": "f"}]}, CHAT[1]]}, "role", "belong to the assistant"),
         ({"messages": [CHAT[0], CHAT[1] | {"tool_calls": [{}]}]}, "tools", "no function name"),
         ({"messages": [CHAT[0], CHAT[1] | {"tool_calls": [{"name": "f", "arguments": "{"}]}]}, "tools", "not JSON"),
@@ -154,6 +159,7 @@ for _ in range(MAX_DEPTH + 1):
         ({"prompt": "x", "completion": None}, "empty", "completion is empty"),
         ({"text": ""}, "empty", "text is empty"),
         ({"text": True}, "field", "a boolean"),
+        ({"text": ["a", "b"]}, "field", "not a list: join its texts into one"),
         ({"text": "\udfff"}, "text", "surrogate"),
     ],
 )

@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from properties import examples
 
-from launcher.data import report as report_module
+from launcher.data import findings as findings_module
 from launcher.data.inspect import inspect_data
 from launcher.data.report import DataReport, even_histogram, line_ranges
 from launcher.errors import BadInput, QlError
@@ -94,12 +94,12 @@ def test_empty_file_is_an_error(text: str, tmp_path: Path) -> None:
 
 def test_notes(tmp_path: Path) -> None:
     weighted = chat("a", " b")
-    weighted["messages"][1]["weight"] = 0
+    weighted["messages"][1]["weight"] = 0.5
     path = tmp_path / "rows.jsonl"
     path.write_text("\ufeff" + json.dumps(weighted))
     notes = "\n".join(inspect_data(path).notes)
     assert "byte-order mark" in notes
-    assert "weight is given in 1 rows" in notes
+    assert "weight of a turn, where it is neither 0 nor 1, is given in 1 of 1 rows (100 %) and not read" in notes
     assert "white space" in notes
 
 
@@ -217,11 +217,11 @@ def test_a_golden_set_given_as_data_is_told_as_one(tmp_path: Path) -> None:
 
 
 def test_findings_beyond_those_kept_are_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(report_module, "KEPT_FINDINGS", 3)
-    report = inspect_data(write(tmp_path, ["x"] * 10))
+    monkeypatch.setattr(findings_module, "KEPT_FINDINGS", 3)
+    monkeypatch.setattr(findings_module, "SHOWN", 3)
+    report = inspect_data(write(tmp_path, [chat("a"), *(f"{'x' * n}" for n in range(1, 11))]))
     assert report.findings.count("error") == 10
-    assert [problem.message for problem in report.problems()][-1] == "and 7 more"
-    assert line_ranges(report.findings.lines["error", "unreadable"]) == "1-10"
+    assert line_ranges(report.findings.lines["error", "unreadable"]) == "2-11"
 
 
 def test_line_ranges() -> None:

@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from properties import examples
 
-from launcher.data import read
-from launcher.data.read import detect_format, read_lines
+from launcher.data import json_lines
+from launcher.data.read import detect_format, file_notes, read_lines
 from launcher.errors import Unreadable
 
 
@@ -39,11 +39,11 @@ def test_bytes_that_are_not_utf8_spoil_their_line_only(tmp_path: Path) -> None:
 def test_byte_order_mark_is_passed_over(tmp_path: Path) -> None:
     path = write(tmp_path, b'\xef\xbb\xbf{"text": "a"}\n')
     assert [line.row for line in read_lines(path)] == [{"text": "a"}]
-    assert read.has_bom(path)
+    assert "byte-order mark" in next(file_notes(path))
 
 
 def test_long_line_is_refused_and_the_next_one_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(read, "MAX_LINE", 1000)
+    monkeypatch.setattr(json_lines, "MAX_LINE", 1000)
     path = write(tmp_path, b'{"text": "' + b"x" * 3_000_000 + b'"}\n{"text": "a"}\n' + b"y" * 1001)
     long, short, last = read_lines(path)
     assert long.problem is not None
@@ -54,7 +54,7 @@ def test_long_line_is_refused_and_the_next_one_read(tmp_path: Path, monkeypatch:
 
 def test_line_of_exactly_the_limit_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     row = b'{"text": "abc"}'
-    monkeypatch.setattr(read, "MAX_LINE", len(row))
+    monkeypatch.setattr(json_lines, "MAX_LINE", len(row))
     assert [line.row for line in read_lines(write(tmp_path, row + b"\n" + row))] == [{"text": "abc"}] * 2
 
 
@@ -90,7 +90,7 @@ def test_broken_array_is_said(text: str, tmp_path: Path) -> None:
 
 
 def test_large_array_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(read, "MAX_ARRAY", 10)
+    monkeypatch.setattr(json_lines, "MAX_ARRAY", 10)
     with pytest.raises(Unreadable, match="jq"):
         list(read_lines(write(tmp_path, b'[{"a": 1}, {"a": 2}]')))
 

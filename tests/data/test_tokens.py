@@ -1,15 +1,16 @@
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
 
 from launcher.data.chat import load_chat_template
+from launcher.data.rendering import Renderer
 from launcher.data.tokens import (
     BYTES_PER_TOKEN,
     Estimating,
     Rendered,
-    Renderer,
     Tokenizing,
     measure_for,
     trained_tokens,
@@ -80,3 +81,27 @@ def test_broken_tokenizer_is_said(tmp_path: Path) -> None:
     (tmp_path / "tokenizer_config.json").write_text('{"eos_token": "</s>", "unk_token": "<unk>"}')
     with pytest.raises(Unreadable, match=r"tokenizer\.json"):
         measure_for(tmp_path, None)
+
+
+@pytest.mark.parametrize(
+    "text", ["<s>please help</s>", "<s>please help", "please help</s>\n", " <s><s>please help</s></s>"]
+)
+def test_a_text_with_tokens_of_its_own_has_each_once(text: str, bases: dict[str, Path]) -> None:
+    """Of a tokenizer that puts a beginning in front, and the end that both trainers put behind."""
+    from tokenizers import Tokenizer
+    from tokenizers.processors import TemplateProcessing
+
+    base = bases["pieces"]
+    tokenizer = Tokenizer.from_file(str(base / "tokenizer.json"))
+    begin, end = tokenizer.token_to_id("<s>"), tokenizer.token_to_id("</s>")
+    own = base.parent / "begins"
+    shutil.copytree(base, own, dirs_exist_ok=True)
+    tokenizer.post_processor = TemplateProcessing(single="<s> $A", special_tokens=[("<s>", begin)])
+    tokenizer.save(str(own / "tokenizer.json"))
+    renderer, measure = Renderer(None, own), Tokenizing(own, None)
+    written = renderer.written({"text": text})
+    ids, labels = measure.labels(renderer.render(written))
+    assert (ids[0], ids[-1], ids.count(begin), ids.count(end)) == (begin, end, 1, 1)
+    assert ids == labels
+    assert measure.lengths([renderer.render(written)])[0].total == len(ids)
+    assert measure.frame(renderer.render(written)) == ("<s>", "</s>")

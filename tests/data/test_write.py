@@ -100,9 +100,9 @@ def test_rows_with_rare_keys_come_first(tmp_path: Path) -> None:
     train = read(done.train_file)
     assert len(train) == 23
     assert "tool_calls" in train[0]["messages"][1]
-    assert train[1]["tools"] == '[{"name": "f"}]'
+    assert train[1]["tools"] == '[{"type": "function", "function": {"name": "f"}}]'
     assert train[2]["messages"][0]["content"] == "0"
-    assert train[-1]["tools"] == '[{"name": "g"}]'
+    assert train[-1]["tools"] == '[{"type": "function", "function": {"name": "g"}}]'
 
 
 def test_rows_without_a_trained_token_are_left_out(tmp_path: Path, bases: dict[str, Path]) -> None:

@@ -84,15 +84,62 @@ def test_all_problems_are_told_at_once_with_their_lines(tmp_path: Path) -> None:
 
 
 def test_training_rows_are_told_from_a_golden_set_in_one_text(tmp_path: Path) -> None:
-    chat = {"messages": [{"role": "user", "content": "2+2?"}, {"role": "assistant", "content": "4"}]}
+    text = {"text": "2+2 is 4"}
     with pytest.raises(BadInput) as caught:
-        read_golden(write(tmp_path, chat, chat, {"messages": []}))
+        read_golden(write(tmp_path, text, text, text))
     (problem,) = caught.value.problems
-    assert "each of its 3 rows is a training row (messages)" in str(problem)
+    assert "each of its 3 rows is a row of plain text" in str(problem)
     assert '{"input": "…", "target": "…"}' in str(problem)
     with pytest.raises(BadInput) as caught:
-        read_golden(write(tmp_path, {"instruction": "2+2?", "input": "", "output": "4"}, {"input": "x", "target": "y"}))
+        read_golden(write(tmp_path, text, {"input": "x", "target": "y"}))
     assert [str(problem.line) for problem in caught.value.problems] == ["1"]
+
+
+USER, ANSWER = {"role": "user", "content": "2+2?"}, {"role": "assistant", "content": "4"}
+CALL = {"role": "assistant", "content": "", "tool_calls": [{"name": "add", "arguments": {}}]}
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        {"messages": [USER, ANSWER]},
+        {"messages": [USER, {**ANSWER, "reasoning_content": "two and two"}]},
+        {"messages": [USER, {**ANSWER, "content": "<think>\ntwo and two\n</think>\n\n4"}]},
+        {"conversations": [{"from": "human", "value": "2+2?"}, {"from": "gpt", "value": "4"}]},
+        {"instruction": "2+2?", "input": "", "output": "4"},
+        {"instruction": "", "context": "2+2?", "response": "4"},
+        {"prompt": "2+2?", "completion": "4"},
+        {"prompt": [USER], "completion": [ANSWER]},
+        {"messages": json.dumps([USER, ANSWER])},
+    ],
+)
+def test_a_row_of_every_training_format_is_a_golden_row(row: dict[str, Any], tmp_path: Path) -> None:
+    [found] = read_golden(write(tmp_path, row))
+    assert (found.input, found.targets) == ("2+2?", ("4",))
+    assert [prompt.input for prompt in read_golden(write(tmp_path, row), conversational=False)] == ["2+2?"]
+
+
+def test_the_last_answer_of_a_conversation_is_the_target(tmp_path: Path) -> None:
+    turns = [{"role": "system", "content": "Be brief."}, USER, ANSWER, {"role": "user", "content": "3+3?"}]
+    tools = [{"name": "add", "parameters": {}}]
+    row = {"messages": [*turns, {"role": "assistant", "content": "6"}], "tools": tools, "id": 7}
+    [found] = read_golden(write(tmp_path, row))
+    assert (found.messages, found.targets, found.id) == (turns, ("6",), "7")
+    assert found.tools[0]["function"] == tools[0]
+
+
+@pytest.mark.parametrize(
+    ("row", "said"),
+    [
+        ({"messages": [USER, CALL]}, "a call of a tool"),
+        ({"messages": [ANSWER]}, "nothing is asked"),
+        ({"messages": [USER]}, "no assistant turn"),
+        ({"prompt": "x", "completion": ""}, "completion is empty"),
+    ],
+)
+def test_a_training_row_without_a_target_is_said(row: dict[str, Any], said: str, tmp_path: Path) -> None:
+    with pytest.raises(BadInput, match=said):
+        read_golden(write(tmp_path, row))
 
 
 def test_a_model_of_plain_text_takes_only_text(tmp_path: Path) -> None:

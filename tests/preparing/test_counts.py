@@ -31,7 +31,7 @@ def counted(module, name, key):
         return function(*arguments, **named)
     setattr(module, name, replaced)
 
-import launcher.data.read as read
+import launcher.data.json_lines as read
 import launcher.planning.advice as advice
 import launcher.planning.decide as decide
 import launcher.planning.estimate as estimate

@@ -107,8 +107,13 @@ def rows_that_are_not_json(c: Config) -> Iterator[Hit]:
 
     One of them stops the whole data set. `ql check` lists them all.
     """
+    from launcher.data.read import rows_under
+
     for file, found in surveyed(c):
-        if bad := found.unreadable:
+        if file.given is None and (under := rows_under(file.path)) is not None:
+            message = f"the rows of {file.path.name} are under {under[0]!r}, and a trainer reads a row per line"
+            yield c.at(file.key, message, f"jq -c '.{under[0]}[]' FILE > FILE.jsonl")
+        elif bad := found.unreadable:
             message = f"{len(bad)} rows of {file.path.name} cannot be read: {_lines(bad)}"
             yield c.at(file.key, message, found.problem)
         elif found.is_empty:
@@ -123,9 +128,10 @@ def golden_rows_in_training(c: Config) -> Iterator[Hit]:
     """
     if c.golden is None:
         return
-    from launcher.data.read import open_data
+    from launcher.data.opening import open_data
 
-    open_data(c.golden).close()  # also where no rows are to be compared with: it is said that it cannot be read
+    with open_data(c.golden):
+        pass  # also where no rows are to be compared with: it is said that it cannot be read
     for file, found in surveyed(c):
         if file.trains and found.golden:
             message = f"{len(found.golden)} rows of {file.path.name} are in the golden set: {_lines(found.golden)}"

@@ -1,0 +1,212 @@
+"""Turns that their row says not to train, and thoughts: what is trained, what is written, what is said."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from launcher.data.chat import ChatTemplate, render_with_spans, thought_field
+from launcher.data.formats import BadRow, normalise
+from launcher.data.inspect import inspect_data
+from launcher.data.rendering import Renderer
+from launcher.data.write import write_data
+
+USER = {"role": "user", "content": "hi"}
+GOOD = {"role": "assistant", "content": "right"}
+
+
+def trained(row: dict[str, Any], **settings: Any) -> list[str]:
+    """What is trained of a row of messages."""
+    from launcher.data.chat import load_chat_template
+
+    renderer = Renderer(load_chat_template("chatml"), None, **settings)
+    rendered = renderer.render(renderer.written(normalise(row, "messages")[0]))
+    return [rendered.text[start:end].removesuffix("<|im_end|>") for start, end in rendered.spans]
+
+
+def write(folder: Path, *rows: Any) -> Path:
+    path = folder / "rows.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return path
+
+
+OFF = [{"weight": 0}, {"weight": 0.0}, {"weight": "0"}, {"weight": False}, {"train": False}, {"train": "false"},
+       {"training": False}, {"loss": False}, {"train": 0}, {"weight": 0, "train": True}]  # fmt: skip
+ON = [{}, {"weight": 1}, {"weight": 1.0}, {"weight": None}, {"train": True}, {"loss": True}, {"weight": "1"}]
+
+
+@pytest.mark.parametrize("mark", OFF)
+def test_a_turn_is_masked(mark: dict[str, Any]) -> None:
+    row = {"messages": [USER, {**GOOD, "content": "wrong", **mark}, USER, GOOD]}
+    assert trained(row) == ["right"]
+    assert normalise(row, "messages")[1].masked == 1
+    turns = [{"from": turn["role"], "value": turn["content"], **mark} for turn in row["messages"][:2]]
+    shared = {"conversations": [*turns, {"from": "human", "value": "x"}, {"from": "gpt", "value": "y"}]}
+    assert [turn.get("training") for turn in normalise(shared, "sharegpt")[0]["messages"]] == [None, False, None, None]
+
+
+@pytest.mark.parametrize("mark", ON)
+def test_a_turn_is_trained(mark: dict[str, Any]) -> None:
+    row = {"messages": [USER, {**GOOD, "content": "first", **mark}, USER, GOOD]}
+    assert trained(row) == ["first", "right"]
+    assert not normalise(row, "messages")[1].unread
+
+
+@pytest.mark.parametrize("mark", [{"weight": 0.5}, {"weight": 2}, {"train": "maybe"}, {"loss": [1]}])
+def test_a_weight_between_is_said(mark: dict[str, Any]) -> None:
+    [key] = mark
+    row = {"messages": [USER, {**GOOD, **mark}]}
+    assert trained(row) == ["right"]
+    assert normalise(row, "messages")[1].unread == {f"{key} of a turn, where it is neither 0 nor 1,"}
+
+
+def test_a_turn_of_the_user_that_is_to_be_trained_is_said() -> None:
+    assert normalise({"messages": [{**USER, "train": True}, GOOD]}, "messages")[1].unread
+    assert not normalise({"messages": [{**USER, "train": False}, GOOD]}, "messages")[1].unread
+
+
+def test_a_row_with_nothing_to_train_is_an_error() -> None:
+    with pytest.raises(BadRow, match="masks every assistant turn"):
+        normalise({"messages": [USER, {**GOOD, "weight": 0}]}, "messages")
+
+
+def test_masks_are_in_the_counts_and_in_the_files(tmp_path: Path, bases: dict[str, Path]) -> None:
+    plain = {"messages": [USER, GOOD, USER, GOOD]}
+    masked = {"messages": [USER, {**GOOD, "weight": 0}, USER, GOOD]}
+    both = inspect_data(write(tmp_path, plain, masked), base=bases["bytes"])
+    assert list(both.rows.trained) == [2 * both.rows.trained[1], both.rows.trained[1]]
+    assert both.rows.first_trained[0] < both.rows.first_trained[1]
+    assert "1 turn is masked in 1 of 2 rows (50 %) (weight 0, train false): read, and not trained" in both.notes
+    done = write_data(both, tmp_path, eval_fraction=0, seed=0)
+    rows = [json.loads(line) for line in done.train_file.read_text().splitlines()]
+    assert sorted(turn.get("training", True) for row in rows for turn in row["messages"]) == [False] + [True] * 7
+
+
+THOUGHT = {**GOOD, "reasoning_content": "because"}
+FOLDED = "<think>\nbecause\n</think>\n\nright"
+
+
+@pytest.mark.parametrize(
+    "turn",
+    [
+        THOUGHT,
+        {**GOOD, "reasoning": "because"},
+        {**GOOD, "thinking": " because\n"},
+        {**GOOD, "reasoning_content": [{"type": "text", "text": "because"}]},
+        {**GOOD, "content": [{"type": "thinking", "thinking": "because"}, {"type": "text", "text": "right"}]},
+        {**GOOD, "reasoning": "because", "reasoning_content": "because"},
+    ],
+)
+def test_a_thought_is_trained_before_its_answer(turn: dict[str, Any]) -> None:
+    row = {"messages": [USER, turn]}
+    assert trained(row) == [FOLDED]
+    assert trained(row, thoughts="drop") == ["right"]
+    assert not normalise(row, "messages")[1].unread
+
+
+@pytest.mark.parametrize("form", ["alpaca", "prompt_completion"])
+@pytest.mark.parametrize("key", ["reasoning_content", "reasoning", "thinking"])
+def test_a_thought_beside_the_answer_of_a_row(form: Any, key: str) -> None:
+    names = ("instruction", "output") if form == "alpaca" else ("prompt", "completion")
+    row, told = normalise({names[0]: "hi", names[1]: "right", key: "because"}, form)
+    assert row["messages"][-1] == THOUGHT
+    assert (told.thoughts, told.unread) == (1, set())
+
+
+@pytest.mark.parametrize("value", [{"enable_thinking": False}, {"thinking": False}, '{"enable_thinking": false}'])
+def test_a_row_that_turns_thinking_off_has_no_thought(value: Any, tmp_path: Path) -> None:
+    row = {"messages": [USER, THOUGHT], "chat_template_kwargs": value}
+    assert trained(row) == ["right"]
+    assert "thoughts are left out of 1 of 1 rows (100 %)" in "\n".join(inspect_data(write(tmp_path, row)).notes)
+
+
+def test_thoughts_that_differ_are_said() -> None:
+    row = {"messages": [USER, {**GOOD, "reasoning": "one", "thinking": "another"}]}
+    assert normalise(row, "messages")[1].unread == {"thinking of a turn"}
+
+
+def test_a_thought_that_stands_in_the_answer_is_said_and_can_be_left_out(tmp_path: Path) -> None:
+    row = {"messages": [USER, {**GOOD, "content": FOLDED}]}
+    assert trained(row) == [FOLDED]
+    assert trained(row, thoughts="drop") == ["right"]
+    assert "<think> stands in the answers of 1 of 1 rows" in "\n".join(inspect_data(write(tmp_path, row)).notes)
+
+
+@pytest.mark.parametrize(
+    ("text", "field"),
+    [
+        ("{{ message.reasoning_content }}", "reasoning_content"),
+        ("{{ message['thinking'] }}", "thinking"),
+        ("{{ message.get('reasoning') }}", "reasoning"),
+        ("{% if enable_thinking %}{{ message.content }}", None),
+    ],
+)
+def test_where_a_template_reads_thoughts(text: str, field: str | None) -> None:
+    assert thought_field(ChatTemplate("tokenizer", text, "<|im_end|>")) == field
+
+
+OWN = (
+    "{% for message in messages %}{{ '<|im_start|>' + message.role + '\n' }}"
+    "{% if message.role == 'assistant' and loop.last %}{{ '<think>\n' + (message.FIELD or '') + '\n</think>\n\n' }}"
+    "{% endif %}{{ message.content + '<|im_end|>\n' }}{% endfor %}"
+    "{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}"
+)
+
+
+@pytest.mark.parametrize("field", ["reasoning_content", "thinking"])
+def test_a_template_that_reads_thoughts_writes_them_itself(field: str) -> None:
+    template = ChatTemplate("tokenizer", OWN.replace("FIELD", field), "<|im_end|>")
+    renderer = Renderer(template, None)
+    written = renderer.written(normalise({"messages": [USER, THOUGHT]}, "messages")[0])
+    assert written["messages"][1] == {**GOOD, field: "because"}
+    rendered = renderer.render(written)
+    assert [rendered.text[start:end] for start, end in rendered.spans] == ["because\n</think>\n\nright<|im_end|>"]
+
+
+def test_an_empty_thought_that_the_template_writes_is_not_trained() -> None:
+    template = ChatTemplate("tokenizer", OWN.replace("FIELD", "reasoning_content"), "<|im_end|>")
+    text, [(start, end)] = render_with_spans([USER, GOOD], template, {})
+    assert text[start:end] == "right<|im_end|>"
+    assert text[:start].endswith("<think>\n\n</think>\n\n")
+
+
+def test_a_template_that_drops_thoughts_is_warned_of(tmp_path: Path, bases: dict[str, Path]) -> None:
+    own = tmp_path / "own.jinja"
+    own.write_text(OWN.replace("(message.FIELD or '')", "('' if message.reasoning_content is defined else '')"))
+    found = inspect_data(write(tmp_path, {"messages": [USER, THOUGHT]}), base=bases["bytes"], chat_template=str(own))
+    assert [finding.kind for finding in found.findings.kept] == ["thoughts"]
+
+
+def test_thoughts_of_earlier_turns_are_refused_with_the_way_out(tmp_path: Path, bases: dict[str, Path]) -> None:
+    own = tmp_path / "own.jinja"
+    own.write_text(OWN.replace("FIELD", "reasoning_content"))
+    path = write(tmp_path, {"messages": [USER, THOUGHT, USER, THOUGHT]})
+    [finding] = inspect_data(path, base=bases["bytes"], chat_template=str(own)).findings.kept
+    assert (finding.line, "mask those turns (weight 0)" in finding.message) == (1, True)
+    path = write(tmp_path, {"messages": [USER, {**THOUGHT, "weight": 0}, USER, THOUGHT]})
+    assert inspect_data(path, base=bases["bytes"], chat_template=str(own)).ok
+
+
+def test_each_answer_may_have_a_row_of_its_own(tmp_path: Path, bases: dict[str, Path]) -> None:
+    own = tmp_path / "own.jinja"
+    own.write_text(OWN.replace("FIELD", "reasoning_content"))
+    turns = [USER, THOUGHT, USER, {**GOOD, "weight": 0}, USER, {**THOUGHT, "content": "last"}]
+    path = write(tmp_path, {"messages": turns}, {"messages": [USER, THOUGHT]})
+    settings: dict[str, Any] = {"base": bases["bytes"], "chat_template": str(own)}
+    assert not inspect_data(path, **settings).ok
+    report = inspect_data(path, **settings, thoughts="each")
+    assert report.ok
+    assert list(report.rows.lines) == [1, 1, 2]
+    assert "2 rows become 3" in report.notes[0]
+    done = write_data(report, tmp_path, eval_fraction=0, seed=0)
+    rows = [json.loads(line)["messages"] for line in done.train_file.read_text().splitlines()]
+    kept = sorted(
+        [turn["content"] for turn in row if turn["role"] == "assistant" and turn.get("training") is not False]
+        for row in rows
+    )
+    assert kept == [["last"], ["right"], ["right"]]
+    half = inspect_data(path, **settings, thoughts="each").eval_split(0.5, 0)
+    assert half in (frozenset({0, 1}), frozenset({2})), "the rows of one conversation stay on one side"
