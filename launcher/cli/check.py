@@ -48,7 +48,7 @@ def command(
     model: str | None,
     chat_template: str | None,
     columns: Columns,
-    thoughts: Thoughts,
+    thoughts: Thoughts | None,
     everything: bool,
     as_json: bool,
 ) -> None:
@@ -77,7 +77,7 @@ def command(
         golden=golden,
         allow_overlap=allow_overlap,
         columns=columns,
-        thoughts=thoughts,
+        thoughts=thoughts or "train",
     )
     bad_golden, repeated = _golden_problems(golden, report, columns) if golden is not None else ([], [])
     ok = report.ok and not bad_golden

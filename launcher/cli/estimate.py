@@ -10,13 +10,15 @@ from typing import TYPE_CHECKING
 
 import click
 
-from launcher.cli.options import Amount, Wanted, json_option, plan_options
+from launcher.cli.options import Amount, Wanted, data_options, json_option, plan_options
 from launcher.cli.words import examples
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from launcher.catalog import Gpu
+    from launcher.data.columns import Columns
+    from launcher.data.read_as import Thoughts
     from launcher.planning.forecast import Forecast, Refused
 
 STAND_IN = "h100"  # planned for while the real card is still to be put in: it refuses nothing
@@ -33,6 +35,7 @@ STAND_IN = "h100"  # planned for while the real card is still to be put in: it r
 @click.option("--seq-len", type=click.IntRange(min=16), metavar="N", help="Longest row, in tokens.")
 @click.option("--micro-batch", type=click.IntRange(min=1), metavar="N", help="Rows per forward pass.")
 @click.option("--data", type=click.Path(path_type=Path), help="Training rows, JSONL: with them come hours and cost.")
+@data_options
 @click.option("--rows", type=click.IntRange(min=1), metavar="N", help="Without --data: how many rows there will be ...")
 @click.option("--row-tokens", type=click.IntRange(min=1), metavar="N", help="... and how long they are on average.")
 @click.option("--golden-rows", type=click.IntRange(min=0), default=0, metavar="N", help="Prompts of the golden set.")
@@ -53,6 +56,8 @@ def command(
     seq_len: int | None,
     micro_batch: int | None,
     data: Path | None,
+    columns: Columns,
+    thoughts: Thoughts | None,
     rows: int | None,
     row_tokens: int | None,
     golden_rows: int,
@@ -70,6 +75,7 @@ def command(
     --compare, when it fits no card.
     """
     from launcher.cli import estimate_text as text
+    from launcher.data.read_as import ReadAs
     from launcher.planning.forecast import compare as compare_cards
     from launcher.planning.forecast import fits, plan_and_forecast
     from launcher.preparing.calibrations import corrections_for
@@ -84,7 +90,7 @@ def command(
         known = request.gpu if names_a_card else None
         request = replace(request, gpu=_card(known, vram, tflops, bandwidth), corrections={})
     if data is not None:
-        request = with_file(request, data)
+        request = with_file(request, data, ReadAs.of(columns, thoughts))
     elif rows is not None and row_tokens is not None:
         request = with_rows(request, rows, row_tokens)
     if compare:

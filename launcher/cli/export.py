@@ -4,21 +4,29 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
-from launcher.cli.options import Wanted, json_option, plan_options
+from launcher.cli.options import Wanted, data_options, json_option, plan_options
 from launcher.cli.words import examples
+
+if TYPE_CHECKING:
+    from launcher.data.columns import Columns
+    from launcher.data.read_as import Thoughts
 
 
 @click.command(epilog=examples("ql export --preset a10g-7b --data my.jsonl -o mine"))
 @plan_options
 @click.option("--data", type=click.Path(path_type=Path), required=True, help="Training rows, JSONL.")
+@data_options
 @click.option("-o", "--out", type=click.Path(path_type=Path), help="Folder to write; the default is the preset's name.")
 @json_option
 def command(
     wanted: Wanted,
     data: Path,
+    columns: Columns,
+    thoughts: Thoughts | None,
     out: Path | None,
     as_json: bool,
 ) -> None:
@@ -26,11 +34,12 @@ def command(
 
     The command that runs it stands on top of config.yaml.
     """
+    from launcher.data.read_as import ReadAs
     from launcher.preparing.export import export
     from launcher.preparing.prepare import prepare
     from launcher.trainers import get_trainer
 
-    prepared = prepare(wanted.request(), data)
+    prepared = prepare(wanted.request(), data, read_as=ReadAs.of(columns, thoughts))
     folder = out or Path(prepared.plan.preset or f"{prepared.plan.gpu}-{prepared.plan.model}")
     written = export(prepared, folder)
     if as_json:

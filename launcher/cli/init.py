@@ -14,10 +14,12 @@ from typing import TYPE_CHECKING
 
 import click
 
-from launcher.cli.options import Amount, Wanted, json_option, plan_options
+from launcher.cli.options import Amount, Wanted, data_options, json_option, plan_options
 from launcher.cli.words import examples
 
 if TYPE_CHECKING:
+    from launcher.data.columns import Columns
+    from launcher.data.read_as import ReadAs, Thoughts
     from launcher.data.report import DataReport
     from launcher.planning.forecast import Forecast
     from launcher.preparing.prepared import Prepared
@@ -37,6 +39,7 @@ JOB = "job.yaml"
 )
 @plan_options
 @click.option("--data", type=click.Path(path_type=Path), help="Training rows, JSONL.")
+@data_options
 @click.option("--golden", type=click.Path(path_type=Path), help="Golden set, JSONL.")
 @click.option("--gate", "gates", multiple=True, metavar="EXPR", help=f'With a golden set; the default is "{GATE}".')
 @click.option("--price", type=Amount(min=0), metavar="USD", help="Price of the card per hour.")
@@ -46,6 +49,8 @@ JOB = "job.yaml"
 def command(
     wanted: Wanted,
     data: Path | None,
+    columns: Columns,
+    thoughts: Thoughts | None,
     golden: Path | None,
     gates: tuple[str, ...],
     price: float | None,
@@ -59,27 +64,35 @@ def command(
     terminal, or with --yes, it asks nothing. Exits 1 when the data is unusable or nothing fits.
     """
     from launcher.catalog import whole_name
+    from launcher.data.read_as import ReadAs
     from launcher.preparing.prepare import prepare
     from launcher.preparing.propose import write_new
 
     ask = sys.stdin.isatty() and not yes
     data = data or _ask_data(ask)
     proposing = wanted.preset is None and not (wanted.gpu and wanted.model)
-    report = _read(data) if ask or proposing else None  # bad data is said before anything else is asked
+    read_as = ReadAs.of(columns, thoughts)
+    report = _read(data, read_as) if ask or proposing else None  # bad data is said before anything else is asked
     golden = golden or _ask_golden(ask)
     chosen = wanted.settings()
     card = f"Preset {wanted.preset}, as asked for" if wanted.preset else f"Card {wanted.gpu}, as asked for"
     others: list[Forecast] = []
     if proposing:
         assert report is not None
-        card, preset, others = _propose(ask, report, golden, wanted, price)
+        card, preset, others = _propose(ask, report, golden, wanted, price, read_as)
         wanted = replace(wanted, preset=preset, gpu=None if preset else wanted.gpu)
     prepared = prepare(
-        wanted.request(), data, golden=golden, gates=gates or ((GATE,) if golden else ()), usd_per_hour=price
+        wanted.request(),
+        data,
+        golden=golden,
+        gates=gates or ((GATE,) if golden else ()),
+        usd_per_hour=price,
+        read_as=read_as,
     )
     estimate = prepared.forecast
     out = out or _ask_out(ask)
     asked = {key: getattr(wanted, key) for key in ("gpu", "model", "method", "backend")}
+    asked |= {"thoughts": thoughts}
     asked["model"] = whole_name(wanted.model) if wanted.model else None
     write_new(out, job_text(prepared, estimate, out, card, others, asked, chosen))
     if as_json:
@@ -96,10 +109,10 @@ def _ask_data(ask: bool) -> Path:
     return click.prompt("Training rows (JSONL)", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 
 
-def _read(data: Path) -> DataReport:
+def _read(data: Path, read_as: ReadAs) -> DataReport:
     from launcher.data.inspect import inspect_data
 
-    report = inspect_data(data)
+    report = inspect_data(data, columns=read_as.columns, thoughts=read_as.thoughts)
     report.require_rows()
     return report
 
@@ -135,14 +148,14 @@ def _new_file(typed: str) -> Path:
 
 
 def _propose(
-    ask: bool, report: DataReport, golden: Path | None, wanted: Wanted, price: float | None
+    ask: bool, report: DataReport, golden: Path | None, wanted: Wanted, price: float | None, read_as: ReadAs
 ) -> tuple[str, str | None, list[Forecast]]:
     """(why this card, the chosen preset or None where a model was named, the presets that were not chosen)."""
     from launcher.catalog import load_gpu
     from launcher.golden.rows import read_golden
     from launcher.preparing.propose import FoundCard, candidates, choose, find_card
 
-    prompts = len(read_golden(golden, conversational=report.conversational)) if golden else 0
+    prompts = len(read_golden(golden, conversational=report.conversational, columns=read_as.columns)) if golden else 0
     gpu = wanted.gpu
     card = find_card() if gpu is None else FoundCard(load_gpu(gpu), f"{load_gpu(gpu).title}, as asked for")
     card = _ask_card(ask, card) if gpu is None else card
@@ -235,6 +248,7 @@ def job_text(
         request={key: value for key, value in asked.items() if value is not None},
         data=_relative(report.path, path),
         data_facts=f"{report.row_count:,} rows ({report.format}), {longest}.",
+        columns=report.reading.columns if report.reading else {},
         golden=prepared.golden_path and _relative(prepared.golden_path, path),
         golden_facts=f"{len(prepared.golden):,} prompts; base, adapter and merged are scored on them.",
         gates=[gate.text for gate in prepared.gates],

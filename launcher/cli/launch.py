@@ -15,6 +15,7 @@ import click
 from launcher.cli.options import (
     Amount,
     Wanted,
+    data_options,
     json_option,
     plan_options,
     repair_options,
@@ -24,6 +25,8 @@ from launcher.cli.options import (
 from launcher.cli.words import examples
 
 if TYPE_CHECKING:
+    from launcher.data.columns import Columns
+    from launcher.data.read_as import Thoughts
     from launcher.preparing.prepared import Prepared
     from launcher.runs.launch import LaunchOptions
     from launcher.runs.run import Run
@@ -45,6 +48,7 @@ if TYPE_CHECKING:
     type=click.Path(path_type=Path),
     help="A trainer's config that you edited: checked, and trained as it is, on its own data or on --data.",
 )
+@data_options
 @click.option("--golden", type=click.Path(path_type=Path), help="Golden set, JSONL: prompts with right answers.")
 @click.option("--gate", "gates", multiple=True, metavar="EXPR", help='Such as "exact_match>=0.8"; repeatable.')
 @click.option("--allow-overlap", is_flag=True, help="Accept golden prompts that are also training rows.")
@@ -79,6 +83,8 @@ def command(
     wanted: Wanted,
     data: Path | None,
     config: Path | None,
+    columns: Columns,
+    thoughts: Thoughts | None,
     golden: Path | None,
     gates: tuple[str, ...],
     allow_overlap: bool,
@@ -105,6 +111,7 @@ def command(
 
     Exits 1 when the data, the fit or a gate is bad, 3 when the run cannot start or fails.
     """
+    from launcher.data.read_as import ReadAs
     from launcher.preparing.asked import Asked
     from launcher.preparing.job_file import JobFile, read_job
     from launcher.preparing.names import Names
@@ -132,6 +139,7 @@ def command(
         golden=str(golden) if golden else None,
         gates=tuple(gates or written.gates),
         allow_overlap=allow_overlap or written.allow_overlap,
+        read_as=ReadAs.of(columns or written.map, thoughts or written.thoughts),
     )
     python = trainer_python or written.trainer_python or sys.executable
     options = runs.LaunchOptions(

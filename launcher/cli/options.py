@@ -173,8 +173,9 @@ def data_options(function: Callable[..., Any]) -> Callable[..., Any]:
     decorators: list[Decorator] = [
         map_option,
         click.option(
-            "--thoughts", type=click.Choice(["train", "each", "drop"]), default="train", show_default=True,
-            help="Reasoning before answers: trained as the template writes it, each answer in a row, or left out.",
+            "--thoughts", type=click.Choice(["train", "each", "drop"]),
+            help="Reasoning before answers: trained as the template writes it, which is the default; each answer in a "
+            "row of its own; or left out.",
         ),
     ]  # fmt: skip
     return _decorated(function, decorators)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from launcher.data.base import base_tokens
 from launcher.data.chat import CannotRender, ChatTemplate, render_with_spans, thought_field
@@ -13,10 +13,9 @@ from launcher.data.columns import Columns
 from launcher.data.content import without_thought
 from launcher.data.formats import BadRow, Format, Row, as_templates_read, format_of, normalise
 from launcher.data.read import read_lines
+from launcher.data.read_as import Thoughts as Thoughts
 from launcher.data.special import special_tokens, template_tokens
 from launcher.data.tokens import Rendered
-
-Thoughts = Literal["train", "each", "drop"]
 
 
 class Renderer:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 
 from launcher.catalog import whole_name
+from launcher.data.read_as import AS_IT_IS, ReadAs
 from launcher.files import require_text
 from launcher.planning.request import Request
 from launcher.preparing.names import Names
@@ -23,6 +24,7 @@ class Asked(Names):
     golden: str | None = None
     gates: tuple[str, ...] = ()
     allow_overlap: bool = False
+    read_as: ReadAs = AS_IT_IS
 
     def __post_init__(self) -> None:
         """Raises Unreadable for a file whose name is no text: run.json, the report and the model card name it."""
@@ -49,6 +51,8 @@ class Asked(Names):
             golden=_absolute(self.golden),
             gates=list(self.gates),
             allow_overlap=self.allow_overlap,
+            columns=dict(self.read_as.columns),
+            thoughts=self.read_as.thoughts,
         )
 
     @staticmethod
@@ -61,6 +65,7 @@ class Asked(Names):
             golden=record.golden,
             gates=tuple(record.gates),
             allow_overlap=record.allow_overlap,
+            read_as=ReadAs.of(record.columns, record.thoughts),
         )
 
 

@@ -59,6 +59,7 @@ def prepare_both(asked: Asked, *, usd_per_hour: float | None = None, merge: bool
         "allow_overlap": asked.allow_overlap,
         "usd_per_hour": usd_per_hour,
         "merge": merge,
+        "read_as": asked.read_as,
     }
     qlora = prepare(_with_method(request, "qlora"), data, **options)
     try:

@@ -56,6 +56,7 @@ class FromConfig(Origin):
             raise Unreadable(conflicts)
         self.written = written.values
         self.data = None if asked.data is None else Path(asked.data)
+        self.read_as = asked.read_as
         self.settled = _settle(edited, written, self.template, asked, preset)
         self.base = find_base(edited.base_model)
         self.texts = _texts(edited, self.template, self.base)
@@ -93,6 +94,8 @@ class FromConfig(Origin):
             excess_length=self.written["excess_length"],
             golden=exam.golden,
             allow_overlap=exam.allow_overlap,
+            columns=self.read_as.columns,
+            thoughts=self.read_as.thoughts,
         )
         report.require_rows()
         self.report = report
@@ -112,7 +115,7 @@ class FromConfig(Origin):
         if refusal := edited.reader.asks_otherwise(edited.config):
             place, problem = refusal
             raise BadInput(edited.problem(place, problem.message, problem.hint))
-        return read_golden(path, conversational=edited.is_chat)
+        return read_golden(path, conversational=edited.is_chat, columns=self.read_as.columns)
 
     def plan(self) -> PlannedRun:
         edited, template = self.edited, self.template

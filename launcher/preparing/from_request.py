@@ -11,6 +11,7 @@ from launcher.configs.validate import check_text
 from launcher.data.base import find_base
 from launcher.data.chat import ChatTemplate, load_chat_template
 from launcher.data.inspect import inspect_data
+from launcher.data.read_as import AS_IT_IS, ReadAs
 from launcher.data.report import DataReport
 from launcher.data.special import special_tokens
 from launcher.errors import BadInput, Problem
@@ -28,8 +29,10 @@ class FromRequest(Origin):
 
     report: DataReport
 
-    def __init__(self, request: Request, data: Path, inspected: DataReport | None = None) -> None:
-        self.request, self.data, self.inspected = request, data, inspected
+    def __init__(
+        self, request: Request, data: Path, read_as: ReadAs = AS_IT_IS, inspected: DataReport | None = None
+    ) -> None:
+        self.request, self.data, self.read_as, self.inspected = request, data, read_as, inspected
         self.base = find_base(request.base_model)
         self.settled = settle(request)
 
@@ -40,11 +43,13 @@ class FromRequest(Origin):
             chat_template=self.settled.chat_template,
             golden=exam.golden,
             allow_overlap=exam.allow_overlap,
+            columns=self.read_as.columns,
+            thoughts=self.read_as.thoughts,
         )
         return list(self.report.problems("error"))
 
     def read_golden(self, path: Path) -> list[GoldenRow]:
-        return read_golden(path, conversational=self.report.conversational)
+        return read_golden(path, conversational=self.report.conversational, columns=self.read_as.columns)
 
     def plan(self) -> PlannedRun:
         settled, report = self.settled, self.report

@@ -8,6 +8,8 @@ from typing import Any
 
 from launcher.catalog.check import check
 from launcher.configs.kinds import kind_of
+from launcher.data.columns import read_columns
+from launcher.data.read_as import Thoughts
 from launcher.errors import Problem, Unreadable
 from launcher.files import program
 from launcher.preparing.names import Names
@@ -25,6 +27,8 @@ class JobFile(Names):
     golden: Path | None = None
     gates: tuple[str, ...] = ()
     allow_overlap: bool = False
+    map: dict[str, str] = field(default_factory=dict)
+    thoughts: Thoughts | None = None
     settings: dict[str, object] = field(default_factory=dict)
     base_mode: str | None = None
     merge: bool = True
@@ -52,6 +56,7 @@ def read_job(path: Path) -> JobFile:
     if problems:
         raise Unreadable(problems)
     values: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in data.items()}
+    values["map"] = read_columns(f"{theirs}={ours}" for theirs, ours in values.get("map", {}).items())
     for key in PATHS:
         if key in values:
             values[key] = path.parent / values[key]

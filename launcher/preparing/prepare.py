@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from launcher.catalog import Gpu
+from launcher.data.read_as import AS_IT_IS, ReadAs
 from launcher.data.report import DataReport
 from launcher.errors import BadInput
 from launcher.golden.evaluate import metrics_for
@@ -36,7 +37,7 @@ def prepare_asked(
         start = FromConfig(asked, find_card)
     else:
         assert asked.data is not None
-        start = FromRequest(asked.request(), Path(asked.data))
+        start = FromRequest(asked.request(), Path(asked.data), asked.read_as)
     return _prepare(start, exam, usd_per_hour=usd_per_hour, merge=merge)
 
 
@@ -50,16 +51,18 @@ def prepare(
     usd_per_hour: float | None = None,
     merge: bool = True,
     inspected: DataReport | None = None,
+    read_as: ReadAs = AS_IT_IS,
 ) -> Prepared:
     """Decide and check everything that can be known before a GPU is touched.
 
-    ``usd_per_hour`` wins over the card's own price; without ``merge`` the forecast has no time for one.
-    ``inspected`` is what `Prepared.inspected` says of the same rows, read with the same settings. Raises
-    Unreadable or BadInput with every problem of the data, the golden set, the gates and the plan, and BadInput when the
-    plan does not fit its card.
+    ``usd_per_hour`` wins over the card's own price; without ``merge`` the forecast has no time for one. ``read_as``
+    says how the rows are read; ``inspected`` is what `Prepared.inspected` says of the same rows, read in the same way.
+
+    Raises Unreadable or BadInput with every problem of the data, the golden set, the gates and the plan, and BadInput
+    when the plan does not fit its card.
     """
     exam = Exam.read(golden, gates, allow_overlap=allow_overlap)
-    return _prepare(FromRequest(request, data, inspected), exam, usd_per_hour=usd_per_hour, merge=merge)
+    return _prepare(FromRequest(request, data, read_as, inspected), exam, usd_per_hour=usd_per_hour, merge=merge)
 
 
 def _prepare(start: Origin, exam: Exam, *, usd_per_hour: float | None, merge: bool) -> Prepared:

@@ -8,14 +8,21 @@ from pathlib import Path
 from launcher.data.base import find_base
 from launcher.data.facts import DataFacts
 from launcher.data.inspect import inspect_data
+from launcher.data.read_as import AS_IT_IS, ReadAs
 from launcher.planning.request import Request
 from launcher.planning.settle import settle
 
 
-def with_file(request: Request, data: Path) -> Request:
+def with_file(request: Request, data: Path, read_as: ReadAs = AS_IT_IS) -> Request:
     """``request`` for the rows of a file, read as a launch reads them. Raises BadInput with every bad row."""
     settled = settle(request)
-    report = inspect_data(data, base=find_base(request.base_model), chat_template=settled.chat_template)
+    report = inspect_data(
+        data,
+        base=find_base(request.base_model),
+        chat_template=settled.chat_template,
+        columns=read_as.columns,
+        thoughts=read_as.thoughts,
+    )
     report.require_rows()
     return replace(request, data=report.facts(settled.eval_fraction, settled.seed))
 

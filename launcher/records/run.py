@@ -66,6 +66,8 @@ class AskedFor(Record):
     golden: str | None = None
     gates: list[str] = field(default_factory=list)
     allow_overlap: bool = False
+    columns: Annotated[dict[str, str], LATE] = field(default_factory=dict)
+    thoughts: Annotated[Literal["train", "each", "drop"], LATE] = "train"
 
 
 @dataclass(kw_only=True)
@@ -322,6 +324,11 @@ class Manifest(Record):
     ] = None
     curve: Annotated[Curve | None, LATE, "Both losses in a few points."] = None
     pushed: Annotated[list[Pushed], LATE, "Uploads to the hub."] = field(default_factory=list)
+
+    @property
+    def columns(self) -> dict[str, str]:
+        """The person's names for the columns of their files."""
+        return self.asked.columns if self.asked else {}
 
     def stage(self, name: str) -> Stage:
         """The stage of that name. Raises StopIteration where the run has none."""

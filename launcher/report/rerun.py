@@ -33,6 +33,10 @@ def _asked_again(asked: AskedFor) -> Iterator[str]:
         else:
             yield from ("--set", f"{key}={_yaml(value)}")
     yield from _given({"--config": asked.config, "--data": asked.data, "--golden": asked.golden})
+    for theirs, ours in asked.columns.items():
+        yield from ("--map", f"{theirs}={ours}")
+    if asked.thoughts != "train":
+        yield from ("--thoughts", asked.thoughts)
     for gate in asked.gates:
         yield from ("--gate", gate)
     if asked.allow_overlap:

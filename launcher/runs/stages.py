@@ -133,7 +133,7 @@ def _score(run: Run, subjects: list[str], call: Call) -> None:
     conversational = run.plan["conversational"]
     result = evaluate_golden(
         run.path,
-        read_golden(Path(golden.path), conversational=conversational),
+        read_golden(Path(golden.path), conversational=conversational, columns=run.record.columns),
         call,
         subjects=subjects,
         models=model_request(run),

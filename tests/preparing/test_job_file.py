@@ -12,6 +12,7 @@ from click.testing import CliRunner
 
 from launcher.cli.main import main
 from launcher.configs.validate import check_text
+from launcher.data.read_as import ReadAs
 from launcher.errors import Unreadable
 from launcher.json_schema import load_schema
 from launcher.preparing.job_file import JobFile, read_job
@@ -20,6 +21,7 @@ from launcher.runs import launch as launching
 FULL: dict[str, Any] = {
     "preset": "cpu-tiny", "gpu": "cpu", "model": "cpu-tiny", "method": "qlora", "backend": "unsloth",
     "data": "tickets.jsonl", "golden": "golden.jsonl", "gates": ["exact_match>=0.5"], "allow_overlap": True,
+    "map": {"question": "prompt"}, "thoughts": "drop",
     "settings": {"lora_r": 8, "keep": "last"}, "base_mode": "original", "merge": False, "cap": False,
     "track": ["tensorboard"], "trainer_python": "/elsewhere/python",
 }  # fmt: skip
@@ -58,6 +60,7 @@ def test_launch_uses_every_key(tmp_path: Path, tickets: Path, golden: Path, monk
     )  # fmt: skip
     assert (plan.lora_r, plan.keep) == (8, "last")
     assert heard["options"].asked.allow_overlap
+    assert heard["options"].asked.read_as == ReadAs({"question": "prompt"}, "drop")
     assert [gate.text for gate in heard["prepared"].gates] == ["exact_match>=0.5"]
     assert (options.base_mode, options.merge, options.cap) == ("original", False, False)
     assert (options.track, options.trainer_python) == (("tensorboard",), "/elsewhere/python")

@@ -52,12 +52,13 @@ def test_what_was_asked_is_asked_again_word_for_word() -> None:
         "preset": "a10g-7b", "gpu": None, "model": None, "method": "auto", "backend": None, "data": "/d/rows.jsonl",
         "config": "/d/my config.yaml", "settings": {"max_steps": 7, "lora_target_modules": ["q_proj"], "keep": "last"},
         "golden": "/d/golden.jsonl", "gates": ["chrf>=base", "exact_match>0.5"], "allow_overlap": True,
+        "columns": {"question": "prompt"}, "thoughts": "drop",
     }  # fmt: skip
     plan = {"gpu": "a10g", "model": "mistral-7b", "reasons": {"seed": "set by you"}}
     assert rerun_command(new_manifest(plan=plan, asked=asked)) == [
         "ql", "launch", "--preset", "a10g-7b", "--method", "auto", "--max-steps", "7",
         "--set", 'lora_target_modules=["q_proj"]', "--set", "keep=last", "--config", "/d/my config.yaml",
-        "--data", "/d/rows.jsonl", "--golden", "/d/golden.jsonl", "--gate", "chrf>=base", "--gate", "exact_match>0.5",
+        "--data", "/d/rows.jsonl", "--golden", "/d/golden.jsonl", "--map", "question=prompt", "--thoughts", "drop", "--gate", "chrf>=base", "--gate", "exact_match>0.5",
         "--allow-overlap",
     ]  # fmt: skip
 

@@ -50,7 +50,7 @@ def evaluate_run(
     models = model_request(run)
     gates = parse_gates(gate_texts)
     conversational = run.plan["conversational"]
-    rows = read_golden(golden, conversational=conversational)
+    rows = read_golden(golden, conversational=conversational, columns=run.record.columns)
     metrics_for(rows, gates, golden)
     wanted = [subject for subject in SUBJECTS if subject != "merged" or (run.path / "merged").is_dir()]
     lacking = sorted(set().union(*(gate.subjects for gate in gates)) - set(wanted))
