@@ -58,7 +58,8 @@ def test_what_was_asked_is_asked_again_word_for_word() -> None:
     assert rerun_command(new_manifest(plan=plan, asked=asked)) == [
         "ql", "launch", "--preset", "a10g-7b", "--method", "auto", "--max-steps", "7",
         "--set", 'lora_target_modules=["q_proj"]', "--set", "keep=last", "--config", "/d/my config.yaml",
-        "--data", "/d/rows.jsonl", "--golden", "/d/golden.jsonl", "--map", "question=prompt", "--thoughts", "drop", "--gate", "chrf>=base", "--gate", "exact_match>0.5",
+        "--data", "/d/rows.jsonl", "--golden", "/d/golden.jsonl",
+        "--map", "question=prompt", "--thoughts", "drop", "--gate", "chrf>=base", "--gate", "exact_match>0.5",
         "--allow-overlap",
     ]  # fmt: skip
 
