@@ -9,7 +9,8 @@ from pathlib import Path
 from launcher.configs.facts import card_of
 from launcher.configs.findings import Finding
 from launcher.configs.kinds import all_kinds
-from launcher.configs.validate import UNREADABLE, Options, check_source, parse_versions, unreadable_file
+from launcher.configs.releases import Named
+from launcher.configs.validate import UNREADABLE, Options, check_source, unreadable_file
 from launcher.errors import Problem, Unreadable
 from launcher.files import read_bounded_bytes
 from launcher.rules.base import Kind
@@ -79,7 +80,7 @@ def check_files(
     sources: Sequence[Source],
     *,
     kind: str | None = None,
-    versions: Mapping[str, str] | None = None,
+    versions: Mapping[Kind, Named] | None = None,
     gpu: str | None = None,
     with_data: bool = False,
     golden: Path | None = None,
@@ -88,17 +89,17 @@ def check_files(
 ) -> Checked:
     """Check every source. A file of a folder or glob that does not say what it is is skipped; a named one is a config.
 
-    Raises Unreadable for a card or a version of a trainer, by its name in ``versions``, that is not known.
+    ``versions`` has the releases of trainers that count before what a file says. Raises Unreadable for a card that is
+    not known.
     """
     selection = selection or Selection()
     selection.check()
-    parsed = parse_versions(versions or {})
     card = card_of(gpu) if gpu else None
     known: Kind | None = kind if kind in all_kinds() else None
     checked = Checked()
     for name, given, exact in sources:
         place = Path(name).absolute().parent if given is None else None
-        options = Options(known, parsed, card, with_data, golden, skip_unknown=not exact, place=place)
+        options = Options(known, versions or {}, card, with_data, golden, skip_unknown=not exact, place=place)
         try:
             raw = read_bounded_bytes(Path(name), LARGEST) if given is None else given
         except OSError as error:
