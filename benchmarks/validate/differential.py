@@ -2,6 +2,7 @@
 
     python benchmarks/validate/differential.py                       # the corpus; writes results/axolotl-X.Y.json
     python benchmarks/validate/differential.py --examples FOLDER     # the configs that it publishes, into the same file
+    python benchmarks/validate/differential.py --rendered            # what ql renders for it, into the same file
     python benchmarks/validate/differential.py --out OUT.json        # elsewhere
 
 Axolotl's verdict is that of its `validate_config` with the plugins registered, as its `load_cfg` does, for one GPU of
@@ -164,6 +165,29 @@ def examples(folder: Path, version: str) -> Json:
     return {"counts": counts, "rows": [row for row in rows if row["ql"] or row["axolotl"]]}
 
 
+def rendered(version: tuple[int, int]) -> Json:
+    """Axolotl's verdict on every preset as ql renders it for this release, with each method."""
+    from launcher.catalog import list_presets
+    from launcher.configs.render import render_config
+    from launcher.data.facts import DataFacts
+    from launcher.planning.decide import make_plan
+    from launcher.planning.request import make_request
+
+    facts = DataFacts(
+        rows=1000, eval_rows=50, conversational=True, tokens_total=200_000, tokens_mean=200.0, tokens_p95=400,
+        tokens_max=900, exact=True,
+    )  # fmt: skip
+    tokens = {"eos": "<|im_end|>", "eot": "<|im_end|>", "pad": "<pad>"}
+    wrong = {}
+    asked = [(name, method) for name in list_presets() for method in ("qlora", "lora")]
+    for name, method in asked:
+        plan = make_plan(make_request(preset=name, backend="axolotl", data=facts, method=method))
+        refusal, gone = quietly(render_config(plan, tokens, version=version)["config.yaml"])
+        if refusal or gone:
+            wrong[f"{name} {method}"] = refusal or f"dropped: {', '.join(gone)}"
+    return {"configs": len(asked), "refused, or keys dropped": wrong}
+
+
 def machine() -> Json:
     lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
     names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
@@ -178,6 +202,7 @@ def machine() -> Json:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--examples", type=Path, help="a folder of configs that this release publishes")
+    parser.add_argument("--rendered", action="store_true", help="ask about what ql renders for this release")
     parser.add_argument("--out", type=Path, help="default: results/axolotl-X.Y.json")
     arguments = parser.parse_args()
     os.environ.update(AXOLOTL_DO_NOT_TRACK="1", HF_HUB_OFFLINE="1")
@@ -188,6 +213,9 @@ def main() -> None:
     if arguments.examples:
         body = json.loads(out.read_text(encoding="utf-8")) | {"examples": examples(arguments.examples, version)}
         shown = body["examples"]["counts"]
+    elif arguments.rendered:
+        shown = rendered((int(major), int(minor)))
+        body = json.loads(out.read_text(encoding="utf-8")) | {"rendered": shown}
     else:
         rows = [verdict_on(case, version) for case in corpus_of((int(major), int(minor)))]
         body = {"release": version, "machine": machine(), "counts": count(rows), "rows": rows}

@@ -105,6 +105,13 @@ def test_published_examples(version: str) -> None:
 
 
 @pytest.mark.parametrize("version", VERSIONS)
+def test_what_ql_renders_for_a_release_is_taken_by_it(version: str) -> None:
+    """tests/trainers/test_codec.py renders it again, and holds ql's own verdict against that."""
+    assert result(version)["rendered"]["configs"] > 100
+    assert result(version)["rendered"]["refused, or keys dropped"] == {}
+
+
+@pytest.mark.parametrize("version", VERSIONS)
 def test_the_record_names_its_machine_and_no_place_on_it(version: str) -> None:
     body = result(version)
     assert body["release"] == version
