@@ -14,7 +14,7 @@ from __future__ import annotations
 import argparse
 import ast
 import contextlib
-import importlib.util
+import importlib
 import io
 import json
 import os
@@ -23,6 +23,7 @@ import tempfile
 import zipfile
 from enum import Enum
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import yaml
@@ -144,13 +145,14 @@ def plugin_arguments(package: Path) -> list[tuple[str, Any]]:
 
 
 def load_alone(path: Path) -> Any:
-    """The module in the file at ``path``, without its package, which may need what is not installed."""
-    name = f"axolotl_integration_{path.parent.name}"
-    spec = importlib.util.spec_from_file_location(name, path)
-    assert spec and spec.loader
-    module = sys.modules[name] = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    """The module in the file at ``path``, without its package, whose ``__init__`` may need what is not installed.
+
+    The folder stands in for the package, so that the module finds its neighbours by a relative import.
+    """
+    package = f"axolotl_integration_{path.parent.name}"
+    stand_in = sys.modules[package] = ModuleType(package)
+    stand_in.__path__ = [str(path.parent)]
+    return importlib.import_module(f"{package}.{path.stem}")
 
 
 def patch_values(properties: Json, definitions: Json) -> None:

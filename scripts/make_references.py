@@ -21,6 +21,7 @@ from references.catalog import presets_page
 from references.commands import commands_page
 from references.errors import errors_page
 from references.presets_proof import preset_pages
+from references.releases import releases_page
 from references.schemas import schemas_page
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -31,6 +32,7 @@ PAGES: dict[str, Callable[[], str]] = {
     "schemas.md": schemas_page,
     "errors.md": errors_page,
     "presets.md": presets_page,
+    "releases.md": releases_page,
 }
 
 

@@ -83,8 +83,9 @@ def _validators() -> Iterator[str]:
     notes: dict[str, str] = yaml.safe_load(NOTES.read_text(encoding="utf-8"))
     yield "## Axolotl's own validators"
     yield ""
-    yield "Every validator in the source of Axolotl 0.19's schemas (utils/schemas/, nested models included) and of its"
-    yield "Liger and CutCrossEntropy plugins. An acceptance test reads the installed Axolotl and misses none."
+    recorded = ", ".join(release.name for release in RELEASES if release.pins)
+    yield f"Every validator in the source of Axolotl's schemas ({recorded}; nested models included) and of the plugins"
+    yield "that are on by themselves, Liger's and CutCrossEntropy's. A test misses none of them (scripts/releases/)."
     yield ""
     yield "| Axolotl | ql |"
     yield "|---|---|"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 import subprocess
 import sys
 from collections import Counter
@@ -161,3 +162,26 @@ def test_a_trainer_is_named_in_its_own_room_alone(path: Path) -> None:
 def test_there_are_rooms_to_look_at() -> None:
     assert len(TRAINERS) >= 2
     assert len(SHARED) > 200
+
+
+# Libraries whose versions may look like a trainer's: where one is named on a line or beside it, the number is its own.
+LIBRARIES = ("trackio", "peft")
+
+
+def test_no_release_of_a_trainer_is_numbered_outside_its_room() -> None:
+    """Else the next release would be more than an entry. Versions that count in years are no numbers of code."""
+    from launcher.trainers import all_trainers
+
+    releases = [release for trainer in all_trainers() for release in trainer.releases if release.version[0] < 1000]
+    assert len(releases) >= 5
+    minors = "|".join(str(release.version[1]) for release in releases)
+    majors = "|".join(sorted({str(release.version[0]) for release in releases}))
+    number = re.compile(rf"(?<![\w.])({majors})\.({minors})(\.\d+)?(?![\d\w])|\(({majors}), *({minors})\)")
+    found = []
+    for path in SHARED:
+        lines = path.read_text(encoding="utf-8").splitlines()
+        for index, line in enumerate(lines):
+            around = "\n".join(lines[max(0, index - 1) : index + 2]).casefold()
+            if number.search(line) and not any(name in around for name in LIBRARIES):
+                found.append(f"{path.relative_to(ROOT)}:{index + 1}: {line.strip()}")
+    assert found == []

@@ -294,7 +294,7 @@ FAULTS: tuple[Fault, ...] = (
 def corpus(valid: int = 60, each: int = 2) -> list[Case]:
     """``valid`` valid configs, and every fault in ``each`` of them."""
     configs = list(valid_configs(valid))
-    cases = [Case(name, _dump(data)) for name, data in configs]
+    cases = [Case(name, dump(data)) for name, data in configs]
     for number, fault in enumerate(FAULTS):
         made = 0
         for offset in range(len(configs)):
@@ -302,12 +302,12 @@ def corpus(valid: int = 60, each: int = 2) -> list[Case]:
             bad = fault.apply(data)
             if bad is None or bad == data:
                 continue
-            cases.append(Case(f"{fault.name} in {name}", _dump(bad), fault.name, fault.code))
+            cases.append(Case(f"{fault.name} in {name}", dump(bad), fault.name, fault.code))
             made += 1
             if made == each:
                 break
     return cases
 
 
-def _dump(data: Data) -> str:
+def dump(data: Data) -> str:
     return yaml.safe_dump(data, sort_keys=False)

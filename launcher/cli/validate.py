@@ -26,7 +26,7 @@ def version_options(command: Callable[..., None]) -> Callable[..., None]:
     """``--NAME-version X.Y`` for each trainer of which ql knows several releases."""
     for trainer in reversed(all_trainers()):
         if len(trainer.releases) > 1:
-            text = f"Check against this {trainer.title}; default: the file's header, else the newest."
+            text = f"--trainer-version, for {trainer.title} alone."
             command = click.option(f"--{trainer.name}-version", metavar="X.Y", help=text)(command)
     return command
 
@@ -45,6 +45,17 @@ def version_options(command: Callable[..., None]) -> Callable[..., None]:
     "--kind",
     type=click.Choice((*trainer_names(), *OWN_KINDS)),
     help="What the files are; told from their content where it is not given.",
+)
+@click.option(
+    "--trainer-python",
+    metavar="PATH",
+    help="Check against the release of the trainer that this python's environment has.",
+)
+@click.option(
+    "--trainer-version",
+    metavar="X.Y",
+    help="Check against this release of the trainer; default: what ql's own environment has, else what the file's "
+    "header says, else the newest.",
 )
 @version_options
 @click.option("--gpu", metavar="CARD", help="Check for this card of `ql presets`: its dtypes, its kernels, its memory.")
@@ -68,6 +79,8 @@ def command(
     output: str,
     as_json: bool,
     kind: str | None,
+    trainer_python: str | None,
+    trainer_version: str | None,
     gpu: str | None,
     with_data: bool,
     golden: Path | None,
@@ -86,6 +99,7 @@ def command(
     cannot be read.
     """
     from launcher.configs.check_files import Selection, check_files
+    from launcher.configs.releases import named_releases
 
     if explain:
         from launcher.configs.catalogue import explain as page
@@ -96,10 +110,11 @@ def command(
     if not files:
         raise click.UsageError("give the files to check, or - for standard input")
     selection = Selection(select, ignore, quiet)
+    of_each = {name.removesuffix("_version"): text for name, text in versions.items() if text}
     checked = check_files(
         [(name, text, exact and not skip_unknown) for name, text, exact in sources(files)],
         kind=kind,
-        versions={name.removesuffix("_version"): text for name, text in versions.items() if text},
+        versions=named_releases(trainer_python, trainer_version, of_each),
         gpu=gpu,
         corrections=_corrections(gpu) if gpu else None,
         with_data=with_data,

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 from launcher.configs.findings import Finding
 from launcher.configs.kinds import all_kinds
 from launcher.configs.known import card_of
-from launcher.configs.validate import UNREADABLE, Options, check_source, parse_versions, unreadable_file
+from launcher.configs.releases import NamedRelease
+from launcher.configs.validate import UNREADABLE, Options, check_source, unreadable_file
 from launcher.errors import Problem, Unreadable
 from launcher.files import read_bounded_bytes
 from launcher.rules.base import Kind
@@ -83,7 +84,7 @@ def check_files(
     sources: Sequence[Source],
     *,
     kind: str | None = None,
-    versions: Mapping[str, str] | None = None,
+    versions: Mapping[Kind, NamedRelease] | None = None,
     gpu: str | None = None,
     corrections: Mapping[str, Correction] | None = None,
     with_data: bool = False,
@@ -95,18 +96,25 @@ def check_files(
 
     A file of a folder or glob that does not say what it is is skipped; a named one is a config.
 
-    Raises Unreadable for a card or a version of a trainer, by its name in ``versions``, that is not known.
+    ``versions`` has the releases of trainers that count before what a file says. Raises Unreadable for a card that is
+    not known.
     """
     selection = selection or Selection()
     selection.check()
-    parsed = parse_versions(versions or {})
     card = card_of(gpu) if gpu else None
     known: Kind | None = kind if kind in all_kinds() else None
     checked = CheckedFiles()
     for name, given, exact in sources:
         place = Path(name).absolute().parent if given is None else None
         options = Options(
-            known, parsed, card, with_data, golden, skip_unknown=not exact, place=place, corrections=corrections or {}
+            known,
+            versions or {},
+            card,
+            with_data,
+            golden,
+            skip_unknown=not exact,
+            place=place,
+            corrections=corrections or {},
         )
         try:
             raw = read_bounded_bytes(Path(name), LARGEST) if given is None else given

@@ -40,18 +40,12 @@ def is_training(kind: Kind | None) -> bool:
 
 
 def newest(kind: Kind) -> Version:
-    """The newest release of the trainer of that config; of ql's own files the version does not count."""
+    """The newest release that ql launches of the trainer of that config; of ql's own files no version counts."""
     return get_trainer(kind).newest.version if is_training(kind) else (0, 0)
 
 
-def parse_version(text: str, kind: Kind) -> Version | None:
-    """``"0.19.0"`` as (0, 19); None when it is no release of that trainer that ql has a schema for."""
-    version = read_version(text)
-    return version if version in [release.version for release in get_trainer(kind).releases] else None
-
-
 def header_of(text: str) -> tuple[Kind | None, Version | None]:
-    """What the comments at the top say: a modeline's schema, or ``# ql: NAME 0.18`` with a trainer's name."""
+    """What the comments at the top say: a modeline's schema, or ``# ql: NAME X.Y`` with a trainer's name."""
     kind: Kind | None = None
     version: Version | None = None
     for line in text.split("\n", HEADER_LINES)[:HEADER_LINES]:
@@ -59,7 +53,7 @@ def header_of(text: str) -> tuple[Kind | None, Version | None]:
             name, _, number = found[1].partition("-")
             if name in all_kinds():
                 kind = name
-                version = (parse_version(number, name) if is_training(name) else None) or version
+                version = read_version(number) or version
         elif _JOB.match(line):
             kind = "job"
         elif (found := _PRAGMA.match(line)) and is_training(found[1]):

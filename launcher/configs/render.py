@@ -13,6 +13,7 @@ import yaml
 
 from launcher.planning.plan import Plan
 from launcher.resources import resource
+from launcher.rules.base import Version
 from launcher.trainers import get_trainer
 from launcher.trainers.codec import Codec
 
@@ -22,22 +23,29 @@ _PLAIN = re.compile(r"[A-Za-z][A-Za-z0-9_./-]+")
 
 
 def render_config(
-    plan: Plan, tokens: Mapping[str, str], *, schema: str | None = None, masked: bool = False
+    plan: Plan,
+    tokens: Mapping[str, str],
+    *,
+    schema: str | None = None,
+    version: Version | None = None,
+    masked: bool = False,
 ) -> dict[str, str]:
     """The files that the trainer of ``plan`` needs beside its data and chat template: name to text.
 
-    ``tokens`` has ``eos``, ``eot`` and ``pad`` (see `launcher.data.special.special_tokens`). ``schema`` is what the
-    editor's modeline points to; by default the bare name of the schema that ql ships for this trainer. ``masked``: the
-    rows have turns of the assistant that are not trained.
+    ``tokens`` has ``eos``, ``eot`` and ``pad`` (see `launcher.data.special.special_tokens`). ``version`` is the
+    trainer's release; by default the newest that ql launches. ``schema`` is what the editor's modeline points to; by
+    default the bare name of the schema that ql ships for that release. ``masked``: the rows have turns of the assistant
+    that are not trained.
     """
     trainer = get_trainer(plan.backend)
+    release = trainer.release(version) if version else trainer.newest
     why = _Reasons(plan.reasons)
-    layout = _Layout(plan, trainer.codec, why)
+    layout = _Layout(plan, trainer.codec_of(release), why)
     context = {
         "plan": plan,
         "tokens": tokens,
         "masked": masked,
-        "schema": schema or trainer.schema,
+        "schema": schema or f"{release.schema}.json",
         "title": _title(plan),
         "run_with": f"Run it in this folder: {trainer.command}",
         "why": why,

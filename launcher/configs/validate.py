@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,12 +12,13 @@ from launcher.configs import kinds
 from launcher.configs.findings import Edit, Finding, path_text
 from launcher.configs.known import architecture_of, card_of
 from launcher.configs.mismatch import DOCUMENTED, explained_elsewhere, to_hit
+from launcher.configs.releases import Chosen, Elsewhere, NamedRelease, choose, parse_versions
 from launcher.configs.rules import load_rules
 from launcher.data.golden import TARGET_KEYS, repeated_prompts
 from launcher.data.json_text import RepeatedKey, strict_json
 from launcher.errors import Problem, Unreadable
 from launcher.json_schema import Json, Mismatch, Mode, check, load_schema
-from launcher.rules.base import Card, Config, Hit, Kind, Severity, Version
+from launcher.rules.base import ALWAYS, Card, Config, Hit, Kind, Severity, Version
 from launcher.trainers import default_trainer, get_trainer
 from launcher.trainers.releases import version_name
 from launcher.yaml_source import Fault, NotYaml, Positions, parse_yaml
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 # Findings about the file as such: it is not checked further, and the exit code is 2.
 UNREADABLE = frozenset({"QL001", "QL002", "QL003", "QL004", "QL005", "QL006", "QL007"})
 REPEATED = "It counts twice in every score; with two targets, what is right in one row is wrong in the other."
+NEWER = "It is checked as the newest release that ql was tested with: what came after is not known here."
 FILE_CODES: dict[str, tuple[Severity, str, str]] = {
     "QL001": ("error", "The file cannot be read.", "There is no such file, or it may not be read."),
     "QL002": ("error", "The text is not YAML, or not JSON.", "The trainer stops at once."),
@@ -39,6 +41,7 @@ FILE_CODES: dict[str, tuple[Severity, str, str]] = {
     "QL007": ("error", "The file holds no mapping.", "A config is keys and values."),
     "QL008": ("note", "A `# ql: ignore` that ignores nothing.", "What it was for is gone, or its code is misspelled."),
     "QL009": ("error", "This version of the trainer has no schema here.", "ql cannot say what that version accepts."),
+    "QL011": ("warning", "A release of the trainer that is newer than ql.", NEWER),
     "QL010": ("warning", "A golden prompt that stands twice.", REPEATED),
 }
 _IGNORE = re.compile(r"#\s*ql:\s*ignore\b([^#]*)")
@@ -57,7 +60,7 @@ class Options:
     """What a check may look at beside the text."""
 
     kind: Kind | None = None
-    versions: Mapping[Kind, Version] = field(default_factory=dict)  # of the trainers' configs
+    versions: Mapping[Kind, Version | NamedRelease] = field(default_factory=dict)  # of the trainers' configs
     card: Card | None = None
     with_data: bool = False
     golden: Path | None = None
@@ -93,22 +96,6 @@ def check_text(
     return check_source(text, file, options) or []
 
 
-def parse_versions(versions: Mapping[str, str]) -> dict[Kind, Version]:
-    """Each trainer's version as it is compared. Raises Unreadable for one that there is no schema of."""
-    parsed: dict[Kind, Version] = {}
-    for name, text in versions.items():
-        version = kinds.parse_version(text, name)
-        if version is None:
-            raise Unreadable(f"no schema for {get_trainer(name).title} {text}", hint="known: " + known_versions(name))
-        parsed[name] = version
-    return parsed
-
-
-def known_versions(kind: Kind) -> str:
-    """The releases of a trainer that there is a schema of, for a message."""
-    return ", ".join(release.name for release in get_trainer(kind).releases)
-
-
 def check_source(source: str | bytes, file: str, options: Options) -> list[Finding] | None:
     """Like `check_text`; None when the text does not say what it is and ``options`` say to skip such files."""
     if options.kind == "golden" or (options.kind is None and file.endswith(".jsonl")):
@@ -128,13 +115,25 @@ def check_source(source: str | bytes, file: str, options: Options) -> list[Findi
         return sorted(_check_lines(source, file), key=_place_of)
     if not isinstance(data, dict):
         return [_file_finding("QL007", file, "the file holds no mapping" if data is not None else "the file is empty")]
-    version = options.versions.get(kind) or header_version or kinds.newest(kind)
-    if kinds.is_training(kind) and version not in [release.version for release in get_trainer(kind).releases]:
-        message = f"no schema for {get_trainer(kind).title} {version_name(version)}"
-        return [_file_finding("QL009", file, message, "known: " + known_versions(kind))]
     report = _Report(file, text.split("\n"), positions)
-    _check_mapping(data, kind, version, options, report, Path(file).parent)
+    chosen: Chosen | None = None
+    if kinds.is_training(kind):
+        given = options.versions.get(kind)
+        named = given if given is None or isinstance(given, NamedRelease) else NamedRelease(given, "option")
+        try:
+            chosen = choose(kind, named, header_version)
+        except Unreadable as error:
+            return [_file_finding("QL009", file, error.problems[0].message, error.problems[0].hint or "")]
+        if chosen.is_newer:
+            report.findings.append(_too_new(file, chosen))
+    _check_mapping(data, kind, chosen, options, report, Path(file).parent)
     return sorted(report.finish(), key=_place_of)
+
+
+def _too_new(file: str, chosen: Chosen) -> Finding:
+    title, newest = chosen.trainer.title, chosen.release.name
+    message = f"{title} {version_name(chosen.named.version)} is newer than what ql was tested with: checked as {newest}"
+    return _file_finding("QL011", file, message, "a newer ql may know it")
 
 
 def _place_of(finding: Finding) -> tuple[int, int, str]:
@@ -162,11 +161,14 @@ def read_config(data: dict[str, Any], kind: Kind, version: Version | None = None
 
 
 def _check_mapping(
-    data: dict[Any, Any], kind: Kind, version: Version, options: Options, report: _Report, folder: Path
+    data: dict[Any, Any], kind: Kind, chosen: Chosen | None, options: Options, report: _Report, folder: Path
 ) -> None:
+    version = chosen.release.version if chosen else ALWAYS
     schema = load_schema(schema_name(kind, version))
-    checked = check(data, schema, mode=schema_mode(kind))
     reader = get_trainer(kind).config_file if kinds.is_training(kind) else None
+    data = reader.as_read(data, version) if reader is not None else data
+    checked = check(data, schema, mode=schema_mode(kind))
+    elsewhere = Elsewhere(data, chosen) if chosen else None
     lax = schema_mode(kind) == "lax"
     foreign = reader is not None and reader.has_foreign_keys(checked.data)
     hidden = set()
@@ -177,8 +179,8 @@ def _check_mapping(
             hidden.add(mismatch.path[0])
         if not (reader is not None and explained_elsewhere(mismatch, reader.explains)):
             code, hit = to_hit(mismatch, kind, _properties_at(schema, mismatch), _siblings(data, mismatch))
-            if reader is not None and code == "QL101" and len(mismatch.path) == 1:
-                hit = _known_elsewhere(hit, str(mismatch.path[0]), kind, version)
+            if elsewhere is not None:
+                hit = elsewhere.told(hit, mismatch)
             empty = lax and mismatch.value is None  # `debug:` of old examples sets nothing to begin with
             mild = code == "QL101" and (empty or (foreign and len(mismatch.path) == 1))
             severity: Severity = "warning" if mild else "error"
@@ -204,16 +206,6 @@ def _check_mapping(
         if rule.applies_to(config):
             for hit in rule.run(config):
                 report.add(rule.code, rule.severity, hit, rule)
-
-
-def _known_elsewhere(hit: Hit, name: str, kind: Kind, version: Version) -> Hit:
-    """The hit, with the releases that know the key, if there are others."""
-    trainer = get_trainer(kind)
-    others = [release for release in trainer.releases if release.version != version]
-    knowing = [release.name for release in others if name in load_schema(release.schema)["properties"]]
-    if not knowing:
-        return hit
-    return replace(hit, hint=f"{trainer.title} {version_name(version)} does not know it; {', '.join(knowing)} does")
 
 
 def _properties_at(schema: Json, mismatch: Mismatch) -> Json:

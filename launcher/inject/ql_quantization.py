@@ -13,10 +13,16 @@ def describe_quantization(model: Any, args: Any, versions: dict[str, str], train
     """The record of a model about to be trained (version 1 of quantization.json).
 
     ``load_dtype`` is the dtype the base's tensors had when they were quantised (without quantisation: have now).
-    Module names are the base model's. Raises ValueError when modules were quantised in different ways.
+    Module names are the base model's. Raises ValueError when modules were quantised in different ways, or in one that
+    only the trainer knows: a record without them would have the merge take the base for one in 16 bit.
     """
     import torch
 
+    packed = [base_name(name) for name, module in model.named_modules() if _is_packed(module)]
+    if packed:
+        raise ValueError(
+            f"the trainer quantised {len(packed)} modules in a way that a merge cannot repeat, such as {packed[0]}"
+        )
     bitsandbytes = sys.modules.get("bitsandbytes")
     quantized: dict[str, Any] = {}
     plain: dict[str, Any] = {}
@@ -69,6 +75,23 @@ def keep_trainable(model: Any) -> int:
 def base_name(name: str) -> str:
     """A module's name in the base model: without what peft puts before it and around it."""
     return name.removeprefix("base_model.model.").removesuffix(".base_layer")
+
+
+def _is_packed(module: Any) -> bool:
+    """Whether a parameter is stored as bytes, and a parametrization makes it anew each time it is used.
+
+    So are 4-bit experts, and linear layers that another library than bitsandbytes quantised.
+    """
+    chains = getattr(module, "parametrizations", None) or {}
+    stored = [original for chain in chains.values() for original in _originals(chain)]
+    return any(not tensor.dtype.is_floating_point and not tensor.dtype.is_complex for tensor in stored)
+
+
+def _originals(chain: Any) -> list[Any]:
+    """What a parametrized parameter is made of: one tensor, or several."""
+    if getattr(chain, "is_tensor", True):
+        return [chain.original]
+    return [getattr(chain, f"original{index}") for index in range(chain.ntensors)]
 
 
 def _way(module: Any, loaded: str | None) -> tuple[Any, ...]:

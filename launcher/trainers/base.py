@@ -13,6 +13,7 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 from launcher.errors import Problem
+from launcher.trainers.releases import defaults_in
 
 if TYPE_CHECKING:
     from launcher.catalog.types import Gpu, Stored
@@ -58,6 +59,11 @@ class Trainer(ABC):
         """The newest release that ql launches."""
         return next(release for release in reversed(self.releases) if release.launched)
 
+    @property
+    def newest_known(self) -> Release:
+        """The newest release whose configs ql checks, whether or not it launches it."""
+        return self.releases[-1]
+
     def release(self, version: Version) -> Release:
         """The release of that version. Raises StopIteration for one that ql does not know."""
         return next(release for release in self.releases if release.version == version)
@@ -79,9 +85,13 @@ class Trainer(ABC):
 
     @property
     def codec(self) -> Codec:
-        """How settings are written in its config, and read from it."""
+        """How settings are written in the config of the newest release that ql launches, and read from it."""
+        return self.codec_of(self.newest)
+
+    def codec_of(self, release: Release) -> Codec:
+        """How settings are written in the config of that release, and read from it."""
         part: Codec = self._part("codec", "CODEC")
-        return part
+        return part.of(release.version, defaults_in(self.releases, release.version))
 
     @property
     def config_file(self) -> ConfigFile[Any]:

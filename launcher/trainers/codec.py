@@ -7,13 +7,13 @@ follows from the table. ``decode(encode(plan))`` is the plan, for every preset (
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, Final, Protocol
 
 from launcher.catalog.types import Gpu, Model
 from launcher.records.decision import Decision
-from launcher.rules.base import Config
+from launcher.rules.base import ALWAYS, FOREVER, Config, Version
 from launcher.trainers.readback import ReadBack, Reading, RowCounts
 from launcher.yaml_source import Positions
 
@@ -42,7 +42,8 @@ class Entry:
     trainer's own, where the file does not say, because of ``otherwise``. ``encode`` gives the keys of a value,
     ``encode_plan`` those that depend on more of the plan, ``amend`` those of a value that changes while a run goes on.
     ``when`` says of which plans it is written. ``decode`` reads it where it is not the value of ``key``; ``convert``
-    is for one that is. ``named``: no key shows the value, so the comment above it does.
+    is for one that is. ``named``: no key shows the value, so the comment above it does. ``since`` and ``until`` bound
+    the releases that write it so, both included: a key that was renamed is two entries.
     """
 
     setting: str
@@ -57,6 +58,8 @@ class Entry:
     when: Callable[[Any], bool] | None = None
     decode: Callable[[Reading], None] | None = None
     named: bool = False
+    since: Version = ALWAYS
+    until: Version = FOREVER
 
     @property
     def is_plain(self) -> bool:
@@ -84,6 +87,11 @@ class Codec:
     config: str
     default: str  # the reason of a value that the file does not say
     entries: tuple[Entry, ...]
+
+    def of(self, version: Version, defaults: Mapping[str, Any]) -> Codec:
+        """The table of one release; ``defaults`` are those that it has otherwise than the table says, by key."""
+        kept = (entry for entry in self.entries if entry.since <= version <= entry.until)
+        return replace(self, entries=tuple(_with_default(entry, defaults) for entry in kept))
 
     @cached_property
     def by_setting(self) -> Mapping[str, Entry]:
@@ -141,3 +149,7 @@ class Codec:
             reading.take(entry.setting, entry.key, entry.default, entry.otherwise or self.default)
         if entry.convert is not None:
             reading.back.convert(entry.setting, entry.convert)
+
+
+def _with_default(entry: Entry, defaults: Mapping[str, Any]) -> Entry:
+    return entry if entry.key is None or entry.key not in defaults else replace(entry, default=defaults[entry.key])

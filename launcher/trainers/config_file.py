@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, ClassVar, Generic, NamedTuple, TypeVar
 
 from launcher.errors import Problem
-from launcher.rules.base import Config, KeyPath
+from launcher.rules.base import Config, KeyPath, Version
 
 # What the trainer would do and a launch does not: where the file says so, and the problem without its place.
 Refusal = tuple[KeyPath, Problem]
@@ -60,6 +60,10 @@ class ConfigFile(ABC, Generic[C]):
     def has_foreign_keys(self, data: Mapping[Any, Any]) -> bool:
         """Whether keys that nobody here knows may be a plugin's."""
         return False
+
+    def as_read(self, data: dict[Any, Any], version: Version) -> dict[Any, Any]:
+        """The mapping as that release has it before it looks at any key."""
+        return data
 
     @abstractmethod
     def is_chat(self, c: C) -> bool:

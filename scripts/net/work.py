@@ -13,12 +13,15 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 from launcher import __version__
 
 ROOT = Path(__file__).resolve().parents[2]
 FEW = 48  # rows of the example: enough for every decision, few enough for a thousand runs
 WHOLE = 60_000  # bytes; a larger text is recorded by its hash
+
+RECORDED_WITH = {"axolotl": (0, 19)}  # by distribution; what the environment of a test has is no matter
 
 Sections = dict[str, str]
 
@@ -87,7 +90,9 @@ def call(folder: Path, argv: Sequence[str], stdin: str | None = None) -> Section
 
 @contextlib.contextmanager
 def _settled(folder: Path) -> Iterator[None]:
-    """No home, no cache, no calibration of this machine; a terminal of fixed width; ``folder`` as where we are."""
+    """No home, no cache, no calibration of this machine, and the release of each trainer that was recorded with; a
+    terminal of fixed width; ``folder`` as where we are.
+    """
     empty = folder / ".home"
     environment = {
         "HOME": str(empty), "HF_HOME": str(empty / "hf"), "HF_HUB_OFFLINE": "1", "XDG_CONFIG_HOME": str(empty),
@@ -100,7 +105,7 @@ def _settled(folder: Path) -> Iterator[None]:
         os.environ.pop(name, None)
     os.chdir(folder)
     try:
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), mock.patch("launcher.trainers.installed.here", RECORDED_WITH.get):
             yield
     finally:
         os.chdir(where)

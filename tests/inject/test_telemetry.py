@@ -303,6 +303,32 @@ def test_modules_quantised_in_two_ways_are_refused(telemetry: ModuleType) -> Non
         telemetry.describe_quantization(model, ARGUMENTS, {}, "one")
 
 
+@pytest.mark.parametrize("what", ["one tensor", "several"])
+def test_what_only_the_trainer_can_unpack_is_refused(telemetry: ModuleType, what: str) -> None:
+    """Experts in 4 bit, or linear layers by another library: bytes, behind a parametrization that unpacks them."""
+    parametrize = torch.nn.utils.parametrize
+
+    class Unpack(torch.nn.Module):
+        def forward(self, *packed: Any) -> Any:
+            return packed[0].float()
+
+        def right_inverse(self, value: Any) -> Any:
+            return value if what == "one tensor" else (value, value)
+
+    model = tiny_model()
+    layer = model.get_submodule("model.layers.0.self_attn.q_proj")
+    layer.weight = torch.nn.Parameter(torch.zeros(layer.weight.shape, dtype=torch.uint8), requires_grad=False)
+    parametrize.register_parametrization(layer, "weight", Unpack(), unsafe=True)
+    with pytest.raises(ValueError, match=r"1 modules in a way that a merge cannot repeat.*q_proj"):
+        telemetry.describe_quantization(model, ARGUMENTS, {}, "one")
+
+
+def test_a_parametrization_of_numbers_is_no_quantisation(telemetry: ModuleType) -> None:
+    model = tiny_model().half()
+    torch.nn.utils.parametrizations.weight_norm(model.get_submodule("model.layers.0.self_attn.q_proj"))
+    assert telemetry.describe_quantization(model, ARGUMENTS, {}, "one")["method"] == "lora"
+
+
 def test_an_evaluation_takes_no_gradient_away(telemetry: ModuleType) -> None:
     """Where bitsandbytes repacks weights for a CPU's bfloat16 kernel, no gradient passes through them afterwards."""
     bitsandbytes = pytest.importorskip("bitsandbytes")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 import yaml
@@ -13,7 +13,7 @@ from launcher.catalog import list_presets, load_gpu, load_model
 from launcher.configs.known import card_of
 from launcher.configs.render import render_config
 from launcher.configs.rules.memory import estimate_request
-from launcher.configs.validate import read_config, schema_mode, schema_name
+from launcher.configs.validate import check_text, read_config, schema_mode, schema_name
 from launcher.data.chat import load_chat_template
 from launcher.data.facts import DataFacts
 from launcher.json_schema import check, load_schema
@@ -24,7 +24,9 @@ from launcher.preparing.config_file import read_edited, template_of
 from launcher.preparing.request import make_request
 from launcher.records.decision import Decision
 from launcher.trainers import get_trainer, trainer_names
+from launcher.trainers.codec import Codec, Entry
 from launcher.trainers.readback import ReadBack, RowCounts
+from launcher.trainers.releases import Release
 from launcher.yaml_source import parse_yaml
 
 TOKENS = {"eos": "<|im_end|>", "eot": "<|im_end|>", "pad": "<pad>"}
@@ -187,3 +189,28 @@ def test_other_ways_to_say_a_setting(lines: str, setting: str, value: Any) -> No
 def test_target_modules_as_a_list_a_pattern_or_all(targets: str, modules: tuple[str, ...]) -> None:
     text = MINIMAL.replace("lora_target_linear: true", f"lora_target_modules: {targets}")
     assert read(text, "axolotl", "a10g", "llama-2-7b").values["lora_target_modules"] == modules
+
+
+RELEASES = [(name, release) for name in trainer_names() for release in get_trainer(name).releases]
+
+
+@pytest.mark.parametrize(("backend", "release"), RELEASES, ids=lambda value: getattr(value, "name", value))
+def test_what_is_rendered_for_a_release_is_valid_for_it(backend: str, release: Release) -> None:
+    for name in list_presets():
+        plan = make_plan(make_request(preset=name, backend=backend, data=DATA))
+        text = render_config(plan, TOKENS, version=release.version)["config.yaml"]
+        assert f"{release.schema}.json" in text.split("\n", 1)[0], "the modeline names the release"
+        found = check_text(text, file="config.yaml")
+        assert [one for one in found if one.severity == "error"] == [], name
+
+
+class Renamed(NamedTuple):
+    number: int = 3
+
+
+def test_a_renamed_key_is_two_entries_and_a_new_default_is_one_of_its_release() -> None:
+    old, new = Entry("number", "old_name", "a", default=1, until=(1, 1)), Entry("number", "new_name", "a", since=(1, 2))
+    codec = Codec("one", "a config", "the default", (old, new))
+    encoded = [codec.of(version, {}).encode(Renamed()) for version in ((1, 0), (1, 1), (1, 2))]  # type: ignore[arg-type]
+    assert encoded == [{"old_name": 3}, {"old_name": 3}, {"new_name": 3}]
+    assert codec.of((1, 1), {"old_name": 7}).by_setting["number"].default == 7

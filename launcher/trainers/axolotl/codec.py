@@ -1,6 +1,7 @@
 """Axolotl's config, setting by setting.
 
-Defaults are those of Axolotl 0.19 (utils/schemas) or, behind it, of transformers' TrainingArguments.
+Defaults are those of Axolotl (utils/schemas) or, behind it, of transformers' TrainingArguments, as far as no release
+has another one (releases.py).
 """
 
 from __future__ import annotations
@@ -266,7 +267,11 @@ CODEC = Codec(
             "gradient_checkpointing", "gradient_checkpointing", "kernels",
             default=False, convert=bool, encode=checkpointing_keys, amend=checkpointing_amended,
         ),
-        Entry("activation_offload", "activation_offloading", "kernels", encode=offload_keys, decode=read_offload),
+        Entry("activation_offload", "activation_offloading", "kernels", decode=read_offload, until=(0, 17)),
+        Entry(
+            "activation_offload", "activation_offloading", "kernels",
+            encode=offload_keys, decode=read_offload, since=(0, 18),
+        ),
         Entry(
             "kernels", "lora_qkv_kernel", "kernels",
             encode=kernel_keys, amend=lora_kernel_keys, decode=read_kernels,

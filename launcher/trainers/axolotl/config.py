@@ -8,6 +8,10 @@ from typing import Any, TypeVar
 
 from launcher.rules.base import Config, Hit
 from launcher.rules.base import rule as any_rule
+from launcher.trainers.axolotl.releases import RELEASES
+from launcher.trainers.releases import Release, defaults_in
+
+LORA_KERNELS = ("lora_mlp_kernel", "lora_qkv_kernel", "lora_o_kernel", "lora_embedding_kernel")
 
 # The old attention flags and what each stands for, the one that wins first.
 ATTENTION_FLAGS = {
@@ -62,6 +66,42 @@ class AxolotlConfig(Config):
     def is_estimated(self) -> bool:
         """Not full fine-tuning, 8 bit or preference training."""
         return self.is_lora and not self.get("load_in_8bit") and not self.get("rl")
+
+    @property
+    def release(self) -> Release:
+        """The release that it is checked for."""
+        return next(release for release in RELEASES if release.version == self.version)
+
+    def or_default(self, key: str) -> Any:
+        """The value of a key, or that release's default of it, where another one has another."""
+        value = self.get(key)
+        return defaults_in(RELEASES, self.version).get(key) if value is None else value
+
+    def lists_plugin(self, plugin: str) -> bool:
+        """Whether ``plugins`` names ``plugin`` ("axolotl.integrations.liger.LigerPlugin"), from whichever module."""
+        package, _, name = plugin.rpartition(".")
+        listed = self.get("plugins") or []
+        return any(isinstance(item, str) and item.startswith(package) and item.endswith(name) for item in listed)
+
+    @property
+    def has_fsdp_2_alone(self) -> bool:
+        """Whether that release has no FSDP 1."""
+        return self.version >= (0, 20)
+
+    @property
+    def quantises(self) -> bool:
+        """Whether bitsandbytes makes a 4-bit base of it."""
+        return bool(self.get("load_in_4bit")) and self.adapter in ("qlora", "mixlora")
+
+    def runs_kernel(self, key: str) -> bool:
+        """Whether that LoRA kernel is on: as the file says, or by itself where it names none of them."""
+        if self.get(key) is not None:
+            return bool(self.get(key)) and bool(self.adapter)
+        if not self.is_lora or any(self.get(name) is not None for name in LORA_KERNELS):
+            return False
+        return not self.any_of("rl", "trust_remote_code", "nvfp4_merge_aware") and not (
+            self.adapter == "lora" and self.get("load_in_8bit")
+        )
 
     @property
     def has_eval_set(self) -> bool:

@@ -7,7 +7,7 @@ from typing import Any
 
 from launcher.data.template_names import OWN_TEMPLATE
 from launcher.errors import Problem
-from launcher.rules.base import KeyPath
+from launcher.rules.base import KeyPath, Version
 from launcher.trainers.axolotl.config import ATTENTION_FLAGS, AxolotlConfig
 from launcher.trainers.axolotl.releases import RELEASES
 from launcher.trainers.config_file import ConfigFile, Named, Refusal, RowFile
@@ -25,7 +25,9 @@ _NOT_LAUNCHED: Mapping[str, str] = {
     "gptq": _BASES,
     "relora": "ReLoRA merges while it trains: there would be no one adapter to ship",
     "pretraining_dataset": "ql launch trains on the files in datasets",
+    "quantize_moe_experts": "the merge makes 4-bit linear layers again as they were trained on, and no 4-bit experts",
 }
+_BACKEND = "the merge makes the base again as bitsandbytes quantised it, and not as another backend did"
 
 
 ALPACA = ("instruction", "output")
@@ -58,6 +60,22 @@ class AxolotlFile(ConfigFile[AxolotlConfig]):
         plugins = data.get("plugins")
         return isinstance(plugins, list) and any(not str(item).startswith(RELEASES[-1].plugins) for item in plugins)
 
+    def as_read(self, data: dict[Any, Any], version: Version) -> dict[Any, Any]:
+        """From 0.21 on the diffusion plugin mends two old ways of writing before anything is checked
+        (integrations/diffusion/plugin.py).
+        """
+        plugins = data.get("plugins")
+        listed = isinstance(plugins, list) and any(str(item).endswith(".DiffusionPlugin") for item in plugins)
+        if version < (0, 21) or not listed or (data.get("diffusion_lm") and not data.get("diffusion")):
+            return data
+        read = dict(data)
+        if read.get("save_strategy") == "best" and read.get("metric_for_best_model") is None:
+            read["metric_for_best_model"] = "eval_loss"
+        warmup = read.get("warmup_steps")
+        if isinstance(warmup, float) and 0 < warmup < 1 and read.get("warmup_ratio") in (None, warmup):
+            read |= {"warmup_ratio": warmup, "warmup_steps": None}
+        return read
+
     def is_chat(self, c: AxolotlConfig) -> bool:
         sets = [item for _, item in c.datasets()]
         return bool(sets) and all(item.get("type") == "chat_template" for item in sets)
@@ -81,6 +99,8 @@ class AxolotlFile(ConfigFile[AxolotlConfig]):
     def refusals(self, c: AxolotlConfig) -> Iterator[Refusal]:
         said = [key for key in _NOT_LAUNCHED if c.get(key)]
         yield from (((key,), Problem(_NOT_LAUNCHED[key])) for key in said)
+        if c.get("nf4_backend", "bitsandbytes") != "bitsandbytes":
+            yield ("nf4_backend",), Problem(_BACKEND, hint="nf4_backend: bitsandbytes, or remove it")
         if not c.is_lora and not said:
             adapter = f"adapter: {c.adapter}" if c.adapter else "no adapter"
             yield ("adapter",), Problem(f"{adapter}: ql launch trains adapters", hint="adapter: qlora, or lora")

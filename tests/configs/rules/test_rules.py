@@ -14,7 +14,12 @@ from launcher.configs.validate import check_text
 
 RULES = all_rules()
 CASES = runpy.run_path(str(Path(__file__).with_name("cases.py")))
-VERSIONS = {"QL362": "0.18", "QL602": "0.17"}  # rules of older Axolotls; the others are tried with the newest
+NEWER = runpy.run_path(str(Path(__file__).with_name("cases_newer.py")))
+VERSIONS = {
+    "QL362": "0.18",
+    "QL602": "0.17",
+    "QL347": "0.19",
+}  # rules of older Axolotls; the others are tried with the newest
 
 
 def text(changes: dict[str, Any]) -> str:
@@ -32,7 +37,7 @@ def test_every_rule_has_a_bad_and_a_good_config() -> None:
     elsewhere = [
         code for code in RULES if code >= "QL801" or code == "QL512"
     ]  # test_data_rules.py, test_stored_base.py
-    assert sorted(RULES) == sorted([*CASES["CASES"], *CASES["CARD_CASES"], *elsewhere])
+    assert sorted(RULES) == sorted([*CASES["CASES"], *NEWER["CASES"], *CASES["CARD_CASES"], *elsewhere])
 
 
 def test_the_good_config_is_good() -> None:
@@ -44,6 +49,21 @@ def test_rule(code: str) -> None:
     bad, good = CASES["CASES"][code]
     assert code in codes(bad, version=VERSIONS.get(code))
     assert code not in codes(good, version=VERSIONS.get(code))
+
+
+@pytest.mark.parametrize("code", sorted(NEWER["CASES"]))
+def test_rule_of_a_newer_key(code: str) -> None:
+    version, bad, good = NEWER["CASES"][code]
+    assert code in codes(bad, version=version)
+    assert code not in codes(good, version=version)
+    since = RULES[code].since
+    older = {"0.20": "0.19", "0.21": "0.20"}.get(f"{since[0]}.{since[1]}")
+    assert older is None or code not in codes(bad, version=older)
+
+
+@pytest.mark.parametrize(("code", "version", "changes", "speaks"), NEWER["OTHERWISE"])
+def test_a_rule_follows_its_release(code: str, version: str, changes: dict[str, Any], speaks: bool) -> None:
+    assert (code in codes(changes, version=version)) is speaks
 
 
 @pytest.mark.parametrize("code", sorted(CASES["CARD_CASES"]))

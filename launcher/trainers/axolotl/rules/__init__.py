@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from launcher.trainers.axolotl.rules import (
     advice,
+    checkpointing,
     data,
     dead_keys,
     deprecated,
@@ -12,6 +13,8 @@ from launcher.trainers.axolotl.rules import (
     refused_data,
     refused_kernels,
     refused_methods,
+    refused_newer,
+    refused_parallel,
     schedule,
     values,
     warned,
@@ -19,6 +22,7 @@ from launcher.trainers.axolotl.rules import (
 
 __all__ = [
     "advice",
+    "checkpointing",
     "data",
     "dead_keys",
     "deprecated",
@@ -27,6 +31,8 @@ __all__ = [
     "refused_data",
     "refused_kernels",
     "refused_methods",
+    "refused_newer",
+    "refused_parallel",
     "schedule",
     "values",
     "warned",

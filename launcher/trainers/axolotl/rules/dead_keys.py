@@ -13,13 +13,6 @@ CHAT_KEYS = ("field_messages", "message_property_mappings", "roles", "roles_to_t
 PLAIN_TYPES = ("alpaca", "completion", "input_output", "gpteacher", "reflection", "context_qa", "pretrain")
 
 
-def lists_plugin(config: AxolotlConfig, plugin: str) -> bool:
-    """Whether ``plugins`` names ``plugin`` ("axolotl.integrations.liger.LigerPlugin"), from whichever module."""
-    package, _, name = plugin.rpartition(".")
-    listed = config.get("plugins") or []
-    return any(isinstance(item, str) and item.startswith(package) and item.endswith(name) for item in listed)
-
-
 @rule("QL201", "error")
 def plugin_key_without_plugin(c: AxolotlConfig) -> Iterator[Hit]:
     """A key of a plugin that `plugins:` does not list.
@@ -30,7 +23,8 @@ def plugin_key_without_plugin(c: AxolotlConfig) -> Iterator[Hit]:
     properties = c.schema.get("properties", {})
     for key, value in c.data.items():
         plugin = properties.get(key, {}).get("x-plugin") if isinstance(key, str) else None
-        if plugin and value is not None and value is not False and not lists_plugin(c, plugin):
+        is_on = plugin in c.release.always_on or (plugin and c.lists_plugin(plugin))
+        if plugin and value is not None and value is not False and not is_on:
             yield c.key(key, f"{key} is read only by the plugin {plugin}", f"add to plugins: {plugin}")
 
 
@@ -94,7 +88,7 @@ def bnb_config_without_qlora(c: AxolotlConfig) -> Iterator[Hit]:
 
     Axolotl hands it to bitsandbytes only for `adapter: qlora` with `load_in_4bit: true`.
     """
-    if c.get("bnb_config_kwargs") and not (c.adapter == "qlora" and c.get("load_in_4bit")):
+    if c.get("bnb_config_kwargs") and not c.quantises:
         yield c.key("bnb_config_kwargs", "bnb_config_kwargs is read only with adapter: qlora and load_in_4bit: true")
 
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from launcher.rules.base import Hit
-from launcher.trainers.axolotl.config import AxolotlConfig, rule
+from launcher.trainers.axolotl.config import LORA_KERNELS, AxolotlConfig, rule
 
 KERNELS = ("lora_mlp_kernel", "lora_qkv_kernel", "lora_o_kernel")
-ALL_KERNELS = (*KERNELS, "lora_embedding_kernel")
+ALL_KERNELS = LORA_KERNELS
 # Their backward passes add to a gradient in place what they multiply with the dequantised weights; lora_o_kernel's does
 # not (axolotl 0.19, kernels/lora.py).
 MIXING_KERNELS = ("lora_mlp_kernel", "lora_qkv_kernel")

@@ -7,8 +7,6 @@ from collections.abc import Iterator
 from launcher.rules.base import Hit
 from launcher.trainers.axolotl.config import AxolotlConfig, rule
 
-BUILT_IN_ADAPTERS = ("lora", "qlora", "llama-adapter")
-
 
 @rule("QL301", "error", upstream="LoraConfig.validate_qlora")
 def qlora_without_4bit(c: AxolotlConfig) -> Iterator[Hit]:
@@ -56,8 +54,14 @@ def unknown_adapter(c: AxolotlConfig) -> Iterator[Hit]:
 
     Axolotl refuses the name. (Before it did, an unknown one trained all weights.)
     """
-    if c.adapter and c.adapter not in BUILT_IN_ADAPTERS and not c.get("plugins"):
+    plugins = c.get("plugins") or ()
+    if not c.adapter or any(not str(plugin).startswith(c.release.plugins) for plugin in plugins):
+        return  # a plugin from elsewhere may bring any
+    plugin = c.release.adapters.get(c.adapter)
+    if plugin is None:
         yield c.at("adapter", f"no such adapter: {c.adapter}", "qlora or lora; or list its plugin")
+    elif plugin and not c.lists_plugin(plugin):
+        yield c.at("adapter", f"adapter: {c.adapter} is a plugin's", f"add to plugins: {plugin}")
 
 
 @rule("QL306", "error", upstream="LoraConfig.validate_lora_target_parameters_dropout")
@@ -106,7 +110,7 @@ def fused_mlp_with_lora(c: AxolotlConfig) -> Iterator[Hit]:
 
     The fused module has no linear layers for an adapter; Axolotl refuses it.
     """
-    if c.is_lora and c.get("flash_attn_fuse_mlp"):
+    if (c.is_lora or c.adapter == "mixlora") and c.get("flash_attn_fuse_mlp"):
         yield c.key("flash_attn_fuse_mlp", "flash_attn_fuse_mlp cannot be used with LoRA", "remove it")
 
 
@@ -182,33 +186,3 @@ def offloaded_hidden_states_frozen(c: AxolotlConfig) -> Iterator[Hit]:
     reentrant = c.mapping("gradient_checkpointing_kwargs").get("use_reentrant")
     if c.get("activation_offloading") == "hidden_states" and reentrant and c.get("unfrozen_parameters"):
         yield c.at("activation_offloading", "hidden_states with unfrozen_parameters", "use_reentrant: false")
-
-
-@rule("QL326", "error", upstream="ModelCompatibilityValidationMixin.check_selective_checkpointing", since=(0, 18))
-def selective_checkpointing(c: AxolotlConfig) -> Iterator[Hit]:
-    """`selective_checkpointing` where it cannot work.
-
-    It needs `gradient_checkpointing` that is not reentrant, no other activation offloading than `hidden_states`,
-    and under LoRA no saved matrix products: PEFT adds its delta to them in place.
-    """
-    chosen = c.get("selective_checkpointing")
-    if not chosen:
-        return
-    if not c.get("gradient_checkpointing"):
-        message = "selective_checkpointing needs gradient_checkpointing"
-        yield c.key("selective_checkpointing", message, "add gradient_checkpointing: true")
-        return
-    if c.mapping("gradient_checkpointing_kwargs").get("use_reentrant"):
-        path = ("gradient_checkpointing_kwargs", "use_reentrant")
-        yield c.at(path, "selective_checkpointing needs use_reentrant: false", "use_reentrant: false")
-    elif c.get("activation_offloading") and c.get("activation_offloading") != "hidden_states":
-        yield c.at("activation_offloading", "not together with selective_checkpointing", "hidden_states, or false")
-    elif c.adapter and isinstance(chosen, dict):
-        products = ("aten::mm", "aten::addmm", "aten::matmul", "aten::bmm")
-        for index, saved in enumerate(chosen.get("save") or ()):
-            if saved != "attention" and isinstance(saved, str) and any(saved in name for name in products):
-                yield c.at(
-                    ("selective_checkpointing", "save", index),
-                    f"{saved} cannot be saved under an adapter",
-                    "save: [attention]",
-                )

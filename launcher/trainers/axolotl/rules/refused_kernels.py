@@ -111,7 +111,7 @@ def flattening_without_varlen(c: AxolotlConfig) -> Iterator[Hit]:
     """
     if c.get("batch_flattening") is not True:
         return
-    if not c.attention_packs:
+    if not c.attention_packs and c.attention != "varlen":
         yield c.key("batch_flattening", "batch_flattening needs a varlen attention", "flash_attention_2, or auto")
     elif c.get("sample_packing"):
         yield c.key("batch_flattening", "batch_flattening with sample_packing", "keep one of the two")

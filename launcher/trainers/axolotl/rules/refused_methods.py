@@ -93,7 +93,7 @@ def fp32_norms_without_fsdp(c: AxolotlConfig) -> Iterator[Hit]:
 
     Axolotl takes it only with FSDP 2; on one card norms are in fp32 under autocast anyway.
     """
-    if c.get("fp32_norms") and not (c.get("fsdp_config") and str(c.get("fsdp_version")) == "2"):
+    if c.get("fp32_norms") and not (c.get("fsdp_config") and str(c.or_default("fsdp_version")) == "2"):
         yield c.key("fp32_norms", "fp32_norms needs FSDP 2", "remove it")
 
 
@@ -105,18 +105,35 @@ def fp8_config_without_fp8(c: AxolotlConfig) -> Iterator[Hit]:
     """
     if c.has("fp8_config") and not c.get("fp8"):
         yield c.key("fp8_config", "fp8_config needs fp8: true", "add fp8: true")
-    if c.get("fp8_enable_fsdp_float8_all_gather") and str(c.get("fsdp_version")) != "2":
+    if c.get("fp8_enable_fsdp_float8_all_gather") and not _is_fsdp_2(c):
         yield c.key("fp8_enable_fsdp_float8_all_gather", "needs FSDP 2", "remove it on one GPU")
+
+
+def _is_fsdp_2(c: AxolotlConfig) -> bool:
+    """Where it is the only one, Axolotl looks for its section and no longer for its number."""
+    return c.has("fsdp_config") if c.has_fsdp_2_alone else str(c.get("fsdp_version")) == "2"
 
 
 @rule("QL347", "error", upstream="SystemValidationMixin.check_fsdp_deepspeed")
 def fsdp_with_deepspeed(c: AxolotlConfig) -> Iterator[Hit]:
-    """`fsdp` beside `deepspeed`.
+    """FSDP beside `deepspeed`.
 
     Both shard the model; Axolotl refuses two.
     """
-    if c.get("deepspeed") and c.get("fsdp"):
-        yield c.key("fsdp", "fsdp beside deepspeed", "on one GPU remove both")
+    key = "fsdp_config" if c.has_fsdp_2_alone else "fsdp"
+    if c.get("deepspeed") and c.get(key):
+        yield c.key(key, f"{key} beside deepspeed", "on one GPU remove both")
+
+
+@rule("QL381", "error", upstream="ModelCompatibilityValidationMixin.check_falcon_fsdp")
+def falcon_with_fsdp(c: AxolotlConfig) -> Iterator[Hit]:
+    """FSDP with a Falcon model.
+
+    Axolotl refuses it for every base_model with "falcon" anywhere in it.
+    """
+    key = "fsdp_config" if c.has_fsdp_2_alone else "fsdp"
+    if "falcon" in c.base_model.lower() and c.has(key):
+        yield c.key(key, f"{key} with a Falcon model", "on one GPU remove it")
 
 
 @rule("QL348", "error", upstream="OptimizationValidationMixin.check_deepcompile")
