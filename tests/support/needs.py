@@ -19,7 +19,7 @@ HEAVY = frozenset({
     "playwright", "axe_playwright_python", "material", "matplotlib",
 })  # fmt: skip
 # As many as `make quick` collected when this was last changed, or a few less: a test that leaves it unseen is noticed.
-FEWEST = 4800
+FEWEST = 5050
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 
 
