@@ -8,10 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import cache
 from typing import Any, Literal
 
 from launcher.errors import Problem, Unreadable
 from launcher.json_schema import Mismatch, Path, check, load_schema
+from launcher.resources import resource
 from launcher.rules.base import Hit, Kind, Version
 from launcher.trainers import Trainer, all_trainers, get_trainer
 from launcher.trainers.releases import Release, read_version, version_name
@@ -112,6 +114,12 @@ def named_releases(python: str | None, version: str | None, versions: Mapping[st
     return found
 
 
+@cache
+def _text(schema: str) -> str:
+    """A schema as text: a key or a choice that is not in there is not taken; to see that is faster than to load it."""
+    return resource("schemas", f"{schema}.json").read_text(encoding="utf-8")
+
+
 class Elsewhere:
     """What other releases say of one config: looked at only where the chosen one refuses something."""
 
@@ -123,12 +131,15 @@ class Elsewhere:
         """The hit, with the releases that take what this one does not, if there are any."""
         releases, ours = self.chosen.trainer.releases, self.chosen.release.version
         path, is_key = mismatch.path, mismatch.keyword == "additionalProperties"
-        newer = next((one for one in releases if one.version > ours and self._takes(one, path)), None)
+        # Schemas have a key a line, those of the top level with the smaller indentation.
+        word = f'\n{"    " if len(path) == 1 else "      "}"{path[-1]}": ' if is_key else f'"{mismatch.value}"'
+        named = [release for release in releases if word in _text(release.schema)]
+        newer = next((one for one in named if one.version > ours and self._takes(one, path)), None)
         if newer is not None:
             verb = "has" if is_key else "takes"
             hint = f"{self.chosen.trainer.title} {verb} it since {newer.name}; {self.chosen.who}"
             return replace(hit, message=self._message(hit, path, is_key), hint=hint, repair=None)
-        older = next((one for one in reversed(releases) if one.version < ours and self._takes(one, path)), None)
+        older = next((one for one in reversed(named) if one.version < ours and self._takes(one, path)), None)
         if older is None or not is_key:
             return hit
         gone = next(release for release in releases if release.version > older.version)
