@@ -29,7 +29,7 @@ OPTIONS: dict[str, tuple[str, ...]] = {
 
 def cases(work: Work) -> Cases:
     found: Cases = {}
-    for preset in presets():
+    for preset in presets()[:: work.every]:
         for trainer in TRAINERS:
             for method in METHODS:
                 words = ("--preset", preset, "--backend", trainer, "--method", method, "--json")

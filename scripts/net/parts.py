@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+from dataclasses import replace
 from pathlib import Path
 
 from net.store import Cases
@@ -14,7 +15,10 @@ LIGHT = ("plans", "settings", "edited", "estimates", "findings", "wrong", "runs"
 HEAVY = ("resumed", "merged")
 
 
-def make(part: str, folder: Path) -> Cases:
-    """The cases of ``part`` as the program is now; ``folder`` is empty, and may be filled."""
-    cases: Cases = importlib.import_module(f"net.{part}").cases(make_work(folder))
+def make(part: str, folder: Path, *, every: int = 1) -> Cases:
+    """The cases of ``part`` as the program is now; ``folder`` is empty, and may be filled.
+
+    Of the parts that go over all presets those of each ``every``-th alone are made.
+    """
+    cases: Cases = importlib.import_module(f"net.{part}").cases(replace(make_work(folder), every=every))
     return cases

@@ -17,7 +17,7 @@ def presets() -> list[str]:
 
 def cases(work: Work) -> Cases:
     found: Cases = {"list": under("text", work.ql("presets")) | under("json", work.ql("presets", "--json"))}
-    for preset in presets():
+    for preset in presets()[:: work.every]:
         for trainer in TRAINERS:
             for method in METHODS:
                 chosen = ("--preset", preset, "--backend", trainer, "--method", method)
