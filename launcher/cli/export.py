@@ -47,6 +47,8 @@ def command(
         return
     for name in written:
         click.echo(folder / name)
+    for aside in prepared.report.asides() if prepared.report else ():
+        click.echo(f"note: {aside}", err=True)
     if prepared.rows.excess:
         click.echo(prepared.rows.excess, err=True)
     fault = get_trainer(prepared.plan.backend).folder_fault(str(folder.absolute()))

@@ -133,6 +133,26 @@ class DataReport:
         """Whether a usable row has a turn of the assistant that is not trained."""
         return any(keys & MASKED for keys in self.rows.keys)
 
+    def asides(self) -> list[str]:
+        """What is to be known of the rows beside errors: a line for each kind of warning, and the notes.
+
+        They go out with a model, so the file is named without its folders.
+
+        Rows that are longer than a sequence length are not among them: `Excess.describe` tells of these.
+        """
+        first: dict[str, RowFinding] = {}
+        for finding in self.findings.kept:
+            if finding.severity == "warning" and finding.kind != "long":
+                first.setdefault(finding.kind, finding)
+        found = []
+        for kind, finding in first.items():
+            count = self.findings.counts["warning", kind]
+            lines = line_ranges(self.findings.lines.get(("warning", kind), ()))
+            found.append(
+                f"{finding.problem(Path(self.path.name))}" + (f"; {count} such (lines {lines})" if count > 1 else "")
+            )
+        return [*found, *self.notes]
+
     def problems(self, severity: Severity = "error") -> list[Problem]:
         """The findings of one severity, as problems: what all rows have once, of a kind the first."""
         found = [finding.problem(self.path) for finding in self.findings.told(severity, self.lines_read)]

@@ -128,6 +128,7 @@ def _golden(prepared: Prepared) -> GoldenSet | None:
 def notes_of(prepared: Prepared) -> list[str]:
     """What a person should know of the run before it begins."""
     notes = list(prepared.notes)
+    notes += prepared.report.asides() if prepared.report else []
     notes += [found.message for found in prepared.findings if found.code == REMOTE_CODE]
     if prepared.rows.excess:
         notes.append(prepared.rows.excess)
