@@ -68,5 +68,5 @@ def test_a_kind_of_warning_is_one_line(tmp_path: Path) -> None:
     report = prepare(make_request(preset="cpu-tiny"), data).report
     assert report is not None
     assert report.asides() == [
-        f"{data}:2: the same row as line 1; 10 such (lines {', '.join(map(str, range(2, 21, 2)))})"
+        f"rows.jsonl:2: the same row as line 1; 10 such (lines {', '.join(map(str, range(2, 21, 2)))})"
     ]
