@@ -14,7 +14,7 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # as in what ql starts: thr
 os.environ["QL_CALIBRATION"] = str(Path(__file__).resolve().parent / "no-calibration.json")
 # No test is timed: a busy machine must not fail one. pytest's timeout ends what hangs.
 settings.register_profile("ql", deadline=None, suppress_health_check=[HealthCheck.too_slow])
-settings.register_profile("quick", settings.get_profile("ql"), max_examples=10)
+settings.register_profile("quick", settings.get_profile("ql"), max_examples=5)
 settings.load_profile("ql")
 ROOT = Path(__file__).resolve().parent.parent
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import textwrap
 from collections.abc import Mapping
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any
 
 import jinja2
@@ -120,17 +120,18 @@ def comment(text: str) -> str:
 
 def quote(value: Any) -> str:
     """A scalar, or a sequence of scalars, as YAML that fits behind a key; strings round-trip whatever is in them."""
-    if isinstance(value, str):
-        if _PLAIN.fullmatch(value) and yaml.safe_load(value) == value:
-            return value
-        return _dump(value, default_style='"')
     if isinstance(value, list | tuple):
         return f"[{', '.join(quote(item) for item in value)}]"
-    return _dump(value)
+    return _scalar(value)
 
 
-def _dump(value: Any, **options: Any) -> str:
-    text: str = yaml.safe_dump(value, allow_unicode=True, width=float("inf"), **options)
+@lru_cache(maxsize=1024, typed=True)  # the same few values stand in every config
+def _scalar(value: Any) -> str:
+    plain = isinstance(value, str) and _PLAIN.fullmatch(value) and yaml.safe_load(value) == value
+    if plain:
+        return str(value)
+    style = '"' if isinstance(value, str) else None
+    text: str = yaml.safe_dump(value, allow_unicode=True, width=float("inf"), default_style=style)
     return text.removesuffix("...\n").rstrip("\n")
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Literal
 
 from launcher.data.facts import MOST_PIECES, DataFacts
@@ -100,6 +100,7 @@ class RowLengths:
         return sum(length > limit for length in self.quantiles) / len(self.quantiles)
 
 
+@lru_cache(maxsize=64)  # the solver asks for each shape that it tries
 def row_lengths(facts: DataFacts, excess_length: str = "truncate") -> RowLengths:
     """What is known of the rows' lengths: measured where the data was read, else assumed from mean and maximum.
 

@@ -44,7 +44,7 @@ def cases(work: Work) -> Cases:
     work.write("config/a.jsonl", ROW)
     work.write("config/chat_template.jinja", "{{ messages }}")
     corpus = load_script(ROOT / "benchmarks" / "validate" / "corpus.py")
-    for case in corpus.corpus():
+    for case in corpus.corpus()[:: work.every]:
         found[f"corpus {case.name}"] = _text(work, case.text)
     found |= _rules(work)
     for number, changes in enumerate(UNSLOTH_CHANGES):

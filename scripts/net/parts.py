@@ -18,7 +18,7 @@ HEAVY = ("resumed", "merged")
 def make(part: str, folder: Path, *, every: int = 1) -> Cases:
     """The cases of ``part`` as the program is now; ``folder`` is empty, and may be filled.
 
-    Of the parts that go over all presets those of each ``every``-th alone are made.
+    Of those that go over all presets and settings, each ``every``-th is made.
     """
     cases: Cases = importlib.import_module(f"net.{part}").cases(replace(make_work(folder), every=every))
     return cases

@@ -28,7 +28,7 @@ def cases(work: Work) -> Cases:
         found[f"{preset} chosen"] = under(
             "launch", launch(work, ("--preset", preset, "--method", "auto", "--backend", "auto"), "few.jsonl")
         )
-    for preset in ["cpu-tiny", *presets()[::EVERY]]:
+    for preset in ["cpu-tiny", *presets()[:: EVERY * work.every]]:
         words = ("--preset", preset)
         found[f"{preset} with all tickets"] = under("launch", launch(work, words, "tickets.jsonl"))
         found[f"{preset} both methods"] = under("launch", launch(work, (*words, "--method", "both"), "few.jsonl"))

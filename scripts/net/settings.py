@@ -80,7 +80,7 @@ def cases(work: Work) -> Cases:
     found: Cases = {}
     for preset, trainer in itertools.product(PRESETS, TRAINERS):
         words = ("--preset", preset, "--backend", trainer)
-        for values in [(value,) for value in SETTINGS] + list(TOGETHER):
+        for values in ([(value,) for value in SETTINGS] + list(TOGETHER))[:: work.every]:
             sets = tuple(word for value in values for word in ("--set", value))
             found[f"{preset} {trainer} --set {' '.join(values)}"] = launch(work, (*words, *sets), "few.jsonl")
         for name, more in OPTIONS.items():

@@ -31,7 +31,7 @@ class Work:
     """The folder that everything is run in: few.jsonl, tickets.jsonl, golden.jsonl, and what a case puts there."""
 
     folder: Path
-    every: int = 1  # of the presets, where all would take long
+    every: int = 1  # of presets and settings: which are looked at where all would take long
 
     def ql(self, *argv: str | Path, stdin: str | None = None) -> Sections:
         """What `ql ARGV` says: its exit code, stdout and stderr, empty ones left out."""
