@@ -34,7 +34,11 @@ STAND_IN = "h100"  # planned for while the real card is still to be put in: it r
 @plan_options
 @click.option("--seq-len", type=click.IntRange(min=16), metavar="N", help="Longest row, in tokens.")
 @click.option("--micro-batch", type=click.IntRange(min=1), metavar="N", help="Rows per forward pass.")
-@click.option("--data", type=click.Path(path_type=Path), help="Training rows, JSONL: with them come hours and cost.")
+@click.option(
+    "--data",
+    type=click.Path(path_type=Path),
+    help="Training rows (JSON lines, JSON, CSV, Parquet): with them come hours and cost.",
+)
 @data_options
 @click.option("--rows", type=click.IntRange(min=1), metavar="N", help="Without --data: how many rows there will be ...")
 @click.option("--row-tokens", type=click.IntRange(min=1), metavar="N", help="... and how long they are on average.")
@@ -81,7 +85,7 @@ def command(
     from launcher.preparing.calibrations import corrections_for
     from launcher.preparing.workload import with_file, with_rows
 
-    _check_together(data, rows, row_tokens, vram, tflops, bandwidth, compare)
+    _check_together(data, columns, thoughts, rows, row_tokens, vram, tflops, bandwidth, compare)
     names_a_card = wanted.gpu is not None or wanted.preset is not None
     if not names_a_card and (vram is not None or compare):
         wanted = replace(wanted, gpu=STAND_IN)
@@ -126,6 +130,8 @@ def _as_json(found: Sequence[Forecast | Refused]) -> str:
 
 def _check_together(
     data: Path | None,
+    columns: Columns,
+    thoughts: Thoughts | None,
     rows: int | None,
     row_tokens: int | None,
     vram: float | None,
@@ -140,6 +146,8 @@ def _check_together(
         raise Unreadable("--rows and --row-tokens go together")
     if rows is not None and data is not None:
         raise Unreadable("--rows and --data are two ways of saying the same: give one")
+    if data is None and (columns or thoughts):
+        raise Unreadable("--map and --thoughts say how --data is read, and there is none")
     if (tflops is None) != (bandwidth is None):
         raise Unreadable("--tflops and --bandwidth go together")
     if tflops is not None and vram is None:

@@ -18,7 +18,12 @@ if TYPE_CHECKING:
 
 @click.command(epilog=examples("ql export --preset a10g-7b --data my.jsonl -o mine"))
 @plan_options
-@click.option("--data", type=click.Path(path_type=Path), required=True, help="Training rows, JSONL.")
+@click.option(
+    "--data",
+    type=click.Path(path_type=Path),
+    required=True,
+    help="Training rows: JSON lines, JSON, CSV, Parquet, packed or not.",
+)
 @data_options
 @click.option("-o", "--out", type=click.Path(path_type=Path), help="Folder to write; the default is the preset's name.")
 @json_option

@@ -38,7 +38,9 @@ JOB = "job.yaml"
     )
 )
 @plan_options
-@click.option("--data", type=click.Path(path_type=Path), help="Training rows, JSONL.")
+@click.option(
+    "--data", type=click.Path(path_type=Path), help="Training rows: JSON lines, JSON, CSV, Parquet, packed or not."
+)
 @data_options
 @click.option("--golden", type=click.Path(path_type=Path), help="Golden set, JSONL.")
 @click.option("--gate", "gates", multiple=True, metavar="EXPR", help=f'With a golden set; the default is "{GATE}".')

@@ -42,7 +42,11 @@ if TYPE_CHECKING:
 )
 @click.argument("job", required=False, type=click.Path(path_type=Path), metavar="[JOB.yaml]")
 @partial(plan_options, methods=("qlora", "lora", "auto", "both"))
-@click.option("--data", type=click.Path(path_type=Path), help="Training rows, JSONL; needed where no job names them.")
+@click.option(
+    "--data",
+    type=click.Path(path_type=Path),
+    help="Training rows: JSON lines, JSON, CSV, Parquet, packed or not; needed where no job names them.",
+)
 @click.option(
     "--config",
     type=click.Path(path_type=Path),
@@ -131,6 +135,9 @@ def command(
     data, golden = data or written.data, golden or written.golden
     if data is None and config is None:
         raise click.UsageError("give --data FILE.jsonl, a job file (`ql init` writes one), or --config EDITED.yaml")
+    if data is None and (columns or thoughts):
+        said = "--map and --thoughts say how --data is read: the files that a config names are trained as they are"
+        raise click.UsageError(said)
     asked = Asked(
         **wanted.names_or(others),
         data=str(data) if data else None,

@@ -57,28 +57,27 @@ def plan_cut(path: Path, count: int, *, seed: int = 0, columns: Columns | None =
         raise BadInput(message, hint="fewer: some must be left to train on")
     name, labels = rows.labels()
     chosen = _choose(groups, labels, count, random.Random(seed))
-    golden = {rows.lines[group[0]] for group in chosen}
+    golden = {group[0] for group in chosen}
     shares = Counter(rows.words.get(labels[group[0]], "") for group in chosen) if name else Counter[str]()
-    left_out = {rows.lines[index] for group in chosen for index in group[1:]}
-    return Cut(frozenset(golden), frozenset(left_out), len(rows.lines), name, tuple(shares.most_common()))
+    left_out = {index for group in chosen for index in group[1:]}
+    return Cut(frozenset(golden), frozenset(left_out), len(rows), name, tuple(shares.most_common()))
 
 
 def write_cut(path: Path, cut: Cut, golden: Path, train: Path, columns: Columns | None = None) -> None:
     """Write both files, one row a line in the format of the file; each is whole or absent."""
     with ExitStack() as stack:
         to_golden, to_train = (stack.enter_context(replacing(target)) for target in (golden, train))
-        for line in read_lines(path, columns):
-            if line.row is None or line.number in cut.left_out:
+        for index, row in enumerate(_rows_of(path, columns)):
+            if index in cut.left_out:
                 continue
-            text = json.dumps(line.row, ensure_ascii=False, default=str) + "\n"
-            (to_golden if line.number in cut.golden else to_train).write(text)
+            text = json.dumps(row, ensure_ascii=False, default=str) + "\n"
+            (to_golden if index in cut.golden else to_train).write(text)
 
 
 class _Rows:
-    """What is kept of each row: its line, what it asks, and what may be its label."""
+    """What is kept of each row, by its index: what it asks, and what may be its label."""
 
     def __init__(self, report: DataReport, columns: Columns, label: str | None) -> None:
-        self.lines = array("Q")
         self.words: dict[int, str] = {}  # the texts of labels, by digest
         self._asked: dict[int, int] = {}  # digest of a question -> the first row that asks it
         self._parents = array("Q")
@@ -87,9 +86,10 @@ class _Rows:
         names = (label,) if label else LABELS
         assert report.reading is not None
         keys: set[str] = set()
-        for raw, (number, row) in zip(_usable(report, columns), report.reading.rows(), strict=True):
-            index = len(self.lines)
-            self.lines.append(number)
+        # No row is unusable, or it would have been refused: each is read here as it is and as it is trained.
+        for index, (raw, (_, row)) in enumerate(
+            zip(_rows_of(report.path, columns), report.reading.rows(), strict=True)
+        ):
             self._parents.append(index)
             for digest in _questions(row):
                 self._join(index, self._asked.setdefault(digest, index))
@@ -101,6 +101,9 @@ class _Rows:
         if label and label not in keys:
             hint = did_you_mean(label, sorted(keys))
             raise BadInput(Problem(f"has no column {label!r}", str(report.path), hint=hint))
+
+    def __len__(self) -> int:
+        return len(self._parents)
 
     def _digest(self, value: Any) -> int:
         if value is None or value == "":
@@ -124,7 +127,7 @@ class _Rows:
     def groups(self) -> list[list[int]]:
         """The rows that must not be parted, by what they ask."""
         found: dict[int, list[int]] = {}
-        for index in range(len(self.lines)):
+        for index in range(len(self)):
             found.setdefault(self._root(index), []).append(index)
         return list(found.values())
 
@@ -137,12 +140,12 @@ class _Rows:
             few = 2 <= different <= MOST_LABELS and different * 3 <= len(digests)
             if self._wanted or (few and 0 not in digests):
                 return name, digests
-        return None, array("Q", bytes(8 * len(self.lines)))
+        return None, array("Q", bytes(8 * len(self)))
 
 
-def _usable(report: DataReport, columns: Columns) -> Iterator[Mapping[str, Any]]:
-    lines = set(report.rows.lines)
-    return (line.row for line in read_lines(report.path, columns) if line.row is not None and line.number in lines)
+def _rows_of(path: Path, columns: Columns | None) -> Iterator[Mapping[str, Any]]:
+    """The rows as they are in the file. Those of an array may share a line: their order alone tells them apart."""
+    return (line.row for line in read_lines(path, columns) if line.row is not None)
 
 
 def _questions(row: Mapping[str, Any]) -> Iterator[int]:

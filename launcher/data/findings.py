@@ -27,9 +27,13 @@ class RowFinding:
     severity: Severity
     line: int | None
     message: str
+    where: str = ""  # which of the rows that share the line
 
     def problem(self, path: Path) -> Problem:
-        return Problem(self.message, file=str(path), line=self.line)
+        return Problem(self.where + self.message, file=str(path), line=self.line)
+
+    def to_dict(self) -> dict[str, object]:
+        return {"kind": self.kind, "severity": self.severity, "line": self.line, "message": self.where + self.message}
 
 
 class Findings:
@@ -41,17 +45,19 @@ class Findings:
         self.lines: dict[tuple[Severity, str], array[int]] = {}
         self._faults: dict[_Fault, _Shared] = {}
         self._row = 0
+        self._where = ""
 
-    def next_row(self) -> None:
-        """What is added from here on is of another row than what came before."""
+    def next_row(self, where: str = "") -> None:
+        """What is added from here on is of another row than what came before; ``where``: see `RowFinding`."""
         self._row += 1
+        self._where = where
 
     def add(self, kind: str, severity: Severity, line: int | None, message: str) -> None:
         self.counts[severity, kind] += 1
         if line is not None:
             self.lines.setdefault((severity, kind), array("Q")).append(line)
         if len(self.kept) < KEPT_FINDINGS or self.counts[severity, kind] <= SHOWN:
-            self.kept.append(RowFinding(kind, severity, line, message))
+            self.kept.append(RowFinding(kind, severity, line, message, self._where if line is not None else ""))
         fault = _fault(severity, kind, message)
         shared = self._faults.get(fault)
         if shared is not None:

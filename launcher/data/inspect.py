@@ -115,15 +115,18 @@ class _Inspection:
         self.overlap_severity = overlap_severity
         self.findings = Findings()
         self.rows = Rows()
+        self.met: set[str] = set()  # names that a column was read under
         self.first_seen: dict[int, int] = {}
         self.notes = Notes(renderer)
         self.pending: list[_Pending] = []
 
     def run(self) -> DataReport:
-        read = 0
+        read = last = 0
         for line in self.lines:
             read += 1
-            self.findings.next_row()
+            # Rows of an array may share a line: from the second on it is said which of them it is.
+            self.findings.next_row(f"row {read} of the file: " if line.number == last else "")
+            last = line.number
             if line.row is None:
                 self.findings.add(line.kind, "error", line.number, line.problem or "cannot be read")
             else:
@@ -131,6 +134,10 @@ class _Inspection:
         self._flush()
         if not read:
             self.findings.add("empty_file", "error", None, "the file has no rows")
+        elif absent := [theirs for theirs, ours in self.columns.items() if ours not in self.met]:
+            for theirs in absent:
+                said = f"--map {theirs}={self.columns[theirs]}: no row has a column {theirs!r}"
+                self.findings.add("map", "error", None, said)
         elif not self.rows.lines and not self.findings.count("error"):
             self.findings.add("empty_file", "error", None, "the file has no usable row")
         return DataReport(
@@ -147,6 +154,7 @@ class _Inspection:
         )
 
     def _row(self, number: int, row: dict[str, object]) -> None:
+        self.met.update(name for name in self.columns.values() if name in row)
         form = format_of(row)
         if form is None:
             self.findings.add(*_no_format(row, number))
@@ -182,9 +190,12 @@ class _Inspection:
             message = f"asks what line {line} of the golden set {self.golden.path} asks{way_out}"
             self.findings.add("golden", self.overlap_severity, number, message)
         digest = int.from_bytes(hashlib.blake2b(row_line(normal).encode("utf-8"), digest_size=8).digest())
-        first = self.first_seen.setdefault(digest, number)
-        if first != number:
-            self.findings.add("duplicate", "warning", number, f"the same row as line {first}")
+        first = self.first_seen.get(digest)
+        if first is None:
+            self.first_seen[digest] = number
+        else:
+            place = f"line {first}" if first != number else "one before it on this line"
+            self.findings.add("duplicate", "warning", number, f"the same row as {place}")
         self.pending += [_Pending(number, digest, optional_keys(part), rendered) for part, rendered in parts]
         if len(self.pending) >= _BATCH:
             self._flush()

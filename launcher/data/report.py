@@ -259,7 +259,7 @@ class DataReport:
             "errors": self.findings.number("error", self.lines_read),
             "warnings": self.findings.number("warning", self.lines_read),
             "counts": {kind: count for (_, kind), count in sorted(self.findings.counts.items())},
-            "findings": [asdict(finding) for finding in sorted(told, key=lambda item: item.line or 0)],
+            "findings": [finding.to_dict() for finding in sorted(told, key=lambda item: item.line or 0)],
             "notes": list(self.notes),
             "lengths": asdict(self.lengths) if self.lengths else None,
             "excess": asdict(self.excess) if self.excess else None,

@@ -56,13 +56,17 @@ def read_golden(path: Path, *, conversational: bool = True, columns: Columns | N
     problems: list[Problem] = []
     refused: list[_Said] = []
     lines_of: dict[str, int] = {}
+    seen: set[int] = set()
     found = 0
     for line in read_lines(path, columns):
         found += 1
+        # Rows of an array may share a line: then its number names the first of them alone.
+        default_id = f"line-{line.number}" if line.number not in seen else f"row-{found}"
+        seen.add(line.number)
         if line.row is None:
             problems.append(Problem(str(line.problem), file=str(path), line=line.number))
             continue
-        row, said = _row(line.row, line.number, conversational)
+        row, said = _row(line.row, line.number, conversational, default_id)
         if row is not None and row.id in lines_of:
             said.append((f"the id {row.id!r} is taken by line {lines_of[row.id]}", None))
         problems += [Problem(message, file=str(path), line=line.number, hint=hint) for message, hint in said]
@@ -103,7 +107,7 @@ _Said = list[tuple[str, str | None]]
 A_ROW = 'a row is {"input": "…", "target": "…"}; ideal and expected_output may stand for target'
 
 
-def _row(raw: dict[str, Any], line: int, conversational: bool) -> tuple[GoldenRow | None, _Said]:
+def _row(raw: dict[str, Any], line: int, conversational: bool, default_id: str) -> tuple[GoldenRow | None, _Said]:
     said: _Said = []
     try:
         raw = golden_from_training(raw) or raw
@@ -111,7 +115,7 @@ def _row(raw: dict[str, Any], line: int, conversational: bool) -> tuple[GoldenRo
         return None, [(message, A_ROW) for _, message in error.problems]
     value = _input(raw, conversational, said)
     targets = _targets(raw, said)
-    name = _id(raw, line, said)
+    name = _id(raw, default_id, said)
     metadata = raw.get("metadata", {})
     if not isinstance(metadata, dict):
         said.append(("metadata must be an object", None))
@@ -177,8 +181,8 @@ def _targets(raw: dict[str, object], said: _Said) -> tuple[str, ...]:
     return tuple(targets)
 
 
-def _id(raw: dict[str, object], line: int, said: _Said) -> str:
-    value = raw.get("id", f"line-{line}")
+def _id(raw: dict[str, object], default: str, said: _Said) -> str:
+    value = raw.get("id", default)
     if isinstance(value, bool) or not isinstance(value, str | int) or value == "":
         said.append(("id must be text or a whole number", None))
     elif not str(value).isprintable():

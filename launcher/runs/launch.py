@@ -12,7 +12,7 @@ from launcher.files import plain_name, sha256_file
 from launcher.planning.plan import Plan
 from launcher.preparing.asked import Asked
 from launcher.preparing.overridden import overridden
-from launcher.preparing.prepared import Prepared
+from launcher.preparing.prepared import GivenFile, Prepared
 from launcher.records.codec import encode
 from launcher.records.environment import Environment
 from launcher.records.run import (
@@ -128,7 +128,10 @@ def _golden(prepared: Prepared) -> GoldenSet | None:
 def notes_of(prepared: Prepared) -> list[str]:
     """What a person should know of the run before it begins."""
     notes = list(prepared.notes)
-    notes += prepared.report.asides() if prepared.report else []
+    if isinstance(
+        prepared.rows, GivenFile
+    ):  # the files that a config names are trained as they are, not as ql reads them
+        notes += prepared.rows.report.asides()
     notes += [found.message for found in prepared.findings if found.code == REMOTE_CODE]
     if prepared.rows.excess:
         notes.append(prepared.rows.excess)

@@ -161,3 +161,27 @@ def test_no_cut_leaks(data: st.DataObject, rows: list[list[tuple[str, str]]], tm
     assert len(read(golden)) + len(read(train)) + len(cut.left_out) == len(chats)
     assert not Counter(map(str, read(golden))) - Counter(map(str, chats))
     assert inspect_data(train, golden=golden).ok
+
+
+@pytest.mark.parametrize("under", [None, "train"])
+def test_rows_that_share_a_line_are_told_apart(under: str | None, tmp_path: Path) -> None:
+    """A JSON array on one line: its rows were all put in the golden set."""
+    path = tmp_path / "my.json"
+    path.write_text(json.dumps({under: LABELLED} if under else LABELLED))
+    assert split(path, "--golden", 10).exit_code == 0
+    golden, train = read(tmp_path / "my.golden.jsonl"), read(tmp_path / "my.train.jsonl")
+    assert (len(golden), len(train)) == (10, 90)
+    assert sorted(map(str, [*golden, *train])) == sorted(map(str, LABELLED))
+
+
+def test_a_golden_set_on_one_line_has_ids_and_places(tmp_path: Path) -> None:
+    path = tmp_path / "golden.json"
+    path.write_text(json.dumps([{"input": f"q {n}", "target": "t"} for n in range(3)]))
+    assert [row.id for row in read_golden(path)] == ["line-1", "row-2", "row-3"]
+    rows = [{"prompt": "a", "completion": "b"}, {"prompt": "a", "completion": "b"}, {"prompt": "c", "completion": 1}]
+    path.write_text(json.dumps(rows))
+    report = inspect_data(path)
+    said = [str(problem) for severity in ("error", "warning") for problem in report.problems(severity)]  # type: ignore[arg-type]
+    assert len(said) == 2
+    assert said[0].startswith(f"{path}:1: row 3 of the file: ")
+    assert said[1].endswith("row 2 of the file: the same row as one before it on this line")

@@ -97,3 +97,18 @@ def test_thoughts_are_trained_or_left_out(thoughts: str, tmp_path: Path) -> None
     assert ql(*words).exit_code == 0
     found = json.dumps(written(tmp_path / "x"))
     assert ("<think>" in found) == (thoughts == "train")
+
+
+@pytest.mark.parametrize("words", [("--map", MAP), ("--thoughts", "drop")])
+def test_without_rows_to_read_it_is_refused(words: tuple[str, ...], rows: Path, tmp_path: Path) -> None:
+    assert ql("export", "--preset", "cpu-tiny", "--data", rows, "--map", MAP, "-o", tmp_path / "x").exit_code == 0
+    refused = ql("launch", "--config", tmp_path / "x" / "config.yaml", "--preset", "cpu-tiny", "--dry-run", *words)
+    assert refused.exit_code == 2
+    assert "trained as they are" in refused.stderr
+    assert ql("estimate", "--preset", "cpu-tiny", *words).exit_code == 2
+
+
+def test_a_column_that_no_row_has_is_an_error(rows: Path) -> None:
+    refused = ql("check", rows, "--map", f"{MAP},contxt=context")
+    assert refused.exit_code == 1
+    assert "--map contxt=context: no row has a column 'contxt'" in refused.stdout

@@ -1,4 +1,4 @@
-"""How much a property is tried: all of it in `make test`, a twentieth in `make quick`, whose hypothesis profile says so."""
+"""How much a property is tried: all of it in `make test`, a little in `make quick`: its hypothesis profile says so."""
 
 from __future__ import annotations
 
