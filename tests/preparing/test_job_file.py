@@ -43,7 +43,7 @@ def test_paths_are_relative_to_the_file(tmp_path: Path) -> None:
     assert job.golden == tmp_path / "golden.jsonl"
 
 
-def test_launch_uses_every_key(tmp_path: Path, tickets: Path, golden: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_launch_uses_every_key(tmp_path: Path, golden: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What reaches the launch; the run itself is tests/acceptance's."""
     heard: dict[str, Any] = {}
 
@@ -52,7 +52,9 @@ def test_launch_uses_every_key(tmp_path: Path, tickets: Path, golden: Path, monk
         raise Unreadable("heard")
 
     monkeypatch.setattr(launching, "launch", stop)
-    path = written(tmp_path, FULL | {"data": str(tickets), "golden": str(golden)})
+    rows = tmp_path / "rows.jsonl"
+    rows.write_text("".join(f'{{"question": "q {n}", "completion": "a {n}"}}\n' for n in range(40)))
+    path = written(tmp_path, FULL | {"data": str(rows), "golden": str(golden)})
     assert CliRunner().invoke(main, ["launch", str(path)]).exit_code == 2
     plan, options = heard["prepared"].plan, heard["options"]
     assert (plan.preset, plan.gpu, plan.model, plan.method, plan.backend) == (
