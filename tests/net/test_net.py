@@ -10,7 +10,7 @@ from properties import share
 from net.parts import HEAVY, LIGHT, make
 from net.store import Cases, Intended, compare, read, read_intended
 
-EVERY = 5  # of the presets, in `make quick`
+EVERY = 12  # of the presets, in `make quick`
 
 
 @pytest.mark.parametrize("part", LIGHT)
