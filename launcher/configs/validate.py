@@ -14,8 +14,6 @@ from launcher.configs.known import architecture_of, card_of
 from launcher.configs.mismatch import DOCUMENTED, explained_elsewhere, to_hit
 from launcher.configs.releases import Chosen, Elsewhere, NamedRelease, choose, parse_versions
 from launcher.configs.rules import load_rules
-from launcher.data.golden import TARGET_KEYS, repeated_prompts
-from launcher.data.json_text import RepeatedKey, strict_json
 from launcher.errors import Problem, Unreadable
 from launcher.json_schema import Json, Mismatch, Mode, check, load_schema
 from launcher.rules.base import ALWAYS, Card, Config, Hit, Kind, Severity, Version
@@ -248,6 +246,9 @@ def unreadable_file(file: str, message: str) -> Finding:
 
 def _check_lines(source: str | bytes, file: str) -> Iterator[Finding]:
     """Findings of a golden set: one JSON object per line, each against its schema."""
+    from launcher.data.golden import repeated_prompts  # what reads rows: not at the start of every check
+    from launcher.data.json_text import RepeatedKey, strict_json
+
     try:
         text = source.decode("utf-8-sig") if isinstance(source, bytes) else source
     except UnicodeDecodeError as error:
@@ -287,6 +288,7 @@ def _check_lines(source: str | bytes, file: str) -> Iterator[Finding]:
 def _training_format(row: Any) -> str | None:
     """The format of a row that is for training and has nothing of a golden one, or None."""
     from launcher.data.formats import format_of
+    from launcher.data.golden import TARGET_KEYS
 
     return format_of(row) if isinstance(row, dict) and not row.keys() & set(TARGET_KEYS) else None
 

@@ -107,6 +107,8 @@ def rows_that_are_not_json(c: Config) -> Iterator[Hit]:
 
     One of them stops the whole data set. `ql check` lists them all.
     """
+    if c.folder is None:
+        return
     from launcher.data.read import rows_under
 
     for file, found in surveyed(c):
