@@ -64,6 +64,12 @@ def scan_json(text: str, start: int) -> tuple[Any, int]:
         raise ValueError("nested too deeply") from None
 
 
+def without_line(error: ValueError) -> str:
+    """A decoder's message without its own line number, which counts within the row."""
+    message, position = getattr(error, "msg", None), getattr(error, "pos", None)
+    return f"{message} at column {position + 1}" if message and position is not None else str(error)
+
+
 @dataclass(frozen=True)
 class Fault:
     """What a text is that is no JSON: a kind, one for all texts with the same fault, and words with the way out."""

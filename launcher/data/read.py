@@ -12,7 +12,8 @@ from launcher.data.columnar import arrow_rows, files_in, folder_notes, parquet_r
 from launcher.data.columns import Columns, renamed
 from launcher.data.formats import Format, format_of
 from launcher.data.json_lines import Line as Line
-from launcher.data.json_lines import json_rows, wrapping
+from launcher.data.json_lines import json_rows
+from launcher.data.json_shape import shape_of
 from launcher.data.opening import BOM, open_data
 from launcher.data.tables import delimiter_of, table_rows
 
@@ -61,7 +62,8 @@ def rows_under(path: Path) -> tuple[str, tuple[str, ...]] | None:
             return None
         marked = opened.stream.read(len(BOM)) == BOM
         opened.stream.seek(len(BOM) if marked else 0)
-        return wrapping(opened.stream)
+        shape = shape_of(opened.stream, path)
+        return None if shape.key is None else (shape.key, shape.others)
 
 
 def file_notes(path: Path) -> Iterator[str]:

@@ -31,11 +31,19 @@ def counted(module, name, key):
         return function(*arguments, **named)
     setattr(module, name, replaced)
 
-import launcher.data.json_lines as read
+import launcher.data.json_text as json_text
 import launcher.planning.advice as advice
 import launcher.planning.decide as decide
 import launcher.planning.estimate as estimate
-counted(read, "strict_json", lambda text: rows.update([text]))
+
+def parsed(pairs, strict=json_text._once_each):
+    # Every row, on a line or in an array, is counted where a reader of JSON makes an object of it.
+    found = strict(pairs)
+    if isinstance(found.get("messages"), list):
+        rows.update([json.dumps(found, sort_keys=True)])
+    return found
+for name in ("_DECODER", "_LENIENT"):
+    setattr(json_text, name, json.JSONDecoder(object_pairs_hook=parsed, **json_text._PARSERS))
 counted(decide, "_plan", lambda *_: count.update(["plans"]))
 for module in (advice, estimate):
     counted(module, "estimate_memory", lambda *_: count.update(["estimates"]))
@@ -110,6 +118,17 @@ def test_a_launch_plans_once_and_parses_each_row_twice(rows: str, tmp_path: Path
     planned = count(tmp_path, "launch", "--dry-run", "--preset", "a10g-7b", "--data", rows)
     print(f"a dry run of a10g-7b: {planned.estimates} estimates of memory, 82 before")
     assert planned.estimates < 82 // 3
+
+
+@pytest.mark.parametrize("indent", [None, 1])
+@pytest.mark.parametrize("under", [None, "data"])
+def test_so_does_one_on_an_array(under: str | None, indent: int | None, rows: str, tmp_path: Path) -> None:
+    """What kind of file it is, is told by its beginning; that once cost up to seven more parses of each row."""
+    read = [json.loads(line) for line in Path(rows).read_text().splitlines()]
+    data = tmp_path / "rows.json"
+    data.write_text(json.dumps({under: read} if under else read, indent=indent))
+    found = count(tmp_path, "launch", "--preset", "cpu-tiny", "--data", str(data))
+    assert (found.plans, found.parses) == (1, 2)
 
 
 def test_what_the_solver_chose_costs_one_plan_more_to_compare_with(rows: str, tmp_path: Path) -> None:
