@@ -133,24 +133,22 @@ def _write(report: DataReport, files: dict[Path, list[int]]) -> None:
             held = stack.enter_context(TemporaryFile("w+", encoding="utf-8", newline="\n", dir=path.parent))
             lines = _LeadersFirst(stack.enter_context(replacing(path)), held, _leaders(report, rows))
             place.update(dict.fromkeys(rows, lines))
-        for index, text in _texts(report, report.row_count):
+        for index, text in _texts(report):
             if index in place:
                 place[index].put(index, text)
 
 
-def _texts(report: DataReport, count: int) -> Iterator[tuple[int, str]]:
-    """The first ``count`` usable rows as lines, by index. Raises RunFailed when the file is not the one inspected."""
-    if not count:
-        return
+def _texts(report: DataReport) -> Iterator[tuple[int, str]]:
+    """The usable rows as lines, by index. Raises RunFailed when the file is not the one inspected."""
     assert report.reading is not None
-    index = -1
+    count = 0
     for index, (line, row) in enumerate(report.reading.rows()):
-        if index >= report.row_count or line != report.rows.lines[index]:
-            break
+        count = index + 1
+        if count > report.row_count or line != report.rows.lines[index]:
+            raise _changed(report.path)
         yield index, row_line(row) + "\n"
-        if index + 1 == count:
-            return
-    raise _changed(report.path)
+    if count != report.row_count:
+        raise _changed(report.path)
 
 
 def _changed(path: Path) -> RunFailed:

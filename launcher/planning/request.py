@@ -9,6 +9,7 @@ from typing import Any, TypedDict
 from launcher.catalog.types import Gpu, Model, Preset, Recipe
 from launcher.data.facts import DataFacts
 from launcher.planning.corrections import MachineCorrection
+from launcher.sizing import Correction
 
 AUTO = "auto"
 
@@ -40,6 +41,11 @@ class Request:
     auto_backend: bool = False
     data: DataFacts | None = None
     corrections: Mapping[str, MachineCorrection] = field(default_factory=dict)  # of this card, by trainer
+
+    @property
+    def memory_corrections(self) -> dict[str, Correction]:
+        """What a calibration of the card says of memory alone, by trainer: what a config is checked by."""
+        return {trainer: found.memory for trainer, found in self.corrections.items()}
 
     def identity(self) -> Identity:
         """The fields of a plan that say what it is for."""

@@ -81,7 +81,7 @@ class Edited:
             with_data=True,
             golden=golden,
             data_folder=self.folder,
-            corrections={trainer: found.memory for trainer, found in request.corrections.items()},
+            corrections=request.memory_corrections,
             supplied=supplied,
             surveys=surveys,
         )

@@ -77,8 +77,7 @@ def _check(config: str, plan: Plan, request: Request) -> tuple[Finding, ...]:
 
     An error here is a fault of ql, or comes of the name of the base model.
     """
-    corrections = {trainer: found.memory for trainer, found in request.corrections.items()}
-    findings = check_text(config, file="config.yaml", gpu=plan.gpu, corrections=corrections)
+    findings = check_text(config, file="config.yaml", gpu=plan.gpu, corrections=request.memory_corrections)
     errors = [finding for finding in findings if finding.severity == "error"]
     if errors:
         raise BadInput(

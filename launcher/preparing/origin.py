@@ -39,7 +39,7 @@ class Origin(ABC):
     """Settled names and settings. `launcher.preparing.prepare.prepare` calls each method once, in this order."""
 
     base: Path | None  # the base model's folder, where it is on this machine
-    report: DataReport | None  # of the rows, whatever the sequence length; None where nobody inspected them
+    report: DataReport | None  # of the rows as they were read; None where nobody inspected them
 
     @abstractmethod
     def read_rows(self, exam: Exam) -> list[Problem]:

@@ -30,15 +30,15 @@ def prepare_asked(
     ``find_card`` is asked for the card of this machine where none is named. Raises what `prepare` raises.
     """
     exam = Exam.read(asked.golden_path, asked.gates, allow_overlap=asked.allow_overlap)
-    start: Origin
+    origin: Origin
     if asked.config is not None:
         from launcher.preparing.from_config import FromConfig
 
-        start = FromConfig(asked, find_card)
+        origin = FromConfig(asked, find_card)
     else:
         assert asked.data is not None
-        start = FromRequest(asked.request(), Path(asked.data), asked.read_as)
-    return _prepare(start, exam, usd_per_hour=usd_per_hour, merge=merge)
+        origin = FromRequest(asked.request(), Path(asked.data), asked.read_as)
+    return _prepare(origin, exam, usd_per_hour=usd_per_hour, merge=merge)
 
 
 def prepare(
@@ -65,32 +65,32 @@ def prepare(
     return _prepare(FromRequest(request, data, read_as, inspected), exam, usd_per_hour=usd_per_hour, merge=merge)
 
 
-def _prepare(start: Origin, exam: Exam, *, usd_per_hour: float | None, merge: bool) -> Prepared:
-    problems = start.read_rows(exam)
+def _prepare(origin: Origin, exam: Exam, *, usd_per_hour: float | None, merge: bool) -> Prepared:
+    problems = origin.read_rows(exam)
     golden: list[GoldenRow] = []
     if exam.golden is not None:
         try:
-            golden = start.read_golden(exam.golden)
+            golden = origin.read_golden(exam.golden)
         except BadInput as error:
             problems += error.problems
     if problems:
         raise BadInput(problems)
     if exam.golden is not None:
         metrics_for(golden, exam.gates, exam.golden)  # a missing library is said now, not after the training
-    planned = start.plan()
+    planned = origin.plan()
     plan, request = planned.plan, planned.request
     found = forecast(plan, request, usd_per_hour=usd_per_hour, golden_rows=len(golden), merge=merge)
     require_fit(found.memory, request.gpu, plan.method)
-    files = start.render(planned)
+    files = origin.render(planned)
     return Prepared(
         request=request,
         forecast=found,
         rows=planned.rows,
         report=planned.report,
-        inspected=start.report,
+        inspected=origin.report,
         files=files.texts,
         findings=files.findings,
-        base_folder=start.base,
+        base_folder=origin.base,
         golden_path=exam.golden,
         golden=tuple(golden),
         gates=exam.gates,

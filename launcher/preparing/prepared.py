@@ -86,7 +86,7 @@ class Prepared:
     forecast: Forecast
     rows: TrainingRows
     report: DataReport | None
-    inspected: DataReport | None  # the same before any sequence length
+    inspected: DataReport | None  # as the rows were read: another plan of them need not read them again
     files: dict[str, str]
     findings: tuple[Finding, ...]
     base_folder: Path | None
