@@ -20,7 +20,7 @@ LAYERS: tuple[frozenset[str], ...] = (
     frozenset({"cli"}),
     frozenset({"runs"}),
     frozenset({"preparing"}),
-    frozenset({"backends"}),
+    frozenset({"jobs"}),
     frozenset({"merge"}),
     frozenset({"report"}),
     frozenset({"golden"}),
@@ -33,21 +33,12 @@ LAYERS: tuple[frozenset[str], ...] = (
     frozenset({"data"}),
     frozenset({"catalog"}),
     frozenset({"yaml_source", "json_schema"}),
-    frozenset({"worker"}),
     frozenset({"records"}),
     frozenset({"errors", "resources", "files"}),
 )
 HEAVY = ("torch", "transformers", "peft", "bitsandbytes", "axolotl", "unsloth", "datasets", "safetensors", "numpy")
-# Run by the trainer's python only, through launcher/worker.py or on the trainer's path.
-TORCH_SIDE = (
-    "inject",
-    "merge",
-    "golden",
-    "backends/probe.py",
-    "backends/fetch.py",
-    "backends/adapter.py",
-    "backends/push.py",
-)
+# Run by the trainer's python only, through launcher/jobs/worker.py or on the trainer's path.
+TORCH_SIDE = ("jobs", "inject")
 MAX_LINES = 400
 
 MODULES = sorted(PACKAGE.rglob("*.py"))
@@ -87,9 +78,46 @@ def test_imports_point_down(path: Path) -> None:
 @pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(PACKAGE)))
 def test_only_the_torch_side_imports_torch(path: Path) -> None:
     relative = path.relative_to(PACKAGE).as_posix()
-    if relative.startswith(TORCH_SIDE) or "/inject/" in relative:
+    if relative.split("/")[0] in TORCH_SIDE or "/inject/" in relative:
         return
     assert not [name for name in imports(path) if name.split(".")[0] in HEAVY]
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_no_module_of_the_host_imports_a_job(path: Path) -> None:
+    """A job is asked through `launcher.records.jobs` and the pipe; what both sides use is a record."""
+    if path.relative_to(PACKAGE).parts[0] != "jobs":
+        assert not [name for name in imports(path) if room(name) == "jobs"]
+
+
+def test_each_module_of_jobs_belongs_to_a_registered_job() -> None:
+    """Reached from the module that a job of `JOBS` names, or from the worker that runs it."""
+    from launcher.records.jobs import JOBS
+
+    modules = {module_name(path): path for path in MODULES if path.relative_to(PACKAGE).parts[0] == "jobs"}
+    reached, left = set(), ["launcher.jobs.worker", *(job.module for job in JOBS.values())]
+    assert set(left) <= set(modules), "a registered job without its module"
+    while left:
+        name = left.pop()
+        if name in reached or name not in modules:
+            continue
+        reached.add(name)
+        left += [name.rpartition(".")[0], *members(modules[name])]
+    assert set(modules) == reached
+
+
+def module_name(path: Path) -> str:
+    parts = path.relative_to(PACKAGE.parent).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+def members(path: Path) -> list[str]:
+    """What a module imports of launcher, with ``from launcher.x import y`` as both x and x.y."""
+    found = []
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.ImportFrom) and node.module:
+            found += [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
+    return found
 
 
 @pytest.mark.parametrize(
@@ -128,7 +156,7 @@ def test_few_mappings_hold_anything() -> None:
 
 
 ONE_OF_A_KIND = [path for path in MODULES if "trainers" not in path.parts[:-2] and "inject" not in path.parts]
-VERBS = PACKAGE / "cli"  # a verb's module is called as the verb
+ALIKE = (PACKAGE / "cli", PACKAGE / "jobs")  # a verb's module is called as the verb, a job's as the job
 
 
 def test_two_things_never_share_a_name() -> None:
@@ -140,7 +168,7 @@ def test_two_things_never_share_a_name() -> None:
         if isinstance(node, ast.ClassDef)
     ]
     assert [name for name, count in Counter(defined).items() if count > 1] == []
-    files = Counter(path.name for path in MODULES if path.parent != VERBS)
+    files = Counter(path.name for path in MODULES if path.parent not in ALIKE)
     assert [name for name in ("facts.py", "prepare.py", "job.py", "chat.py") if files[name] > 1] == []
 
 

@@ -103,8 +103,8 @@ def test_the_script_makes_the_same_tokenizer(tmp_path: Path, monkeypatch: pytest
 def test_the_base_does_not_know_the_answers_yet(tmp_path: Path) -> None:
     # peft imports all that is needed; importorskip spares us the syntax warnings of libraries compiled just then
     pytest.importorskip("peft")
-    from launcher.golden import generate
     from launcher.golden.evaluate import evaluate
+    from launcher.jobs.golden import generate
 
     golden = read_golden(EXAMPLES / "golden.jsonl")
     models = ModelRequest(

@@ -29,7 +29,7 @@ ALLOWED: dict[tuple[str, str], str] = {
     ("data/findings.py", "Findings.add"): TOLD_ONCE,
     ("data/findings.py", "Findings.told"): TOLD_ONCE,
     ("data/findings.py", "_fault"): TOLD_ONCE,
-    ("golden/prompts.py", "end_of_turn"): "a mark of ql's own, looked for in what a chat template made of it",
+    ("jobs/golden/prompts.py", "end_of_turn"): "a mark of ql's own, looked for in what a chat template made of it",
     ("records/codec.py", "_read_as"): HINT,
     ("records/codec.py", "_scalar"): HINT,
     ("records/schema.py", "_schema"): HINT,

@@ -69,7 +69,7 @@ def commands(base: Path, adapter: Path, out: Path, merged: Path, scratch: Path) 
     (scratch / "peft_merge.py").write_text(PEFT)
     cli = [sys.executable, "-m", "axolotl.cli.main", "merge-lora"]
     return {
-        "ql": [sys.executable, str(ROOT / "launcher" / "worker.py"), "merge", str(scratch / "request.json")],
+        "ql": [sys.executable, str(ROOT / "launcher" / "jobs" / "worker.py"), "merge", str(scratch / "request.json")],
         "axolotl default": [*cli, str(scratch / "default.yaml")],
         "axolotl legacy": [*cli, str(scratch / "legacy.yaml")],
         "peft dequantize": [sys.executable, str(scratch / "peft_merge.py"), str(base), str(adapter), str(out)],

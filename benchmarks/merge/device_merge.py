@@ -152,7 +152,7 @@ def time_merges(args: argparse.Namespace, begin: float, save: Any) -> dict[str, 
     def command(device: str) -> list[str]:
         request = {"base": str(base), "adapter": str(adapter), "out": str(out), "record": record, "device": device}
         (work / "request.json").write_text(json.dumps(request))
-        return [sys.executable, str(ROOT / "launcher" / "worker.py"), "merge", str(work / "request.json")]
+        return [sys.executable, str(ROOT / "launcher" / "jobs" / "worker.py"), "merge", str(work / "request.json")]
 
     read_once(base)
     for _ in range(args.runs):

@@ -60,7 +60,7 @@ def make_base(folder: Path, shape: Shape) -> None:
 
     sys.path.insert(0, str(ROOT))
     from benchmarks.random_checkpoint import write_tokenizer
-    from launcher.merge.tensors import shard_header
+    from launcher.jobs.merge.tensors import shard_header
 
     folder.mkdir(parents=True)
     tensors: list[tuple[str, tuple[int, ...]]]

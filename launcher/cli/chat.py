@@ -35,12 +35,12 @@ def command(
 
     With --json each question and its answers are one line of JSON.
     """
-    from launcher.backends.workers import call_worker
     from launcher.errors import Unreadable
     from launcher.records.codec import fields_of
     from launcher.records.jobs import CHAT, ChatRequest
     from launcher.runs.results.scoring import model_request
     from launcher.runs.run import open_run
+    from launcher.trainers.workers import call_worker
 
     if prompt is not None and not prompt.strip():
         raise Unreadable("--prompt is empty")

@@ -42,10 +42,10 @@ def command(
 
     Exits 1 when a gate is missed.
     """
-    from launcher.backends.workers import call_worker
     from launcher.cli.progress import make_progress
     from launcher.runs.results.scoring import evaluate_run
     from launcher.runs.run import open_run
+    from launcher.trainers.workers import call_worker
 
     found = open_run(run, runs_dir)
     python = trainer_python or found.trainer_python

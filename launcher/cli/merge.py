@@ -231,8 +231,8 @@ def _read_prompts(given: Path | None, run: Run | None) -> list[Any]:
 
 def _work(python: str, job: Job[Asked, Answered], request: Asked) -> Answered:
     """Run a job under the trainer's python; its log stays only when it failed."""
-    from launcher.backends.workers import call_worker
     from launcher.cli.progress import make_progress
+    from launcher.trainers.workers import call_worker
 
     log = Path(tempfile.gettempdir()) / f"ql-{job.name}-{os.getpid()}.log"
     progress = make_progress()

@@ -212,12 +212,12 @@ class Verified(Distance):
     other: Annotated[OtherBase | None, LATE] = None
 
 
-PROBE = Job("probe", "launcher.backends.probe", ProbeRequest, Probed)
-FETCH = Job("fetch", "launcher.backends.fetch", FetchRequest, Fetched, online=True)
-ADAPTER = Job("adapter", "launcher.backends.adapter", AdapterRequest, ShippedAdapter)
-PUSH = Job("push", "launcher.backends.push", PushRequest, PushedFiles, online=True)
-GOLDEN = Job("golden", "launcher.golden.generate", GoldenRequest, GoldenAnswers)
-MERGE = Job("merge", "launcher.merge.job", MergeRequest, Merged)
-VERIFY = Job("verify", "launcher.merge.verify", VerifyRequest, Verified)
-CHAT = Job("chat", "launcher.golden.converse", ChatRequest, Chatted)
+PROBE = Job("probe", "launcher.jobs.probe", ProbeRequest, Probed)
+FETCH = Job("fetch", "launcher.jobs.fetch", FetchRequest, Fetched, online=True)
+ADAPTER = Job("adapter", "launcher.jobs.adapter", AdapterRequest, ShippedAdapter)
+PUSH = Job("push", "launcher.jobs.push", PushRequest, PushedFiles, online=True)
+GOLDEN = Job("golden", "launcher.jobs.golden.generate", GoldenRequest, GoldenAnswers)
+MERGE = Job("merge", "launcher.jobs.merge.job", MergeRequest, Merged)
+VERIFY = Job("verify", "launcher.jobs.merge.verify", VerifyRequest, Verified)
+CHAT = Job("chat", "launcher.jobs.chat", ChatRequest, Chatted)
 JOBS: dict[str, Job[Any, Any]] = {job.name: job for job in (PROBE, FETCH, ADAPTER, PUSH, GOLDEN, MERGE, VERIFY, CHAT)}

@@ -7,7 +7,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from launcher.backends.workers import call_worker
 from launcher.errors import RunFailed
 from launcher.golden.evaluate import evaluate as evaluate_golden
 from launcher.golden.gates import judge, parse_gates
@@ -29,6 +28,7 @@ from launcher.runs.run import Run
 from launcher.runs.training.repairs import allows
 from launcher.runs.training.train import train_to_the_end
 from launcher.runs.training.what_fits import what_fits
+from launcher.trainers.workers import call_worker
 
 
 def worker(run: Run, stage: str, observer: Observer) -> Call:

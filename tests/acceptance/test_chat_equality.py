@@ -144,7 +144,7 @@ def script_settings(base: Path, special: dict[str, str], folder: Path) -> dict[s
 def test_conversations_are_equal_everywhere(
     name: str, kind: str, bases: dict[str, Path], axolotl: None, train_script: ModuleType, tmp_path: Path
 ) -> None:
-    from launcher.golden.prompts import prompt_ids
+    from launcher.jobs.golden.prompts import prompt_ids
 
     base, template = bases[kind], load_chat_template(name)
     special = special_tokens(base, template)

@@ -199,7 +199,7 @@ def test_checkpoint_folders(header: str, length: int | None, index: str, config:
 )
 def test_adapters(config: str, header: str) -> None:
     pytest.importorskip("torch")
-    from launcher.merge.adapter import CONFIG, WEIGHTS, read_adapter
+    from launcher.jobs.merge.adapter import CONFIG, WEIGHTS, read_adapter
 
     raw = header.encode("utf-8", "surrogatepass")
     with tempfile.TemporaryDirectory() as folder:

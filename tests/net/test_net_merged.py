@@ -16,9 +16,10 @@ pytest.importorskip("torch")
 pytest.importorskip("peft")
 pytest.importorskip("bitsandbytes")
 
-from net.store import FOLDER, Cases, compare, read, read_intended, write
 from tests.merge.conftest import make_base, merge, quantised_base, quiet, train  # noqa: F401
 from tests.merge.test_cases import CASES
+
+from net.store import FOLDER, Cases, compare, read, read_intended, write
 
 PART = "merged"
 RECORD = bool(os.environ.get("QL_RECORD_NET"))

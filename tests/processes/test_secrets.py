@@ -10,13 +10,13 @@ from pathlib import Path
 
 import pytest
 
-from launcher.backends.workers import call_worker
 from launcher.cli.main import report
 from launcher.errors import RunFailed
 from launcher.processes.child import child, child_environment
 from launcher.processes.secrets import is_secret, redact, redacted_log
 from launcher.records.jobs import PROBE, ProbeRequest
 from launcher.runs.run import create_run
+from launcher.trainers.workers import call_worker
 from manifests import new_manifest
 
 TOKEN = "hf_" + "A1b2C3d4E5f6G7h8I9j0K1l2"

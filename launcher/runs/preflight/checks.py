@@ -8,7 +8,6 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from launcher.backends.workers import call_worker
 from launcher.catalog import Gpu, find_gpu, load_gpu
 from launcher.catalog.local import snapshot_in_cache
 from launcher.errors import Problem, RunFailed, Unreadable
@@ -22,6 +21,7 @@ from launcher.runs.preflight.gpu import check_card, no_device
 from launcher.runs.preflight.machine import place_problems
 from launcher.trainers import all_trainers, get_trainer, installed_trainers
 from launcher.trainers.tracking import TRACKERS
+from launcher.trainers.workers import call_worker
 
 GIB = 2**30
 # transformers 5.16 passes bucket_id, which came with 0.21; an older one that a trainer pins does not do.

@@ -6,13 +6,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from launcher.backends.workers import call_worker
 from launcher.errors import BadInput, Problem, RunFailed
 from launcher.records.events import Message
 from launcher.records.jobs import PUSH, PushedFiles, PushRequest
 from launcher.records.run import Pushed
 from launcher.runs.results.model_cards import write_cards
 from launcher.runs.run import Run, now
+from launcher.trainers.workers import call_worker
 
 
 @dataclass(frozen=True)

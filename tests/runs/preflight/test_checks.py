@@ -136,7 +136,7 @@ def test_an_unsupported_trainer_is_refused() -> None:
 def test_the_probe_judges_the_installed_versions() -> None:
     facts = examine(sys.executable, "axolotl")
     assert facts.unsupported == []
-    from launcher.backends.probe import _unsupported
+    from launcher.jobs.probe import _unsupported
 
     assert _unsupported(["torch>=99", "no-such-package>=1"])[0].startswith("torch ")
     assert len(_unsupported(["torch>=99", "no-such-package>=1"])) == 1

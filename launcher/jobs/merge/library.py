@@ -15,7 +15,7 @@ from importlib.metadata import PackageNotFoundError, version
 import torch
 
 from launcher.errors import RunFailed
-from launcher.merge import nf4
+from launcher.jobs.merge import nf4
 
 VERIFIED = frozenset({"0.50.2"})
 """Versions whose CPU code our NF4 is tested against, bit for bit."""

@@ -1,4 +1,4 @@
-"""Run one of ql's torch jobs under the trainer's python: ``python -P .../launcher/worker.py JOB REQUEST.json``.
+"""Run one of ql's torch jobs under the trainer's python: ``python -P .../launcher/jobs/worker.py JOB REQUEST.json``.
 
 The trainer's environment need not have ql installed, and the environment that has ql must not shadow the
 trainer's pins, so nothing is put on ``sys.path``: this file makes the package ``launcher`` importable from its own
@@ -25,10 +25,10 @@ if TYPE_CHECKING:
 
 
 def adopt_package() -> None:
-    """Make ``import launcher`` work from this file's folder without touching ``sys.path``."""
+    """Make ``import launcher`` work from this file's package without touching ``sys.path``."""
     if "launcher" in sys.modules:
         return
-    folder = Path(__file__).resolve().parent
+    folder = Path(__file__).resolve().parent.parent
     spec = importlib.util.spec_from_file_location(
         "launcher", folder / "__init__.py", submodule_search_locations=[str(folder)]
     )

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from launcher.backends.workers import call_worker
 from launcher.errors import RunFailed
 from launcher.records.jobs import FETCH, FetchRequest
+from launcher.trainers.workers import call_worker
 from standin_hub import standin_hub
 
 pytest.importorskip("huggingface_hub")

@@ -13,11 +13,11 @@ from math import prod
 import torch
 
 from launcher.errors import BadInput, Problem
-from launcher.merge.adapter import Adapter, ExpertsUpdate, LowRank, Update
+from launcher.jobs.merge.adapter import Adapter, ExpertsUpdate, LowRank, Update
+from launcher.jobs.merge.record import Quantization
+from launcher.jobs.merge.sources import EightBit, FourBit, Plain, Source, StoredEightBit, StoredFourBit
+from launcher.jobs.merge.tensors import FLOATS, TensorRef
 from launcher.merge.names import BaseNames, embedding_names
-from launcher.merge.record import Quantization
-from launcher.merge.sources import EightBit, FourBit, Plain, Source, StoredEightBit, StoredFourBit
-from launcher.merge.tensors import FLOATS, TensorRef
 
 STATE = re.compile(
     r"(?P<weight>.+\.weight)\.(?P<part>absmax|quant_map|nested_absmax|nested_quant_map|quant_state\..+)$"

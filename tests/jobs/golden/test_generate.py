@@ -14,8 +14,8 @@ peft = pytest.importorskip("peft")
 pytest.importorskip("bitsandbytes")
 
 from launcher.errors import RunFailed  # noqa: E402
-from launcher.golden import generate, models, prompts  # noqa: E402
-from launcher.golden.converse import Conversation, converse  # noqa: E402
+from launcher.jobs.chat import Conversation, converse  # noqa: E402
+from launcher.jobs.golden import generate, models, prompts  # noqa: E402
 from launcher.records.jobs import GOLDEN  # noqa: E402
 
 Request = Callable[..., dict[str, Any]]

@@ -10,7 +10,7 @@ bnb = pytest.importorskip("bitsandbytes.functional")
 from hypothesis import given, settings  # noqa: E402
 from hypothesis import strategies as st  # noqa: E402
 
-from launcher.merge import library, nf4  # noqa: E402
+from launcher.jobs.merge import library, nf4  # noqa: E402
 
 
 def round_trip(weights: torch.Tensor, block: int, nested: bool) -> torch.Tensor:

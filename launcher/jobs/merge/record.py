@@ -11,8 +11,8 @@ from dataclasses import asdict, dataclass
 from itertools import pairwise
 
 from launcher.errors import BadInput, Problem
+from launcher.jobs.merge.tensors import FLOATS, TensorRef
 from launcher.merge.names import BaseNames, is_expert, spellings
-from launcher.merge.tensors import FLOATS, TensorRef
 from launcher.records.merged import QuantizationFacts
 from launcher.records.quantization import QuantizationRecord
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from launcher.errors import RunFailed
-from launcher.merge import verify
+from launcher.jobs.merge import verify
 from launcher.records.jobs import VERIFY
 
 CASES: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {

@@ -17,8 +17,8 @@ from typing import Any
 import torch
 
 from launcher.errors import BadInput, Problem, QlError, RunFailed
-from launcher.merge import library, nf4
-from launcher.merge.tensors import TensorRef
+from launcher.jobs.merge import library, nf4
+from launcher.jobs.merge.tensors import TensorRef
 
 HOLD_BYTES = 256 << 20
 """A tensor up to this size is read once and held; of a larger one each row block is read again when its turn comes."""

@@ -15,16 +15,17 @@ import torch
 
 from launcher.errors import BadInput, Problem, QlError, RunFailed, Unreadable
 from launcher.files import sha256_file
-from launcher.merge import engine, folder, library, writer
-from launcher.merge.adapter import CONFIG, WEIGHTS, Adapter, read_adapter
-from launcher.merge.engine import Block, Engine, Figures
+from launcher.jobs.merge import engine, library, writer
+from launcher.jobs.merge.adapter import CONFIG, WEIGHTS, Adapter, read_adapter
+from launcher.jobs.merge.engine import Block, Engine, Figures
+from launcher.jobs.merge.outline import Outline, outline
+from launcher.jobs.merge.pipeline import Disk, Stages
+from launcher.jobs.merge.record import Quantization, assume, from_record
+from launcher.jobs.merge.sources import EightBit, FourBit
+from launcher.jobs.merge.tensors import TensorRef, read_checkpoint
+from launcher.merge import folder
 from launcher.merge.manifest import MANIFEST, read_object
 from launcher.merge.names import spellings
-from launcher.merge.outline import Outline, outline
-from launcher.merge.pipeline import Disk, Stages
-from launcher.merge.record import Quantization, assume, from_record
-from launcher.merge.sources import EightBit, FourBit
-from launcher.merge.tensors import TensorRef, read_checkpoint
 from launcher.records.codec import decode, encode
 from launcher.records.jobs import Emit, MergeRequest
 from launcher.records.merged import Merged, Shard

@@ -17,7 +17,7 @@ import pytest
 
 from launcher.errors import BadInput, RunFailed, Unreadable
 from launcher.files import sha256_file
-from launcher.merge import writer
+from launcher.jobs.merge import writer
 
 SHARD = 200_000
 """Bytes per shard: the small model has half a dozen."""

@@ -17,8 +17,8 @@ from typing import Any
 
 from launcher.errors import RunFailed
 from launcher.files import json_lines, write_atomic
-from launcher.golden.models import DoesNotFit, add_adapter, as_base, choose_device, load_base, load_merged
-from launcher.golden.prompts import all_prompt_ids, answer_limit, load_tokenizer, read_template, stop_ids
+from launcher.jobs.golden.models import DoesNotFit, add_adapter, as_base, choose_device, load_base, load_merged
+from launcher.jobs.golden.prompts import all_prompt_ids, answer_limit, load_tokenizer, read_template, stop_ids
 from launcher.records.codec import encode
 from launcher.records.events import Answer
 from launcher.records.jobs import Emit, GoldenAnswers, GoldenRequest, SubjectAnswers

@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import Any
 
 from launcher.errors import RunFailed
-from launcher.golden.generate import greedy, quiet
-from launcher.golden.models import add_adapter, as_base, choose_device, load_base
-from launcher.golden.prompts import load_tokenizer, prompt_ids, read_template, stop_ids
+from launcher.jobs.golden.generate import greedy, quiet
+from launcher.jobs.golden.models import add_adapter, as_base, choose_device, load_base
+from launcher.jobs.golden.prompts import load_tokenizer, prompt_ids, read_template, stop_ids
 from launcher.records.events import Answer
 from launcher.records.jobs import ChatRequest, Chatted, Emit
 

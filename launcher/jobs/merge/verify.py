@@ -13,15 +13,15 @@ from typing import Any
 import torch
 
 from launcher.errors import BadInput, RunFailed
-from launcher.merge import library, streamed
-from launcher.merge.adapter import LowRank
-from launcher.merge.engine import choose_device
-from launcher.merge.job import Merge, Progress
+from launcher.jobs.merge import library, streamed
+from launcher.jobs.merge.adapter import LowRank
+from launcher.jobs.merge.engine import choose_device
+from launcher.jobs.merge.job import Merge, Progress
+from launcher.jobs.merge.outline import Output
+from launcher.jobs.merge.sources import FourBit
+from launcher.jobs.merge.tensors import TensorRef, read_checkpoint
 from launcher.merge.manifest import MANIFEST, read_object
 from launcher.merge.names import BaseNames, embedding_names
-from launcher.merge.outline import Output
-from launcher.merge.sources import FourBit
-from launcher.merge.tensors import TensorRef, read_checkpoint
 from launcher.records.codec import encode
 from launcher.records.jobs import Emit, Verified, VerifyRequest
 from launcher.records.merged import Distance, OtherBase

@@ -13,12 +13,12 @@ from math import isfinite, prod, sqrt
 import torch
 
 from launcher.errors import BadInput, Problem, RunFailed
-from launcher.merge.adapter import LowRank
-from launcher.merge.nf4 import Scratch
-from launcher.merge.outline import Output
-from launcher.merge.pipeline import Stages
-from launcher.merge.sources import OpenTensor, non_finite
-from launcher.merge.tensors import FLOATS
+from launcher.jobs.merge.adapter import LowRank
+from launcher.jobs.merge.nf4 import Scratch
+from launcher.jobs.merge.outline import Output
+from launcher.jobs.merge.pipeline import Stages
+from launcher.jobs.merge.sources import OpenTensor, non_finite
+from launcher.jobs.merge.tensors import FLOATS
 
 CPU_BLOCK = 1 << 18
 """Elements per block and thread on a CPU: 1 MiB of float32, so that a thread's few buffers stay in its cache."""

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from launcher.merge import job, nf4
+from launcher.jobs.merge import job, nf4
 from launcher.records.codec import decode
 from launcher.records.jobs import MergeRequest
 

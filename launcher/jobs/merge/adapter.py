@@ -15,8 +15,8 @@ from typing import Any
 import torch
 
 from launcher.errors import BadInput, Problem, Unreadable
+from launcher.jobs.merge.tensors import TensorRef, read_header
 from launcher.merge.manifest import read_object
-from launcher.merge.tensors import TensorRef, read_header
 
 CONFIG = "adapter_config.json"
 WEIGHTS = "adapter_model.safetensors"

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from launcher.errors import RunFailed
-from launcher.merge import engine, library, sources
+from launcher.jobs.merge import engine, library, sources
 
 
 def shards(folder: Path) -> dict[str, bytes]:
@@ -118,7 +118,7 @@ def test_peak_memory_follows_the_largest_tensor_and_not_the_model(root: Path, tm
         record = json.loads((adapter / "quantization.json").read_text())
         request = {"base": str(base), "adapter": str(adapter), "out": str(tmp_path / f"out-{layers}"), "record": record}
         (tmp_path / "request.json").write_text(json.dumps({**request, "device": "cpu"}))
-        argv = [sys.executable, str(root / "launcher" / "worker.py"), "merge", str(tmp_path / "request.json")]
+        argv = [sys.executable, str(root / "launcher" / "jobs" / "worker.py"), "merge", str(tmp_path / "request.json")]
         with subprocess.Popen(argv, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE) as process:
             _, status, usage = os.wait4(process.pid, 0)
             process.returncode = os.waitstatus_to_exitcode(status)

@@ -16,7 +16,7 @@ from typing import Any
 
 import torch
 
-from launcher.merge.writer import ShardPlan, ShardWriter, Staging
+from launcher.jobs.merge.writer import ShardPlan, ShardWriter, Staging
 
 CLOSING = 2
 """Shards that may wait for the disk at the same time; so much is lost, at most, when the merge is killed."""

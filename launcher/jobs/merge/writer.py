@@ -19,8 +19,8 @@ from typing import Any
 
 from launcher.errors import Problem, RunFailed
 from launcher.files import sha256_file, sync_folder, write_json
-from launcher.merge.outline import Output
-from launcher.merge.tensors import shard_header
+from launcher.jobs.merge.outline import Output
+from launcher.jobs.merge.tensors import shard_header
 
 LEDGER = "merge-progress.json"
 WRITEBACK = 32 << 20

@@ -44,7 +44,7 @@ def test_wrong_block_size(llama: Any, request: pytest.FixtureRequest, block: int
 def test_delta_scaled_by_95_percent(
     llama: Any, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from launcher.merge.adapter import LowRank
+    from launcher.jobs.merge.adapter import LowRank
 
     real = LowRank.delta
     monkeypatch.setattr(LowRank, "delta", lambda self, first, last, out=None: real(self, first, last, out).mul_(0.95))

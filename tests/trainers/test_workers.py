@@ -9,7 +9,6 @@ from typing import Any
 
 import pytest
 
-from launcher.backends.workers import call_worker
 from launcher.errors import BadInput, RunFailed, Unreadable
 from launcher.records.jobs import (
     ADAPTER,
@@ -22,6 +21,7 @@ from launcher.records.jobs import (
     PushedFiles,
     PushRequest,
 )
+from launcher.trainers.workers import call_worker
 
 REQUEST = AdapterRequest(source="s", out="o", dtype="float16", base_model="b")
 

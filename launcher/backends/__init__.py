@@ -1,1 +1,0 @@
-"""ql's own torch jobs (`launcher.worker`), run under the trainer's python."""

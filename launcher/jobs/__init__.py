@@ -1,0 +1,1 @@
+"""ql's own torch jobs, all of the torch side: run under the trainer's python by `launcher.jobs.worker`."""

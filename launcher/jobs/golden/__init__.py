@@ -1,0 +1,1 @@
+"""Worker job ``golden``: what base, adapter and merged answer to the golden prompts."""
