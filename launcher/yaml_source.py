@@ -31,7 +31,7 @@ class NotYaml(Problem):
 
 
 @dataclass(frozen=True)
-class Place:
+class Spot:
     """A place in a file; the numbers start at 1. ``end`` is the column after it, 0 when it ends on another line."""
 
     line: int
@@ -39,9 +39,9 @@ class Place:
     end: int = field(default=0, compare=False)
 
 
-def _place(node: yaml.Node) -> Place:
+def _place(node: yaml.Node) -> Spot:
     start, stop = node.start_mark, node.end_mark
-    return Place(start.line + 1, start.column + 1, stop.column + 1 if stop.line == start.line else 0)
+    return Spot(start.line + 1, start.column + 1, stop.column + 1 if stop.line == start.line else 0)
 
 
 def _order(node: yaml.Node) -> tuple[int, int]:
@@ -57,24 +57,24 @@ class Positions:
     by an alias: it is there to be referred to.
     """
 
-    keys: dict[KeyPath, Place] = field(default_factory=dict)
-    values: dict[KeyPath, Place] = field(default_factory=dict)
+    keys: dict[KeyPath, Spot] = field(default_factory=dict)
+    values: dict[KeyPath, Spot] = field(default_factory=dict)
     shared: set[KeyPath] = field(default_factory=set)
 
-    def key(self, path: KeyPath) -> Place:
+    def key(self, path: KeyPath) -> Spot:
         """The place of the key (or of the list item) at ``path``, or of its nearest parent that is in the file."""
         return self._nearest(self.keys, path)
 
-    def value(self, path: KeyPath) -> Place:
+    def value(self, path: KeyPath) -> Spot:
         """The place of the value at ``path``, or of its nearest parent that is in the file."""
         return self._nearest(self.values, path)
 
-    def _nearest(self, places: dict[KeyPath, Place], path: KeyPath) -> Place:
+    def _nearest(self, places: dict[KeyPath, Spot], path: KeyPath) -> Spot:
         for length in range(len(path), -1, -1):
             found = places.get(path[:length]) or self.values.get(path[:length])
             if found:
                 return found
-        return Place(1, 1)
+        return Spot(1, 1)
 
 
 LARGEST = 16 * 2**20  # bytes of a YAML file; a config has a few thousand

@@ -18,6 +18,7 @@ PACKAGE = ROOT / "launcher"
 LAYERS: tuple[frozenset[str], ...] = (
     frozenset({"__main__"}),
     frozenset({"cli"}),
+    frozenset({"places"}),
     frozenset({"runs"}),
     frozenset({"preparing"}),
     frozenset({"jobs"}),

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from properties import examples
 
 from launcher.errors import Problem, Unreadable
-from launcher.yaml_source import MAX_DEPTH, Place, load_yaml, parse_yaml
+from launcher.yaml_source import MAX_DEPTH, Spot, load_yaml, parse_yaml
 
 
 def refused(text: str | bytes) -> list[Problem]:
@@ -21,23 +21,23 @@ def refused(text: str | bytes) -> list[Problem]:
 def test_places_of_keys_and_values() -> None:
     data, positions = parse_yaml("base_model: x\ndatasets:\n  - path: a\n    type: b\n", file="f")
     assert data == {"base_model": "x", "datasets": [{"path": "a", "type": "b"}]}
-    assert positions.key(("datasets", 0, "type")) == Place(4, 5)
-    assert positions.value(("datasets", 0, "type")) == Place(4, 11)
-    assert positions.value(("base_model",)) == Place(1, 13)
+    assert positions.key(("datasets", 0, "type")) == Spot(4, 5)
+    assert positions.value(("datasets", 0, "type")) == Spot(4, 11)
+    assert positions.value(("base_model",)) == Spot(1, 13)
 
 
 def test_a_path_that_is_not_there_has_its_parents_place() -> None:
     _, positions = parse_yaml("a: 1\nb:\n  c: 2\n", file="f")
-    assert positions.key(("b", "missing")) == Place(2, 1)
-    assert positions.value(("b", "missing")) == Place(3, 3)
+    assert positions.key(("b", "missing")) == Spot(2, 1)
+    assert positions.value(("b", "missing")) == Spot(3, 3)
 
 
 def test_merge_keys_and_anchors_read_as_yaml_does_and_point_at_the_anchor() -> None:
     text = "base: &base\n  r: 8\n  alpha: 16\nrun:\n  <<: *base\n  alpha: 32\n"
     data, positions = parse_yaml(text, file="f")
     assert data == yaml.safe_load(text)
-    assert positions.key(("run", "r")) == Place(2, 3)
-    assert positions.key(("run", "alpha")) == Place(6, 3)
+    assert positions.key(("run", "r")) == Spot(2, 3)
+    assert positions.key(("run", "alpha")) == Spot(6, 3)
 
 
 def test_all_duplicate_keys_are_reported_with_both_lines() -> None:

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from launcher.cli.options import HERE
+
 if TYPE_CHECKING:
     from launcher.preparing.asked import Asked
     from launcher.preparing.both import Both
@@ -16,14 +18,16 @@ if TYPE_CHECKING:
     from launcher.runs.launch import LaunchOptions
 
 
-def run_both(asked: Asked, options: LaunchOptions, *, usd_per_hour: float | None, dry_run: bool, as_json: bool) -> None:
+def run_both(
+    asked: Asked, options: LaunchOptions, place: str, *, usd_per_hour: float | None, dry_run: bool, as_json: bool
+) -> None:
     """Plan both, run both, print their comparison. Exits 1 when the run that is recommended misses a gate."""
     from launcher.preparing.both import prepare_both
     from launcher.preparing.prepared import require_scored
     from launcher.runs.both import launch_both
 
-    if options.detach:
-        raise click.UsageError("--method both runs one after the other and compares them: not with --detach")
+    if place != HERE:
+        raise click.UsageError(f"--method both runs one after the other and compares them: not with --on {place}")
     both = prepare_both(asked, usd_per_hour=usd_per_hour, merge=options.merge)
     require_scored(both.qlora.gates, merge=options.merge)
     if dry_run:

@@ -38,5 +38,11 @@ def runs(ctx: click.Context, _param: click.Parameter, incomplete: str) -> list[C
     return _matching(["latest", *found] if found else [], incomplete)
 
 
+def places(ctx: click.Context, _param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    from launcher.places import place_names
+
+    return _matching(place_names(), incomplete)
+
+
 def _matching(names: Iterable[str], incomplete: str) -> list[CompletionItem]:
     return [CompletionItem(name) for name in names if name.startswith(incomplete)]

@@ -13,10 +13,12 @@ from typing import TYPE_CHECKING
 import click
 
 from launcher.cli.options import (
+    HERE,
     Amount,
     Wanted,
     data_options,
     json_option,
+    place_options,
     plan_options,
     repair_options,
     runs_dir,
@@ -78,7 +80,7 @@ if TYPE_CHECKING:
     "--price", type=Amount(min=0), metavar="USD", help="What an hour of the card costs; else its known price."
 )
 @click.option("--dry-run", is_flag=True, help="Everything up to the trainer: plan, config, estimate. Needs no GPU.")
-@click.option("--detach", is_flag=True, help="Go on in the background; `ql runs RUN --follow` shows how it goes.")
+@place_options
 @repair_options
 @runs_dir
 @json_option
@@ -101,7 +103,7 @@ def command(
     out: Path | None,
     price: float | None,
     dry_run: bool,
-    detach: bool,
+    place: str,
     no_repair: tuple[str, ...],
     allow_shorter: bool,
     stall_after: float,
@@ -157,7 +159,6 @@ def command(
         merge=written.merge and not no_merge,
         cap=written.cap and not no_cap,
         track=track or written.track,
-        detach=detach,
         policy=RepairPolicy(
             off=frozenset(no_repair),
             allow_shorter=allow_shorter,
@@ -169,44 +170,43 @@ def command(
     if asked.method == "both":
         from launcher.cli.both import run_both
 
-        run_both(asked, options, usd_per_hour=price, dry_run=dry_run, as_json=as_json)
+        run_both(asked, options, place, usd_per_hour=price, dry_run=dry_run, as_json=as_json)
         return
     prepared = prepare_asked(asked, partial(card_here, python), usd_per_hour=price, merge=options.merge)
     require_scored(prepared.gates, merge=options.merge)
     if dry_run:
         _show_dry_run(prepared, as_json)
     else:
-        _run(prepared, options, as_json)
+        _run(prepared, options, place, as_json)
 
 
-def _run(prepared: Prepared, options: LaunchOptions, as_json: bool) -> None:
-    """Launch it and show what came of it; exits 1 where a gate was missed."""
-    run = _launch(prepared, options)
-    if options.detach:
-        show_detached(run, as_json)
+def _run(prepared: Prepared, options: LaunchOptions, place: str, as_json: bool) -> None:
+    """Launch it at ``place`` and show what came of it; exits 1 where a gate was missed."""
+    from launcher.cli.progress import make_progress
+    from launcher.cli.watch import Known
+    from launcher.places import Submission, Wants, get_place, submit
+    from launcher.runs.launch import carry_out, create
+
+    progress = make_progress(Known(plan=prepared.plan.to_dict(), estimate=prepared.estimate))
+    try:
+        target = get_place(place)
+        run = create(prepared, options, progress, target.grace_seconds)
+        wants = Wants(prepared.plan.gpu, prepared.memory.needed_gib, prepared.estimate.hours)
+        submit(target, Submission(run.path, wants, here=lambda: carry_out(run, progress, prepared)))
+    except KeyboardInterrupt:
+        progress.note("stopped by Ctrl-C; `ql resume` goes on from the last checkpoint")
+        sys.exit(130)
+    finally:
+        progress.close()
+    if place != HERE:
+        show_submitted(run, as_json)
         return
     show_result(run, as_json)
     if any(not gate.passed for gate in run.record.gates):
         sys.exit(1)
 
 
-def _launch(prepared: Prepared, options: LaunchOptions) -> Run:
-    """The run, finished or gone into the background; Ctrl-C ends the program with 130."""
-    from launcher.cli.progress import make_progress
-    from launcher.cli.watch import Known
-    from launcher.runs.launch import launch
-
-    progress = make_progress(Known(plan=prepared.plan.to_dict(), estimate=prepared.estimate))
-    try:
-        return launch(prepared, options, progress)
-    except KeyboardInterrupt:
-        progress.note("stopped by Ctrl-C; `ql resume` goes on from the last checkpoint")
-        sys.exit(130)
-    finally:
-        progress.close()
-
-
-def show_detached(run: Run, as_json: bool) -> None:
+def show_submitted(run: Run, as_json: bool) -> None:
     """Where a run is that goes on in the background, and how to watch it."""
     if as_json:
         click.echo(json.dumps({"name": run.path.name, "path": str(run.path)}, indent=2))

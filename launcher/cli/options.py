@@ -203,6 +203,35 @@ runs_dir = click.option(
 )  # fmt: skip
 
 
+HERE = "here"  # the place of a run that nobody sent anywhere
+
+
+def place_options(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Where the run goes: ``place``, a name that `launcher.places` knows."""
+
+    @wraps(function)
+    def placed(*args: Any, on: str | None, detach: bool, **given: Any) -> Any:
+        if detach and on not in (None, "detached"):
+            raise click.UsageError(f"--detach is --on detached: not with --on {on}")
+        return function(*args, place=on or ("detached" if detach else HERE), **given)
+
+    def known(ctx: click.Context, param: click.Parameter, value: str | None) -> str | None:
+        if value is not None:
+            from launcher.places import get_place
+
+            get_place(value)
+        return value
+
+    decorators: list[Decorator] = [
+        click.option(
+            "--on", metavar="PLACE", callback=known, shell_complete=complete.places,
+            help="Where it runs: here, which is the default, or detached, in the background of this machine.",
+        ),
+        click.option("--detach", is_flag=True, help="The same as --on detached; see `ql runs RUN --follow`."),
+    ]  # fmt: skip
+    return _decorated(placed, decorators)
+
+
 def repair_options(function: Callable[..., Any]) -> Callable[..., Any]:
     """What a run may mend by itself, and how long it waits."""
     decorators: list[Decorator] = [

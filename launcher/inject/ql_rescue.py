@@ -21,6 +21,7 @@ from typing import Any
 import torch
 
 from ql_events import EventLog
+from ql_stop import interruptible
 
 # Names of the trainer's own functions, by which a traceback tells what was going on; the first that is found counts.
 PHASES = (
@@ -55,9 +56,10 @@ def install(events: EventLog, step: Any) -> None:
         before(kind, error, trace)
 
     sys.excepthook = hook
-    if os.environ.get("QL_EVAL_RETRY"):
-        from transformers import Trainer
+    from transformers import Trainer
 
+    Trainer._evaluate = interruptible(Trainer._evaluate)
+    if os.environ.get("QL_EVAL_RETRY"):
         Trainer.evaluate = retrying(Trainer.evaluate, events)
 
 

@@ -6,7 +6,7 @@ failing: what goes wrong in it becomes an ``error`` event.
 
 ``QL_EVENTS``  the file to append events to; unset, nothing is recorded
 ``QL_STOP``    a file that, once it exists, asks for a checkpoint and a clean end after the current step; when it says
-               ``now``, an evaluation that was due at that step is left out
+               ``now``, an evaluation of that step is left out, and made up by the run that goes on
 ``QL_BEAT``    a file that is touched whenever a piece of work is done: a batch, a step, a checkpoint
 ``QL_TRIAL``   set: an evaluation and a checkpoint after the first step of a run
 ``QL_WATCH``   what ends the run when it is seen, of ql_watch's kinds, separated by commas
@@ -36,6 +36,7 @@ from ql_checkpoint import keep_exact, restore_exact, seal
 from ql_events import EventLog
 from ql_quantization import describe_quantization, keep_trainable
 from ql_rescue import install
+from ql_stop import Interrupted, Stop, make_up
 from ql_trial import Trial
 from ql_watch import Watch
 
@@ -69,8 +70,8 @@ class TelemetryCallback(TrainerCallback):  # type: ignore[misc]
 
     def __init__(self) -> None:
         self.events = EventLog(os.environ.get("QL_EVENTS"))
-        self.stop_file = os.environ.get("QL_STOP")
-        self.stopping = False
+        self.stop = Stop(os.environ.get("QL_STOP"))
+        self.left_out = False  # the evaluation under way is to end
         self.tokens: Any = (
             0  # since the last log; a tensor where the masks are on a GPU, so that counting costs no sync
         )
@@ -78,7 +79,7 @@ class TelemetryCallback(TrainerCallback):  # type: ignore[misc]
         self.train_began = time.monotonic()
         self.total_tokens = 0
         self.skipped_steps = 0  # by the fp16 loss scaler, whose scale was too high
-        self.step = 0
+        self.step = self.first = 0
         self.beat_file = os.environ.get("QL_BEAT")
         self.trial = Trial(False)
         self.watch: Watch | None = None
@@ -110,7 +111,7 @@ class TelemetryCallback(TrainerCallback):  # type: ignore[misc]
         else:
             keep_trainable(model)
         self.peak = Peak()
-        self.step = state.global_step
+        self.step = self.first = state.global_step
         self.trial = Trial(bool(os.environ.get("QL_TRIAL")) and state.global_step == 0)
         model.register_forward_pre_hook(self._count_tokens, with_kwargs=True)
         kinds = frozenset((os.environ.get("QL_WATCH") or "").split(",")) - {""}
@@ -121,6 +122,8 @@ class TelemetryCallback(TrainerCallback):  # type: ignore[misc]
             restore_exact(model, Path(os.environ["QL_RESUMED"]))
         if state.global_step and os.environ.get("QL_LR_WAS"):
             relearn(args.learning_rate, float(os.environ["QL_LR_WAS"]), kwargs["optimizer"], kwargs["lr_scheduler"])
+        if state.global_step and os.environ.get("QL_RESUMED"):
+            make_up(Path(os.environ["QL_RESUMED"]))
         self.beat()
         record = describe_quantization(model, args, installed_versions(self.packages), self.trainer)
         path = Path(args.output_dir, "quantization.json")
@@ -148,10 +151,25 @@ class TelemetryCallback(TrainerCallback):  # type: ignore[misc]
     def on_substep_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         self.beat()
 
-    @guarded
     def on_prediction_step(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        self._after_prediction(args, state, control)
+        if self.left_out:
+            self.left_out = False
+            raise Interrupted
+
+    @guarded
+    def _after_prediction(self, args: Any, state: Any, control: Any) -> None:
         self.beat()
         self.peak.read()  # here, as the metrics are logged, and the peaks reset with them, before on_evaluate
+        if self.ending or not self.stop.at_once():
+            return
+        self.left_out, new = True, state.global_step > self.first
+        if self.trial.running:
+            self.trial.put_back()
+        else:
+            self.stop.owed = new  # else the checkpoint that this began with owes it, or nothing was trained yet
+        self.stop.take(control)
+        self.events.write("stop", step=state.global_step, saves=new)
 
     @guarded
     def on_pre_optimizer_step(self, args: Any, state: Any, control: Any, model: Any = None, **kwargs: Any) -> None:
@@ -177,13 +195,12 @@ class TelemetryCallback(TrainerCallback):  # type: ignore[misc]
             control.should_training_stop = True
             return
         self.trial.begin(args, state, control)
-        if self.stop_file and not self.stopping and Path(self.stop_file).exists():
-            self.stopping = True
-            control.should_save = True
-            control.should_training_stop = True
-            if Path(self.stop_file).read_text(encoding="utf-8") == "now":
+        if self.stop.asked() and not self.stop.begun:
+            self.stop.take(control)
+            if self.stop.at_once():
+                self.stop.owed = bool(control.should_evaluate) and not self.trial.running
                 control.should_evaluate = False
-            self.events.write("stop", step=state.global_step)
+            self.events.write("stop", step=state.global_step, saves=True)
 
     @guarded
     def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **kwargs: Any) -> None:
@@ -226,7 +243,11 @@ class TelemetryCallback(TrainerCallback):  # type: ignore[misc]
         name = f"checkpoint-{state.global_step}"
         folder = Path(args.output_dir, name)
         keep_exact(kwargs["model"], folder)
+        self.stop.note(folder)
         seal(folder)
+        if self.stop.asked() and not self.stop.begun:  # while this was written: nothing more is to be done
+            self.stop.take(control)
+            self.events.write("stop", step=state.global_step, saves=True)
         self.events.write("save", step=state.global_step, checkpoint=name)
         self.beat()
 
@@ -237,9 +258,9 @@ class TelemetryCallback(TrainerCallback):  # type: ignore[misc]
             "train_end",
             step=state.global_step,
             max_steps=state.max_steps,
-            stopped=self.stopping or self.ending,
+            stopped=self.stop.begun or self.ending,
             # Another callback asked for the end: early stopping, where the person's config has it.
-            ended_early=control.should_training_stop and not (self.stopping or self.ending),
+            ended_early=control.should_training_stop and not (self.stop.begun or self.ending),
             seconds=round(time.monotonic() - self.train_began, 3),
             tokens=self.total_tokens + int(self.tokens),
             skipped_steps=self.skipped_steps,

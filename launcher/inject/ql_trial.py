@@ -35,12 +35,16 @@ class Trial:
     def evaluated(self, args: Any, metrics: dict[str, Any]) -> None:
         if not self.running:
             return
-        restore(self.state)
+        self.put_back()
         name = args.metric_for_best_model
         if name is not None:
             key = name if name.startswith("eval_") else f"eval_{name}"
             if key in metrics:
                 metrics[key] = float("-inf") if args.greater_is_better else float("inf")
+
+    def put_back(self) -> None:
+        """The random state as it was before the trial."""
+        restore(self.state)
 
     def end(self) -> None:
         self.running, self.state = False, None

@@ -112,6 +112,13 @@ def rows_per_step(plan: Plan, request: Request) -> float:
     return sequences * rows_per_pack(lengths, plan.sequence_len)
 
 
+def tokens_per_step(plan: Plan, request: Request) -> float:
+    """Tokens of rows in one optimizer step; without data every row is as long as it may be."""
+    lengths = _lengths(plan, request)
+    mean = float(plan.sequence_len) if lengths is None else lengths.mean(plan.sequence_len)
+    return rows_per_step(plan, request) * mean
+
+
 def rows_per_pack(lengths: RowLengths, sequence_len: int) -> float:
     """Rows that one packed sequence holds."""
     return sequence_len * PACKED_FILL / lengths.mean(sequence_len)

@@ -19,6 +19,7 @@ from launcher.planning.estimate import (
     padding_share,
     plan_speed,
     rows_per_step,
+    tokens_per_step,
 )
 from launcher.planning.plan import Plan
 from launcher.planning.request import Request
@@ -65,6 +66,7 @@ class Forecast:
     cost: Cost | None
     price: Price | None
     notes: tuple[str, ...]
+    step_seconds: float | None = None  # of an optimizer step; None: no speed is known
     limits: Limits | None = None
     changes: tuple[Change, ...] = ()
     methods: tuple[MethodSide, ...] = ()
@@ -157,6 +159,7 @@ def forecast(
         cost=cost,
         price=price,
         notes=_notes(plan, request, speed, price),
+        step_seconds=None if speed is None else tokens_per_step(plan, request) / speed,
     )
     if not details:
         return found

@@ -81,7 +81,7 @@ class Attempt:
         """Returns when the trainer has ended by itself and well, as far as its exit code says.
 
         Raises TrainerFailed. What interrupts us (Ctrl-C, SIGTERM) goes on up once the trainer has saved what it has, or
-        its time is over; a second interruption goes up at once. Whoever started the process ends what is left of it.
+        its time is over; a second Ctrl-C goes up at once. Whoever started the process ends what is left of it.
         """
         try:
             while self.process.poll() is None:
@@ -120,9 +120,12 @@ class Attempt:
     def stop(self, *, at_once: bool) -> None:
         """Ask for a checkpoint, and wait until it is written and sealed; not longer than ``stop_seconds``.
 
-        ``at_once``: the machine will be taken away, and an evaluation that is due is left out. Else the time counts
-        from the trainer's last sign of life: an evaluation may take as long as it takes.
+        ``at_once``: the machine will be taken away; an evaluation is left out, and nothing is waited for where nothing
+        has been trained. Else the time counts from the trainer's last sign of life: an evaluation may take as long as
+        it takes.
         """
+        if at_once and not self.heart.beat.exists():
+            return
         with contextlib.suppress(OSError):  # a full disk: there will be no checkpoint either
             (self.folder / "trainer" / "stop").write_text("now" if at_once else "", encoding="utf-8")
         begin = time.monotonic()
@@ -133,7 +136,10 @@ class Attempt:
                 return
             for event in self.events:
                 self.on_event(event)
-                asked = asked or event.get("event") == "stop"
+                if event.get("event") == "stop":
+                    asked = True
+                    if event.get("saves") is False:
+                        return
                 if asked and event.get("event") == "save":
                     return  # what it would still do, such as loading the best checkpoint, is done after a resume
             time.sleep(POLL)

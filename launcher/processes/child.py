@@ -9,9 +9,8 @@ import secrets
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any
 
@@ -21,7 +20,6 @@ from launcher.processes import keeper
 from launcher.processes.secrets import without_secrets
 
 PR_SET_PDEATHSIG = 1  # prctl(2)
-GRACE = 10.0  # seconds between SIGTERM and SIGKILL
 # Environment variables by which what a child of ours started is known: of all children, and of one.
 KEEPER, CHILD = "QL_KEEPER", "QL_CHILD"
 
@@ -68,14 +66,21 @@ def _is_path(value: str | None) -> bool:
 _LIBC = ctypes.CDLL(None) if sys.platform == "linux" else None
 
 
-def _dies_with(parent: int) -> Callable[[], None]:
-    def ask_the_kernel() -> None:
+def _ours_alone(parent: int) -> Callable[[], None]:
+    """What a child does between fork and exec: it ends with us, and only by us.
+
+    Slurm, and systemd by default, send SIGTERM to every process of a job. A trainer that died of it could not save
+    what it has. So our children are deaf to it, as is what they start: we hear it, and ask the trainer to save.
+    """
+
+    def prepare() -> None:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
         if _LIBC is not None:
             _LIBC.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
             if os.getppid() != parent:  # it was gone before we asked
                 os._exit(1)
 
-    return ask_the_kernel
+    return prepare
 
 
 _keeper_of: tuple[int, str, int] | None = None  # our process id, the mark, and our end of the keeper's pipe
@@ -129,7 +134,7 @@ def child(
             encoding="utf-8",
             errors="replace",
             start_new_session=True,
-            preexec_fn=_dies_with(os.getpid()),
+            preexec_fn=_ours_alone(os.getpid()),
         )
     except OSError as error:
         hint = "--trainer-python names the python of the environment that has the trainer"
@@ -145,17 +150,9 @@ def child(
 
 
 def stop_group(process: subprocess.Popen[str]) -> None:
-    """SIGTERM to the whole group, SIGKILL after GRACE seconds; returns when the leader is gone."""
-    for number in (signal.SIGTERM, signal.SIGKILL):
-        try:
-            os.killpg(process.pid, number)
-        except (ProcessLookupError, PermissionError):
-            break
-        if process.poll() is not None:
-            continue  # the leader has ended: end what it left behind at once
-        deadline = time.monotonic() + GRACE
-        while process.poll() is None and time.monotonic() < deadline:
-            time.sleep(0.05)
+    """SIGKILL to the whole group, the leader's end waited for: what it had to save was asked for before."""
+    with suppress(ProcessLookupError, PermissionError):
+        os.killpg(process.pid, signal.SIGKILL)
     process.wait()
 
 

@@ -252,6 +252,7 @@ class Resume(Record):
     time: Annotated[str, "When, UTC, ISO 8601."]
     stage: Annotated[str, "The stage it went on with."]
     from_step: Annotated[int | None, "Optimizer step of the checkpoint, in training."] = None
+    answers: Annotated[int | None, "Golden answers that were there, in the evaluation."] = None
 
 
 @dataclass(kw_only=True)

@@ -1,10 +1,9 @@
-"""Start a process that works on a run and does not end with this one: `ql launch --detach`."""
+"""Start a process that works on a run and does not end with this one."""
 
 from __future__ import annotations
 
 import os
 import subprocess
-import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,25 +11,25 @@ from pathlib import Path
 from launcher.errors import BadInput, RunFailed, Unreadable
 from launcher.processes.child import tail
 from launcher.runs.lock import is_locked, locked
-from launcher.runs.run import Run, open_run
+from launcher.runs.run import open_run
 
 LOG = "launch.log"
 WAIT = 60.0  # seconds for the new process to take the run
 POLL = 0.1
 
 
-def start_detached(run: Run, more: Sequence[str] = ()) -> int:
-    """Let another process, in a session of its own, resume the run; its process id, once it holds the run.
+def start_detached(folder: Path, command: Sequence[str]) -> int:
+    """Let another process, in a session of its own, run ``command``; its id, once it holds the run in ``folder``.
 
     Its output goes to launch.log. Raises RunFailed when another process works on the run, or when the new one ends
     before it has begun, with the exit code that it had.
     """
-    with locked(run.path):
+    with locked(folder):
         pass
-    before = open_run(run.path).record
-    with (run.path / LOG).open("a") as log:
+    before = open_run(folder).record
+    with (folder / LOG).open("a") as log:
         process = subprocess.Popen(
-            [*_ourselves(), "resume", str(run.path), *more],
+            list(command),
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=subprocess.STDOUT,
@@ -38,9 +37,9 @@ def start_detached(run: Run, more: Sequence[str] = ()) -> int:
             env={**os.environ, "NO_COLOR": "1"},
         )
     deadline = time.monotonic() + WAIT
-    while not is_locked(run.path) and open_run(run.path).record == before:
+    while not is_locked(folder) and open_run(folder).record == before:
         if process.poll() is not None or time.monotonic() > deadline:
-            last = tail(run.path / LOG, 3)
+            last = tail(folder / LOG, 3)
             failed = RunFailed(f"the detached process did not begin: {' '.join(last) or 'no output'}")
             if process.returncode in (BadInput.exit_code, Unreadable.exit_code):
                 failed.exit_code = process.returncode
@@ -48,11 +47,3 @@ def start_detached(run: Run, more: Sequence[str] = ()) -> int:
         time.sleep(POLL)
     process.returncode = 0  # it is not ours any more: nothing is to wait for it, or warn that nobody did
     return process.pid
-
-
-def _ourselves() -> list[str]:
-    """The command line that this process was started with, up to its first argument."""
-    started = sys.argv[0]
-    if started.endswith("__main__.py") or not Path(started).is_file():
-        return [sys.executable, "-m", "launcher"]
-    return [sys.executable, str(Path(started).absolute())]

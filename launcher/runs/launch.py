@@ -25,12 +25,12 @@ from launcher.records.run import (
     Stage,
 )
 from launcher.runs import preflight
-from launcher.runs.detach import start_detached
 from launcher.runs.execute import execute
 from launcher.runs.lock import locked
 from launcher.runs.observer import Observer
 from launcher.runs.preflight.machine import require_writable
 from launcher.runs.run import Run, create_run, now
+from launcher.sizing.cost import SAVE_SECONDS
 from launcher.trainers import get_trainer
 
 REMOTE_CODE = "QL616"  # the finding that a config lets the model's own code run
@@ -47,30 +47,42 @@ class LaunchOptions:
     merge: bool = True
     cap: bool = True
     track: tuple[str, ...] = ()  # names of experiment trackers
-    detach: bool = False  # another process runs the stages
     policy: RepairPolicy = field(default_factory=RepairPolicy)
     asked: Asked | None = None  # None: the stage prepare cannot be begun again
 
 
 def launch(prepared: Prepared, options: LaunchOptions, observer: Observer) -> Run:
-    """Run every stage. The run comes back finished; a missed gate is for the caller to look at in ``record.gates``.
+    """`create` and `carry_out`: every stage, here. The run comes back as `carry_out` returns it."""
+    return carry_out(create(prepared, options, observer), observer, prepared)
 
-    With ``options.detach`` another process runs them, and the run comes back as soon as that process has it. Raises
-    RunFailed when the run cannot start (then nothing has been written) or a stage fails, Unreadable when the output
-    folder cannot be written. SIGINT raises KeyboardInterrupt, SIGTERM SystemExit(143), once the trainer has
-    been stopped and the manifest says so.
+
+def create(prepared: Prepared, options: LaunchOptions, observer: Observer, grace: float | None = None) -> Run:
+    """The run's folder with its manifest, no stage begun: `ql start` goes on from there, wherever it is.
+
+    ``grace`` is how many seconds its place leaves between SIGTERM and SIGKILL, where it counts them.
+
+    Raises RunFailed when the run cannot start (then nothing has been written), Unreadable when the output folder cannot
+    be written.
     """
     folder = options.out or options.runs_dir
     require_writable(folder)
     environment = preflight.examine(options.trainer_python, prepared.plan.backend)
     fraction, notes = preflight.check_start(prepared, environment, folder, merge=options.merge)
     preflight.check_trackers(options.track, environment)
+    given = options.policy.stop_seconds if grace is None else min(grace, options.policy.stop_seconds)
+    notes = [*notes, *grace_notes(prepared.forecast.step_seconds, given)]
     run = _create(prepared, options, environment, fraction if options.cap else None, notes)
     for note in run.record.notes:
         observer.note(note)
-    if options.detach:
-        start_detached(run)
-        return run
+    return run
+
+
+def carry_out(run: Run, observer: Observer, prepared: Prepared) -> Run:
+    """Run every stage. The run comes back finished; a missed gate is for the caller to look at in ``record.gates``.
+
+    Raises RunFailed when a stage fails. SIGINT raises KeyboardInterrupt, SIGTERM SystemExit(143), once the trainer has
+    been stopped and the manifest says so.
+    """
     with locked(run.path):
         execute(run, observer, prepared)
     return run
@@ -140,6 +152,14 @@ def notes_of(prepared: Prepared) -> list[str]:
     if prepared.plan.eval_fraction == 0:
         notes.append("eval_fraction is 0: there is no evaluation loss")
     return notes
+
+
+def grace_notes(step_seconds: float | None, within: float) -> list[str]:
+    """What a SIGTERM would cost where a step and its checkpoint take longer than it leaves, ``within`` seconds."""
+    if step_seconds is None or step_seconds + SAVE_SECONDS <= within:
+        return []
+    takes = f"a step takes about {step_seconds:.0f} s here and its checkpoint {SAVE_SECONDS:.0f} s"
+    return [f"{takes}, and a SIGTERM leaves {within:.0f} s: it would lose the steps since the last checkpoint"]
 
 
 def dry_run(prepared: Prepared) -> dict[str, object]:

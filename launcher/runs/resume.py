@@ -38,11 +38,22 @@ def resume(run: Run, observer: Observer, *, accept_changes: bool = False, traine
         if stage in ("prepare", "train"):
             _check_place(run, observer)
         if stage is not None and any(found.state != "pending" for found in run.record.stages):
-            found = newest_complete(run.path / "trainer") if stage == "train" else None
-            run.record_resume(stage, found.step if found else 0 if stage == "train" else None)
-            observer.note(f"going on with {stage}" + (f" from step {found.step}" if found else ""))
+            step, answers = reached(run, stage)
+            run.record_resume(stage, step, answers)
+            observer.note(f"going on with {stage}" + (f" from step {step}" if step else ""))
         execute(run, observer)
     return run
+
+
+def reached(run: Run, stage: str) -> tuple[int | None, int | None]:
+    """How far an unfinished stage has come: the training's newest checkpoint, the golden answers that are there."""
+    if stage == "train":
+        found = newest_complete(run.path / "trainer")
+        return (found.step if found else 0), None
+    if stage == "evaluate":
+        outputs = (run.path / "golden" / "outputs").glob("*.jsonl")
+        return None, sum(path.read_bytes().count(b"\n") for path in outputs)
+    return None, None
 
 
 def _find_base(run: Run, observer: Observer) -> None:

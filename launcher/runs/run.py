@@ -25,6 +25,12 @@ from launcher.runs.events import append_event
 
 MANIFEST = "run.json"
 LATEST = "latest"
+JOB = "job.yaml"  # in a folder that waits for its run: what `ql start` launches there
+# What a run writes into its folder: never over what somebody put there.
+WRITTEN = frozenset({
+    MANIFEST, "config.yaml", "train.py", "chat_template.jinja", "overlay.yaml", "effective.yaml", "train.log",
+    "events.jsonl", "data", "trainer", "adapter", "merged", "golden", "report.html",
+})  # fmt: skip
 
 
 def now() -> str:
@@ -109,9 +115,9 @@ class Run:
         append_event(self.path, "repair", **{key: value for key, value in encode(repair).items() if key != "time"})
         return repair
 
-    def record_resume(self, stage: str, from_step: int | None) -> None:
-        """Write down that the run was taken up again, in ``stage`` and, where that is training, from which step."""
-        self.record.resumes.append(Resume(time=now(), stage=stage, from_step=from_step))
+    def record_resume(self, stage: str, from_step: int | None, answers: int | None = None) -> None:
+        """Write down that the run was taken up again: in ``stage``, from which step, with how many golden answers."""
+        self.record.resumes.append(Resume(time=now(), stage=stage, from_step=from_step, answers=answers))
         self.save()
         append_event(self.path, "resume", stage=stage, from_step=from_step)
 
@@ -188,8 +194,12 @@ def _make_folder(parent: Path, name: str) -> Path:
 
 def _claim(path: Path) -> Path:
     path.mkdir(exist_ok=True)
-    if any(path.iterdir()):
+    there = {each.name for each in path.iterdir()}
+    if JOB not in there and there:
         raise Unreadable(f"{path} is not empty: a run gets a folder of its own")
+    if taken := sorted(there & WRITTEN):
+        hint = f"only {JOB} and what it names may be there before"
+        raise Unreadable(f"{path} holds {', '.join(taken)}, which the run would write", hint=hint)
     return path
 
 

@@ -17,8 +17,9 @@ STOPPING = "stopping: the trainer is asked for a checkpoint"
 def stopped_by_signals(say: Callable[[str], None]) -> Iterator[None]:
     """SIGINT raises KeyboardInterrupt, SIGTERM SystemExit(143), SIGHUP is ignored: a closed terminal ends no run.
 
-    Whoever runs a trainer answers the first by asking it for a checkpoint; a second one, raised while it waits, stops
-    the run at once. Outside of the main thread nothing is changed: Python sets handlers nowhere else.
+    Whoever runs a trainer answers the first by asking it for a checkpoint. A second SIGINT, raised while it waits,
+    stops the run at once. A second SIGTERM is no news: schedulers send several, and what ends the waiting is the time
+    they give. Outside of the main thread nothing is changed: Python sets handlers nowhere else.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
@@ -32,9 +33,14 @@ def stopped_by_signals(say: Callable[[str], None]) -> Iterator[None]:
         tell(f"{STOPPING}; once more to stop now")
         raise KeyboardInterrupt
 
+    terminated = False
+
     def terminate(_number: int, _frame: FrameType | None) -> None:
-        tell(STOPPING)
-        raise SystemExit(143)
+        nonlocal terminated
+        if not terminated:
+            terminated = True
+            tell(STOPPING)
+            raise SystemExit(143)
 
     handlers: dict[signal.Signals, Any] = {
         signal.SIGINT: interrupt,

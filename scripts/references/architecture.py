@@ -52,7 +52,7 @@ def architecture() -> str:
     )
     parts.append(f'<rect x="{LEFT + 330}" y="{bottom + 76}" width="14" height="14" class="torch"/>')
     parts.append(
-        f'<text x="{LEFT + 352}" y="{bottom + 88}" class="soft">the trainer\'s python: the jobs, through worker.py</text>'
+        f'<text x="{LEFT + 352}" y="{bottom + 88}" class="soft">the trainer\'s python: the jobs, by worker.py</text>'
     )
     return "\n".join([*parts, "</svg>"]) + "\n"
 

@@ -20,7 +20,7 @@ from manifests import new_manifest
 
 PLAN = {
     "preset": "cpu-tiny", "backend": "axolotl", "method": "qlora", "base_model": "x", "compute_dtype": "float32",
-    "on_cpu": True,
+    "on_cpu": True, "gpu": "cpu",
 }  # fmt: skip
 
 

@@ -110,6 +110,23 @@ def test_a_second_interruption_does_not_wait(tmp_path: Path) -> None:
         run(tmp_path, hangs, listen, stop_seconds=600)  # pytest's timeout would end it
 
 
+@pytest.mark.parametrize(
+    "trainer",
+    [Scenario().hang(), Scenario().begin().wait_until_asked_to_stop().say("stop", step=0, saves=False).hang()],
+)
+def test_where_nothing_was_trained_nothing_is_waited_for(tmp_path: Path, trainer: Scenario) -> None:
+    def terminate(_number: int, _frame: Any) -> None:
+        raise SystemExit(143)
+
+    before = signal.signal(signal.SIGTERM, terminate)
+    try:
+        threading.Timer(0.5, os.kill, (os.getpid(), signal.SIGTERM)).start()
+        with pytest.raises(SystemExit):
+            run(tmp_path, trainer, stop_seconds=600)  # pytest's timeout would end it
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
 def test_a_checkpoint_that_does_not_come_is_not_waited_for_longer_than_said(tmp_path: Path) -> None:
     def listen(event: dict[str, Any]) -> None:
         if event["event"] == "train_begin":

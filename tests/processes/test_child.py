@@ -97,8 +97,21 @@ def test_the_whole_group_ends_with_the_block(tmp_path: Path) -> None:
         assert process.pid == outer
         assert os.getpgid(outer) == os.getpgid(inner) != os.getpgid(0)
         assert alive(inner)
-    assert process.returncode == -signal.SIGTERM
+    assert process.returncode == -signal.SIGKILL
     assert wait_for(lambda: not alive(inner))
+
+
+def test_a_term_to_everything_reaches_no_child(tmp_path: Path) -> None:
+    """Nor what it starts: whoever signals a whole job must not kill the trainer before it was asked to save."""
+    argv = [sys.executable, "-c", FAMILY, str(tmp_path / "family")]
+    quiet = subprocess.DEVNULL
+    with child(argv, environment=child_environment(), stdout=quiet, stderr=quiet):
+        outer, inner = family(tmp_path / "family")
+        for pid in (outer, inner):
+            os.kill(pid, signal.SIGTERM)
+        time.sleep(0.3)
+        assert alive(outer)
+        assert alive(inner)
 
 
 def test_what_a_finished_child_left_behind_is_ended(tmp_path: Path) -> None:

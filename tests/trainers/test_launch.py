@@ -153,6 +153,13 @@ def test_a_line_cut_by_a_crash_is_passed_over(tmp_path: Path) -> None:
 # --- the real backends' overlays; tests/acceptance runs them ---
 
 
+@pytest.mark.parametrize("own", [{"dataloader_num_workers": 2}, {"dataloader_pin_memory": False}])
+def test_a_persons_own_way_to_load_rows_holds(tmp_path: Path, own: dict[str, object]) -> None:
+    (tmp_path / "config.yaml").write_text(yaml.safe_dump(own), encoding="utf-8")
+    overlay = get_trainer("axolotl").launch.overlay(tmp_path, "/venv/bin/python", {})
+    assert "dataloader_num_workers" not in overlay.config
+
+
 def test_axolotl_reads_config_and_overlay_together(tmp_path: Path) -> None:
     config = {"plugins": ["axolotl.integrations.liger.LigerPlugin"], "base_model": "é", "seed": 1}
     (tmp_path / "config.yaml").write_text(yaml.safe_dump(config), encoding="utf-8")
@@ -162,7 +169,7 @@ def test_axolotl_reads_config_and_overlay_together(tmp_path: Path) -> None:
     effective = next(word for word in overlay.command if word.endswith(".yaml"))
     read = yaml.safe_load((tmp_path / effective).read_text(encoding="utf-8"))
     plugins = ["axolotl.integrations.liger.LigerPlugin", "ql_axolotl.TelemetryPlugin"]
-    assert read == config | {"plugins": plugins}
+    assert read == config | {"plugins": plugins, "dataloader_num_workers": 0}
     assert yaml.safe_load((tmp_path / "config.yaml").read_text(encoding="utf-8")) == config
 
 

@@ -12,6 +12,8 @@ from launcher.trainers.launch import EFFECTIVE, Launch, Overlay, write_effective
 from launcher.trainers.tracking import Tracking, tracking
 
 PLUGIN = "ql_axolotl.TelemetryPlugin"
+# While none of these is set Axolotl loads rows in processes of their own, one for each card.
+LOADING = ("dataloader_num_workers", "dataloader_pin_memory", "dataloader_prefetch_factor")
 RUN_NAME_KEYS = {"wandb": "wandb_name", "mlflow": "mlflow_run_name", "trackio": "trackio_run_name"}
 
 
@@ -32,6 +34,10 @@ class AxolotlLaunch(Launch):
         config = yaml.safe_load((folder / "config.yaml").read_bytes())
         tracked = tracking(track, folder)
         added = {**changes, **tracker_keys(tracked), "plugins": [*(config.get("plugins") or []), PLUGIN]}
+        if all(config.get(key) is None for key in LOADING):
+            # Axolotl's own workers die of a SIGTERM to the whole job, and the trainer with them; rows are tokenised
+            # before training, and there is nothing to load ahead.
+            added["dataloader_num_workers"] = 0
         if checkpoint is not None:
             added["resume_from_checkpoint"] = checkpoint
         write_effective(folder, added, "Axolotl")

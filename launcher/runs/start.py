@@ -1,0 +1,67 @@
+"""Start: what may be done again and again by whoever knows nothing of a run but its folder."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from shlex import quote
+
+from launcher.errors import RunFailed, Unreadable
+from launcher.runs.execute import first_unfinished
+from launcher.runs.lock import locked
+from launcher.runs.resume import reached
+from launcher.runs.run import JOB, MANIFEST, Run, now, open_run
+
+MOST_STARTS = 5  # times that a run is taken up without a new step or stage
+STARTS = "starts"  # in a folder whose job was launched, and is no run yet: when, a line for each time
+
+
+def find_folder(name: str, parent: Path) -> Path:
+    """The folder of a run, or of a job that waits for one, by its path or its name under ``parent``.
+
+    Raises Unreadable where there is neither.
+    """
+    for path in (Path(name), parent / name):
+        if any((path / file).is_file() for file in (MANIFEST, JOB)):
+            return path.resolve()
+    if Path(name).is_dir():
+        hint = f"`ql launch` makes runs, `ql init` writes a {JOB}"
+        raise Unreadable(f"{name} has no run, and no {JOB} to make one from", hint=hint)
+    return open_run(name, parent).path  # `latest`, or what to say of a name that is no run's
+
+
+def require_progress(run: Run) -> None:
+    """Raises RunFailed, and writes down why, where the last `MOST_STARTS` times that the run was taken up came nowhere.
+
+    For whoever starts a run again by itself, a scheduler or a reboot: what ends it each time would do so for ever.
+    """
+    stage = first_unfinished(run)
+    last = run.record.resumes[-MOST_STARTS:]
+    if stage is None or len(last) < MOST_STARTS:
+        return
+    here = (stage, *reached(run, stage))
+    if any((each.stage, each.from_step, each.answers) != here for each in last):
+        return
+    where = f" beyond step {here[1]}" if here[1] is not None else ""
+    said = f"{stage}: taken up {MOST_STARTS} times without getting on{where}"
+    ended = run.stage(stage).error
+    with locked(run.path):
+        run.record.state, run.stage(stage).state = "failed", "failed"
+        if run.add_note(said):
+            run.save()
+    log = "train.log" if stage == "train" else f"{stage}.log"
+    hint = f"see {run.path / log}; once it is mended, `ql resume {quote(str(run.path))}` goes on"
+    raise RunFailed(said + (f"; it ended with: {ended}" if ended else ""), hint=hint)
+
+
+def count_launch(folder: Path) -> None:
+    """Write down that the job in ``folder`` is launched.
+
+    Raises RunFailed where that was done five times and no run has come of it.
+    """
+    path = folder / STARTS
+    before = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
+    if len(before) >= MOST_STARTS:
+        hint = f"`ql launch {quote(str(folder / JOB))} --dry-run` shows what it would be; remove {path} to try again"
+        raise RunFailed(f"{folder / JOB} was started {len(before)} times, and no run has come of it", hint=hint)
+    with path.open("a", encoding="utf-8") as stream:
+        stream.write(f"{now()}\n")
