@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -63,6 +64,7 @@ class Launch(ABC):
 
     name: str
     codec: Codec
+    trusted: tuple[str, ...] = ()  # folders of trainer/, as patterns, that it takes for whole when they are there
 
     @property
     def inject(self) -> list[Path]:
@@ -84,6 +86,12 @@ class Launch(ABC):
         ``changes`` are among what is added, and what makes the trainer log to the trackers ``track``. ``checkpoint`` is
         the folder to go on from, relative to ``folder``.
         """
+
+    def clear(self, folder: Path) -> None:
+        """Before a training that begins at its first step: remove what one that was killed left half written."""
+        for pattern in self.trusted:
+            for path in (folder / "trainer").glob(pattern):
+                shutil.rmtree(path, ignore_errors=True)
 
     def keys_of(self, settings: Mapping[str, object]) -> dict[str, object]:
         """Settings that have another value now, as keys of this trainer's config."""
@@ -115,6 +123,8 @@ class Launch(ABC):
         trainer = folder / "trainer"
         for name in ("stop", "beat"):
             (trainer / name).unlink(missing_ok=True)
+        if start.checkpoint is None:
+            self.clear(folder)
         events = Events(folder / "events.jsonl")
         with (
             redacted_log(folder / "train.log") as log,

@@ -16,10 +16,9 @@ pytest.importorskip("torch")
 pytest.importorskip("peft")
 pytest.importorskip("bitsandbytes")
 
-from tests.merge.conftest import make_base, merge, quantised_base, quiet, train  # noqa: F401
-from tests.merge.test_cases import CASES
-
 from net.store import FOLDER, Cases, compare, read, read_intended, write
+from tests.jobs.merge.conftest import make_base, merge, quantised_base, quiet, train  # noqa: F401
+from tests.jobs.merge.test_cases import CASES
 
 PART = "merged"
 RECORD = bool(os.environ.get("QL_RECORD_NET"))

@@ -153,6 +153,15 @@ def test_a_line_cut_by_a_crash_is_passed_over(tmp_path: Path) -> None:
 # --- the real backends' overlays; tests/acceptance runs them ---
 
 
+def test_rows_that_were_tokenised_by_half_are_not_trusted(tmp_path: Path) -> None:
+    half = tmp_path / "trainer" / "prepared" / "f5ae"
+    half.mkdir(parents=True)
+    get_trainer("unsloth").launch.clear(tmp_path)
+    assert half.is_dir()
+    get_trainer("axolotl").launch.clear(tmp_path)
+    assert not half.exists()
+
+
 @pytest.mark.parametrize("own", [{"dataloader_num_workers": 2}, {"dataloader_pin_memory": False}])
 def test_a_persons_own_way_to_load_rows_holds(tmp_path: Path, own: dict[str, object]) -> None:
     (tmp_path / "config.yaml").write_text(yaml.safe_dump(own), encoding="utf-8")

@@ -22,6 +22,7 @@ class AxolotlLaunch(Launch):
 
     name = "axolotl"
     codec = CODEC
+    trusted = ("prepared*",)  # tokenised rows
 
     def overlay(
         self,
