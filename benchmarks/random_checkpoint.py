@@ -95,17 +95,16 @@ Tensor = tuple[str, str, tuple[int, ...]]  # name, safetensors' name of the type
 
 
 def layer_tensors(model: Model, index: int, quantized: bool) -> Iterator[Tensor]:
-    from launcher.catalog.architecture import QK_NORM, linear_layers
+    from launcher.catalog.architecture import linear_layers, norms_queries_and_keys
 
     prefix = f"model.layers.{index}"
-    if model.model_type in QK_NORM:
+    if norms_queries_and_keys(model):
         for norm in ("q_norm", "k_norm"):
             yield f"{prefix}.self_attn.{norm}.weight", "BF16", (model.head_dim,)
     for norm in ("input_layernorm", "post_attention_layernorm"):
         yield f"{prefix}.{norm}.weight", "BF16", (model.hidden_size,)
     for linear in linear_layers(model):
-        block = "mlp" if linear.name in ("gate_proj", "up_proj", "down_proj") else "self_attn"
-        name, weights = f"{prefix}.{block}.{linear.name}", linear.parameters
+        name, weights = f"{prefix}.{linear.block}.{linear.name}", linear.parameters
         if linear.bias:
             yield f"{name}.bias", "BF16", (linear.out_features,)
         if not quantized:

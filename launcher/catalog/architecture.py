@@ -1,7 +1,7 @@
 """What a model's numbers say about its tensors: the linear layers, and the exact count of weights.
 
-Source of the shapes: the modelling code of transformers 5.16 for each ``model_type``; `tests/test_catalog.py` holds the
-counts against those of the published checkpoints.
+The shapes are those of its family (presets/families); `tests/test_catalog.py` holds the counts against those of the
+published checkpoints, `tests/catalog/test_families.py` against the classes of transformers.
 """
 
 from __future__ import annotations
@@ -9,28 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import lru_cache
 
+from launcher.catalog.families import LayerKind, described, length
 from launcher.catalog.types import Model
-
-# Norm vectors of length hidden_size in one decoder layer; Gemma 2 and 3 also normalise what each block returns.
-NORMS_PER_LAYER = {
-    "llama": 2,
-    "mistral": 2,
-    "mixtral": 2,
-    "qwen2": 2,
-    "qwen3": 2,
-    "gemma": 2,
-    "gemma2": 4,
-    "gemma3_text": 4,
-    "phi3": 2,
-}
-# Families that normalise queries and keys per head: two more vectors of length head_dim in each layer.
-QK_NORM = frozenset({"qwen3", "gemma3_text"})
-# Where attention_bias is set, Qwen2 has a bias on q, k and v but none on o; the others have all four.
-BIAS_WITHOUT_O = frozenset({"qwen2"})
-# One fused projection instead of q, k, v and one instead of gate, up.
-FUSED_LINEARS = {"phi3": ("qkv_proj", "o_proj", "gate_up_proj", "down_proj")}
-ATTENTION = frozenset({"q_proj", "k_proj", "v_proj", "o_proj", "qkv_proj"})  # the other linear layers are the MLP's
-SUPPORTED: tuple[str, ...] = tuple(NORMS_PER_LAYER)
 
 
 @dataclass(frozen=True)
@@ -41,6 +21,7 @@ class Linear:
     in_features: int
     out_features: int
     bias: bool = False
+    block: str = ""  # the part of the layer that it is in
 
     @property
     def parameters(self) -> int:
@@ -55,40 +36,51 @@ def linear_layers(model: Model) -> tuple[Linear, ...]:
     The experts of a Mixture-of-Experts are not among them: transformers 5 keeps all experts of a layer in one
     three-dimensional parameter, which is no `Linear` (see `expert_parameters`); nor is the router.
     """
-    hidden = model.hidden_size
-    queries = model.num_attention_heads * model.head_dim
-    keys = model.num_key_value_heads * model.head_dim
-    bias = model.attention_bias
-    bias_o = bias and model.model_type not in BIAS_WITHOUT_O
-    if model.model_type in FUSED_LINEARS:
-        return (
-            Linear("qkv_proj", hidden, queries + 2 * keys),
-            Linear("o_proj", queries, hidden),
-            Linear("gate_up_proj", hidden, 2 * model.intermediate_size),
-            Linear("down_proj", model.intermediate_size, hidden),
+    values = config_values(model)
+    return tuple(
+        Linear(
+            linear.name.rpartition(".")[2],
+            length(linear.in_features, values),
+            length(linear.out_features, values),
+            linear.has_bias(values),
+            linear.name.rpartition(".")[0],
         )
-    attention = (
-        Linear("q_proj", hidden, queries, bias),
-        Linear("k_proj", hidden, keys, bias),
-        Linear("v_proj", hidden, keys, bias),
-        Linear("o_proj", queries, hidden, bias_o),
+        for linear in _layer(model).linears
     )
-    if model.num_experts:
-        return attention
-    return (
-        *attention,
-        Linear("gate_proj", hidden, model.intermediate_size),
-        Linear("up_proj", hidden, model.intermediate_size),
-        Linear("down_proj", model.intermediate_size, hidden),
-    )
+
+
+def config_values(model: Model) -> dict[str, object]:
+    """A model's numbers by the keys that its config.json has for them."""
+    return {
+        "hidden_size": model.hidden_size,
+        "intermediate_size": model.intermediate_size,
+        "num_hidden_layers": model.num_layers,
+        "num_attention_heads": model.num_attention_heads,
+        "num_key_value_heads": model.num_key_value_heads,
+        "head_dim": model.head_dim,
+        "vocab_size": model.vocab_size,
+        "attention_bias": model.attention_bias,
+        "num_local_experts": model.num_experts,
+        "num_experts_per_tok": model.num_experts_per_token,
+    }
+
+
+def _layer(model: Model) -> LayerKind:
+    """The one kind of layer that the families have which are launched today."""
+    return described(model.model_type).layers[0]
+
+
+def norms_queries_and_keys(model: Model) -> bool:
+    """Whether attention normalises them, head by head."""
+    return bool(_layer(model).qk_norm)
 
 
 @lru_cache(maxsize=256)
 def module_names(model: Model) -> frozenset[str]:
     """What reaches a layer as PEFT matches names: each end of the path of a linear layer, the embedding or the head."""
-    blocks = {linear.name: "self_attn" if linear.name in ATTENTION else "mlp" for linear in linear_layers(model)}
     layers = range(model.num_layers)
-    paths = [f"model.layers.{layer}.{block}.{name}" for name, block in blocks.items() for layer in layers]
+    linears = linear_layers(model)
+    paths = [f"model.layers.{layer}.{linear.block}.{linear.name}" for linear in linears for layer in layers]
     steps = (path.split(".") for path in (*paths, "model.embed_tokens", "lm_head"))
     return frozenset(".".join(parts[start:]) for parts in steps for start in range(len(parts)))
 
@@ -113,9 +105,8 @@ def embedding_parameters(model: Model) -> int:
 def vector_parameters(model: Model) -> int:
     """Everything that is neither a linear layer, an expert nor an embedding: norms, biases, routers."""
     biases = sum(linear.out_features for linear in linear_layers(model) if linear.bias)
-    norms = NORMS_PER_LAYER[model.model_type] * model.hidden_size
-    if model.model_type in QK_NORM:
-        norms += 2 * model.head_dim
+    layer, values = _layer(model), config_values(model)
+    norms = sum(length(each, values) for each in (*layer.norms, *layer.qk_norm))
     router = model.num_experts * model.hidden_size
     return model.num_layers * (biases + norms + router) + model.hidden_size
 

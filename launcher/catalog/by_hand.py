@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from launcher.catalog.families import default_family
 from launcher.catalog.local import model_from_config
 from launcher.catalog.types import Model
 from launcher.errors import Problem, Unreadable, candidates, did_you_mean
@@ -24,11 +25,11 @@ NEEDED = ("hidden_size", "intermediate_size", "num_layers", "num_attention_heads
 
 
 def model_by_hand(text: str, name: str = "by-hand") -> Model:
-    """The model of ``key=value`` pairs with commas between; ``model_type`` is llama unless given.
+    """The model of ``key=value`` pairs with commas between; ``model_type`` is the default family's unless given.
 
     Raises Unreadable with every bad or missing number.
     """
-    config: dict[str, object] = {"model_type": "llama"}
+    config: dict[str, object] = {"model_type": default_family().model_type}
     problems: list[Problem] = []
     settled: set[str] = set()  # numbers of which a problem speaks already
     for pair in filter(None, (part.strip() for part in text.split(","))):

@@ -19,11 +19,9 @@ from launcher.files import expand
 from launcher.resources import resource
 from launcher.yaml_source import parse_yaml
 
-OVERFLOW_FILE = "fp16_overflow.yaml"  # the one file beside the named presets that is no preset
-
 
 def _names(*folder: str) -> list[str]:
-    return sorted(path.stem for path in resource("presets", *folder).glob("*.yaml") if path.name != OVERFLOW_FILE)
+    return sorted(path.stem for path in resource("presets", *folder).glob("*.yaml"))
 
 
 def list_gpus() -> list[str]:
@@ -145,10 +143,3 @@ def resolve_base(model: Model) -> str:
         return str(resource("presets", "models", folder))
     except FileNotFoundError as error:
         raise Unreadable(Problem(str(error))) from None
-
-
-def load_fp16_overflow() -> dict[str, str]:
-    """Families (transformers' model_type) whose activations overflow fp16, each with the evidence."""
-    data = _read(resource("presets", OVERFLOW_FILE), "fp16-overflow.json")
-    families: dict[str, str] = data["families"]
-    return families

@@ -8,7 +8,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from launcher.catalog.architecture import FUSED_LINEARS, SUPPORTED, count_parameters
+from launcher.catalog.architecture import count_parameters
+from launcher.catalog.families import Family, find_family, launched_families
 from launcher.catalog.stored import quantised_otherwise, read_stored
 from launcher.catalog.types import Model, Stored
 from launcher.errors import Problem, Unreadable
@@ -16,9 +17,6 @@ from launcher.files import expand
 
 BUILTIN = "builtin:"
 
-# Defaults that a config.json may leave out: transformers 5.16, configuration_<family>.py.
-_TIED = frozenset({"gemma", "gemma2", "gemma3_text"})
-_HEAD_DIM = {"gemma": 256, "gemma2": 256, "gemma3_text": 256, "qwen3": 128}
 _REQUIRED = ("hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads", "vocab_size")
 
 
@@ -98,7 +96,8 @@ def _chat_template(folder: Path, config: dict[str, object]) -> str:
             return "tokenizer"
     except (OSError, ValueError, TypeError):
         pass  # no tokenizer here, or none that can be read: whoever loads it will say so
-    return "chatml" if config.get("model_type") in ("qwen2", "qwen3") else "inst"
+    family = find_family(str(config.get("model_type")))
+    return family.chat_template if family else Family.chat_template
 
 
 def model_from_config(config: dict[str, Any], *, file: str, base_model: str, chat_template: str) -> Model:
@@ -106,10 +105,12 @@ def model_from_config(config: dict[str, Any], *, file: str, base_model: str, cha
 
     Raises Unreadable: an architecture that is not supported, or numbers missing or wrong.
     """
-    family = config.get("model_type")
-    if family not in SUPPORTED:
-        said = f"model_type {family!r} is not supported" if family else "there is no model_type"
-        raise Unreadable(Problem(said, file=file, hint=f"supported: {', '.join(SUPPORTED)}"))
+    model_type = config.get("model_type")
+    family = find_family(model_type) if isinstance(model_type, str) else None
+    if family is None or not family.launched:
+        said = f"model_type {model_type!r} is not supported" if model_type else "there is no model_type"
+        raise Unreadable(Problem(said, file=file, hint=f"supported: {', '.join(launched_families())}"))
+    config = {**family.defaults, **{key: value for key, value in config.items() if value is not None}}
     wrong = [key for key in _REQUIRED if not _is_count(config.get(key))]
     optional = (
         "num_key_value_heads",
@@ -126,34 +127,31 @@ def model_from_config(config: dict[str, Any], *, file: str, base_model: str, cha
 
     heads = config["num_attention_heads"]
     name = Path(base_model).name or base_model
-    experts = config.get("num_local_experts") or 8 if family == "mixtral" else 0
+    experts = config[family.experts.count] if family.experts else 0
     model = Model(
         name=name,
         title=name,
         base_model=base_model,
         size="",
-        model_type=family,
+        model_type=family.model_type,
         parameters=0,
         hidden_size=config["hidden_size"],
         intermediate_size=config["intermediate_size"],
         num_layers=config["num_hidden_layers"],
         num_attention_heads=heads,
         num_key_value_heads=config.get("num_key_value_heads") or heads,
-        head_dim=config.get("head_dim") or _HEAD_DIM.get(family) or config["hidden_size"] // heads,
+        head_dim=config.get("head_dim") or config["hidden_size"] // heads,
         vocab_size=config["vocab_size"],
         max_position_embeddings=config.get("max_position_embeddings") or 2048,
-        tie_word_embeddings=bool(config.get("tie_word_embeddings", family in _TIED)),
-        attention_bias=bool(config.get("attention_bias", family == "qwen2")),
+        tie_word_embeddings=bool(config.get("tie_word_embeddings", family.tied)),
+        attention_bias=bool(config.get("attention_bias", False)),
         chat_template=chat_template,
         license="unknown",
         gated=False,
         num_experts=experts,
-        num_experts_per_token=(config.get("num_experts_per_tok") or 2) if experts else 0,
+        num_experts_per_token=config[family.experts.per_token] if family.experts else 0,
+        linear_modules=family.linear_modules,
     )
-    if family in FUSED_LINEARS:
-        model = replace(model, linear_modules=FUSED_LINEARS[family])
-    elif experts:
-        model = replace(model, linear_modules=("q_proj", "k_proj", "v_proj", "o_proj"))
     parameters = count_parameters(model)
     return replace(model, parameters=parameters, size=_size(parameters))
 

@@ -5,42 +5,15 @@ from __future__ import annotations
 import json
 import re
 from dataclasses import replace
-from functools import cache
 from pathlib import Path
 from typing import Any
 
+from launcher.catalog.families import family_named, find_family
 from launcher.catalog.texts import model_named, read
 from launcher.resources import resource
 from launcher.rules.base import Architecture, Card
 
-PLAIN_LINEARS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
-# Linear layers by family (transformers' modelling code), for models that are in no catalog.
-LINEARS: dict[str, tuple[str, ...]] = {
-    **dict.fromkeys(("llama", "mistral", "qwen2", "qwen3", "gemma", "gemma2"), PLAIN_LINEARS),
-    "phi3": ("qkv_proj", "o_proj", "gate_up_proj", "down_proj"),
-}
-# Families by a part of the hub name, for models that are in no catalog; the first match wins.
-FAMILY_BY_NAME: tuple[tuple[str, str], ...] = (
-    (r"gemma-?3n", "gemma3n"),
-    (r"gemma-?4", "gemma4"),
-    (r"gemma-?3", "gemma3"),
-    (r"gemma-?2", "gemma2"),
-    (r"gemma", "gemma"),
-    (r"qwen-?3\.5", "qwen3_5"),
-    (r"qwen-?3-\d+b-a\d+b", "qwen3_moe"),
-    (r"qwen-?3", "qwen3"),
-    (r"qwen-?2(\.5)?", "qwen2"),
-    (r"glm-?4\.\d", "glm4_moe"),
-    (r"gpt-?oss", "gpt_oss"),
-    (r"falcon-?h1", "falcon_h1"),
-    (r"mixtral", "mixtral"),
-    (r"mistral", "mistral"),
-    (r"llama", "llama"),
-    (r"(^|[/-])(flan-)?t5", "t5"),
-)
-
-# A name that says which layers the model has: a dense text model of a known generation, not one of its variants.
-PLAIN_NAME = re.compile(r"llama-?[23](\.\d)?-|mistral-7b|qwen2(\.5)?-\d|qwen3-\d|gemma-2-\d|phi-3-")
+# In the name of a variant, whose layers the family's name does not tell.
 VARIANT = re.compile(r"moe|-a\d+b|next|vl\b|vision|omni|coder-next|scout|maverick")
 
 
@@ -51,7 +24,8 @@ def architecture_of(base_model: str, folder: Path) -> Architecture:
     if not base_model:
         return Architecture()
     found = _from_folder(folder / base_model) or _from_catalog(base_model) or _from_name(base_model)
-    return replace(found, fp16_overflow=overflow_families().get(found.model_type or "", ""))
+    family = find_family(found.model_type)
+    return replace(found, fp16_overflow=family.fp16 if family else "")
 
 
 def _from_folder(folder: Path) -> Architecture | None:
@@ -71,7 +45,7 @@ def _from_folder(folder: Path) -> Architecture | None:
     return Architecture(
         family,
         limit if isinstance(limit, int) else None,
-        LINEARS.get(family or "", ()),
+        _linears(family),
         stored_in=str(stored or ""),
         stored_dtype=stored.dtype if stored else None,
         source="its config.json",
@@ -83,22 +57,21 @@ def _from_catalog(base_model: str) -> Architecture | None:
     if name is None:
         return None
     data = _plain_yaml(resource("presets", "models", f"{name}.yaml"))
-    modules = data.get("linear_modules") or PLAIN_LINEARS
+    modules = data.get("linear_modules") or _linears(data["model_type"])
     return Architecture(data["model_type"], data["max_position_embeddings"], tuple(modules), source=f"ql's {name}")
 
 
 def _from_name(base_model: str) -> Architecture:
-    name = base_model.lower()
-    family = next((family for pattern, family in FAMILY_BY_NAME if re.search(pattern, name)), None)
-    known = family if family and PLAIN_NAME.search(name) and not VARIANT.search(name) else ""
-    return Architecture(family, linear_modules=LINEARS.get(known, ()), source="by its name")
+    family, plain = family_named(base_model)
+    known = family if family and plain and not VARIANT.search(base_model.lower()) else None
+    modules = known.linear_modules if known else ()
+    return Architecture(family.model_type if family else None, linear_modules=modules, source="by its name")
 
 
-@cache
-def overflow_families() -> dict[str, str]:
-    """Families whose activations overflow fp16, each with its evidence (presets/fp16_overflow.yaml)."""
-    families: dict[str, str] = _plain_yaml(resource("presets", "fp16_overflow.yaml"))["families"]
-    return families
+def _linears(model_type: str | None) -> tuple[str, ...]:
+    """Linear layers of a family that can be launched and has no experts; () where they are not known."""
+    family = find_family(model_type)
+    return family.linear_modules if family and family.launched and not family.experts else ()
 
 
 def _plain_yaml(path: Path) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from launcher.catalog.families import find_family
 from launcher.errors import BadInput, Problem
 from launcher.merge.manifest import INDEX, MANIFEST, read_object
 from launcher.records.merged import StoredDtype, WantedDtype
@@ -27,18 +28,11 @@ TOKENIZER_FILES = (
     "processor_config.json",
 )
 
-# vLLM refuses float16 for these model types (its config/model.py, _FLOAT16_NOT_SUPPORTED_MODELS; read in vLLM 0.33).
-BFLOAT16_ONLY = {
-    "gemma2": "vLLM refuses float16 for Gemma 2",
-    "gemma3": "vLLM refuses float16 for Gemma 3",
-    "gemma3_text": "vLLM refuses float16 for Gemma 3",
-    "glm4": "vLLM refuses float16 for GLM-4",
-}
-
 
 def choose_dtype(wanted: WantedDtype, config: Mapping[str, object]) -> tuple[StoredDtype, str]:
     """The dtype of the merged weights and the reason. auto is float16, which keeps more of a small delta."""
-    reason = BFLOAT16_ONLY.get(str(config.get("model_type")))
+    family = find_family(str(config.get("model_type")))
+    reason = family.serving if family else ""
     if wanted == "auto":
         return ("bfloat16", reason) if reason else ("float16", "float16 keeps more of a small delta than bfloat16 does")
     return wanted, "asked for" + (f", although {reason}" if reason and wanted == "float16" else "")

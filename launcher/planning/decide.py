@@ -74,7 +74,7 @@ def _plan(request: Request, method: Decision) -> Plan:
 
 def _decide_dtype(request: Request, layers: Layers, problems: list[Problem]) -> None:
     gpu, family = request.gpu, request.model.model_type
-    evidence = request.overflow_families.get(family)
+    evidence = request.overflow
     if evidence and gpu.compute_dtype == "float16":
         if gpu.supports_bf16:
             layers.decide("compute_dtype", "bfloat16", f"{family} overflows float16: {evidence}")

@@ -36,7 +36,7 @@ class Request:
     preset: Preset | None = None
     overrides: Mapping[str, Any] = field(default_factory=dict)
     pair: Mapping[str, Any] = field(default_factory=dict)  # values of the QLoRA run that a LoRA run is compared with
-    overflow_families: Mapping[str, str] = field(default_factory=dict)
+    overflow: str = ""  # why the model's family overflows fp16; empty: it does not
     auto_method: bool = False
     auto_backend: bool = False
     data: DataFacts | None = None

@@ -104,7 +104,7 @@ def make_request(
 
     Raises Unreadable: a name that does not exist, too little to plan with, or settings of which nothing would come.
     """
-    from launcher.catalog import load_fp16_overflow
+    from launcher.catalog.families import described
 
     if architecture is not None and model is not None:
         raise Unreadable("--architecture and --model are two ways of saying the same: give one")
@@ -129,7 +129,7 @@ def make_request(
         recipes={name: load_recipe(name) for name in ("qlora", "lora")},
         preset=named,
         overrides=overrides,
-        overflow_families=load_fp16_overflow(),
+        overflow=described(found.model_type).fp16,
         auto_method=method == AUTO,
         auto_backend=backend == AUTO,
         data=data,

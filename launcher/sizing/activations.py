@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from launcher.catalog.architecture import QK_NORM, linear_layers
+from launcher.catalog.architecture import linear_layers, norms_queries_and_keys
 from launcher.sizing.request import GIB, MemoryRequest
 
 MASK_BYTES = 3  # of a padded batch per pair of tokens of a row: one as bool, two in the compute dtype
@@ -79,7 +79,7 @@ def layer(request: MemoryRequest) -> float:
 
 
 def qk_norms(request: MemoryRequest) -> float:
-    """GiB that one layer's norms of queries and keys keep, in the families that have them (`QK_NORM`).
+    """GiB that one layer's norms of queries and keys keep, in the families that have them.
 
     tokens * (width of the queries + width of the keys) * `LayerTerms.norm_copies` * 2 bytes. Qwen3 8B, where this is
     10,240 bytes per token and layer, took 10,050 to 11,070 more than the model said without this term
@@ -87,7 +87,7 @@ def qk_norms(request: MemoryRequest) -> float:
     measured without Liger, where the count is that of the layer's other norms.
     """
     model = request.model
-    if model.model_type not in QK_NORM:
+    if not norms_queries_and_keys(model):
         return 0.0
     width = (model.num_attention_heads + model.num_key_value_heads) * model.head_dim
     copies = request.trainer.memory.layer(request).norm_copies

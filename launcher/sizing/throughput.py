@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from launcher.catalog.architecture import expert_parameters, linear_parameters
+from launcher.catalog.families import described
 from launcher.catalog.types import Gpu, Model
 from launcher.sizing.lengths import PACKED_FILL, RowLengths
 from launcher.sizing.request import MemoryRequest
@@ -43,11 +44,11 @@ class Speed:
     offload: float = 1.1  # times longer with activations kept in host memory
     plain_kernels: float = 1.18  # times longer without LoRA kernels that can be switched on; 1 where there is no switch
     padding_free: bool = False  # rows are laid end to end rather than padded to the longest of their micro-batch
-    padded_families: frozenset[str] = frozenset()  # model types that are padded all the same
+    padded_by: str = ""  # whose padding a family's file may speak of: such a family is padded all the same
 
     def pads(self, model: Model) -> bool:
         """Whether rows of ``model`` that are not packed are padded."""
-        return not self.padding_free or model.model_type in self.padded_families
+        return not self.padding_free or self.padded_by in described(model.model_type).padded
 
 
 def flops_per_token(request: MemoryRequest, attended: float | None = None) -> float:

@@ -89,6 +89,6 @@ def test_a_padded_batch_takes_more_than_a_packed_one() -> None:
 
 def test_padding_is_computed_but_by_a_trainer_that_takes_it_out() -> None:
     mistral, gemma = load_model("mistral-7b"), load_model("gemma-2-9b")
-    free = Speed(padding_free=True, padded_families=frozenset({"gemma2"}))
+    free = Speed(padding_free=True, padded_by="unsloth")
     assert [Speed().pads(model) for model in (mistral, gemma)] == [True, True]
     assert [free.pads(model) for model in (mistral, gemma)] == [False, True]

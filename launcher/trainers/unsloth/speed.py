@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from launcher.sizing.throughput import Speed
 
-PADDED_FAMILIES = frozenset({"gemma2", "gpt_oss"})  # of Unsloth 2026.10.9 (trainer.py, PADDING_FREE_BLOCKLIST)
-
 SPEED = Speed(
     matmul=0.839, traffic=4.0, dequant=0.752, logit_bytes=5.8, launch=0.00398, launch_lora=0.77,
     step=0.0028, offload=1.0, plain_kernels=1.0,  # its kernels have no switch
-    padding_free=True, padded_families=PADDED_FAMILIES,
+    padding_free=True, padded_by="unsloth",
 )  # fmt: skip

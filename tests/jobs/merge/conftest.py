@@ -40,6 +40,7 @@ FAMILIES: dict[str, dict[str, Any]] = {
     "qwen2-tied": {"tie_word_embeddings": True},
     "gemma2": {"vocab_size": 2048, "head_dim": 32},
     "mixtral": {"num_local_experts": 4, "num_experts_per_tok": 2},
+    "smollm3": {"no_rope_layers": [1, 0], "pad_token_id": 0},
     "qwen2_moe": {
         "num_experts": 4,
         "num_experts_per_tok": 2,

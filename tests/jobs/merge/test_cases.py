@@ -31,6 +31,7 @@ CASES: dict[str, tuple[dict[str, Any], dict[str, Any], dict[str, Any]]] = {
     "qwen2 untied": ({"family": "qwen2"}, {}, {}),
     "qwen2 tied": ({"family": "qwen2-tied"}, {}, {}),
     "gemma2": ({"family": "gemma2"}, {}, {}),
+    "smollm3": ({"family": "smollm3"}, {}, {}),
     "mixtral all-linear": ({"family": "mixtral"}, {}, {}),
     "mixtral attention": ({"family": "mixtral"}, {"target_modules": ATTENTION}, {}),
     "mixtral target_parameters": (
