@@ -16,11 +16,12 @@ HEADER_LINES = 30
 _MODELINE = re.compile(r"^\s*#\s*yaml-language-server:\s*\$schema=\S*?([\w.-]+)\.json\s*$")
 _PRAGMA = re.compile(r"^\s*#\s*ql:\s*([\w-]+)\s+(\d+)\.(\d+)")
 _JOB = re.compile(r"^\s*#\s*ql:\s*job\b")  # what `ql init` begins a file with
-_FOLDERS: dict[str, Kind] = {"gpus": "gpu", "models": "model", "recipes": "recipe"}
+_FOLDERS: dict[str, Kind] = {"gpus": "gpu", "models": "model", "families": "family", "recipes": "recipe"}
 # Keys that together name one of ql's own kinds; the first that fits wins, then the trainers' own marks.
 _MARKS: tuple[tuple[Kind, frozenset[str]], ...] = (
     ("gpu", frozenset({"compute_capability", "vram_gib"})),
     ("model", frozenset({"hidden_size", "num_layers"})),
+    ("family", frozenset({"launched", "title"})),
     ("preset", frozenset({"gpu", "model", "recipe"})),
     ("run", frozenset({"stages", "state"})),
     ("job", frozenset({"preset"})),

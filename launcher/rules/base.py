@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 Severity = Literal["error", "warning", "note"]
 Kind = str  # the name of a trainer, or one of `OWN_KINDS`
-OWN_KINDS: tuple[Kind, ...] = ("preset", "gpu", "model", "recipe", "golden", "run", "job")
+OWN_KINDS: tuple[Kind, ...] = ("preset", "gpu", "model", "family", "recipe", "golden", "run", "job")
 KeyPath = tuple[Any, ...]
 Version = tuple[int, int]
 
