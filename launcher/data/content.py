@@ -21,7 +21,7 @@ _MEDIA_PARTS = (
 )  # fmt: skip
 
 
-_INLINE = re.compile(r"\A\s*<think>.*?</think>\s*", re.DOTALL)
+_INLINE = re.compile(r"\A\s*<think>(.*?)</think>\s*", re.DOTALL)
 
 
 def without_thought(text: str) -> str:
@@ -30,9 +30,18 @@ def without_thought(text: str) -> str:
     return answer if answer.strip() else text
 
 
+def inline_thought(text: str) -> str:
+    """The thought that stands before an answer in <think> … </think>; empty where there is none."""
+    found = _INLINE.match(text)
+    return found[1].strip() if found else ""
+
+
 def text_of(value: Any, name: str, told: Told, *, may_be_empty: bool = False) -> str:
     """A text field. What is wrong with it is told under ``name``."""
-    return parts_of(value, name, told, may_be_empty=may_be_empty)[0]
+    text, thought = parts_of(value, name, told, may_be_empty=may_be_empty)
+    if thought.strip():
+        told.unread.add("thinking, a part of a field of text,")
+    return text
 
 
 def parts_of(value: Any, name: str, told: Told, *, may_be_empty: bool = False) -> tuple[str, str]:

@@ -6,13 +6,13 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal
 
-from launcher.data.content import MEDIA_KEYS, text_of
+from launcher.data.content import MEDIA_KEYS, parts_of, text_of, without_thought
 from launcher.data.told import BadRow as BadRow
 from launcher.data.told import Row as Row
 from launcher.data.told import Told, holds
 from launcher.data.tools import MAX_DEPTH as MAX_DEPTH
-from launcher.data.tools import tools_of
-from launcher.data.turns import THOUGHT_KEYS, history_of, turns_in_text, turns_of
+from launcher.data.tools import tell_unasked, tools_of
+from launcher.data.turns import THOUGHT_KEYS, history_of, is_off, is_on, turns_in_text, turns_of
 
 Format = Literal["messages", "sharegpt", "alpaca", "prompt_completion", "text"]
 
@@ -36,6 +36,7 @@ _KEYS: dict[Format, frozenset[str]] = {
     "prompt_completion": _OF_ALL | {"prompt", "completion", *THOUGHT_KEYS},
     "text": frozenset({"text"}),
 }
+_SWITCHES = ("enable_thinking", "thinking")  # of chat templates: whether thoughts are written
 MASKED = 1 << 5  # the bit of `optional_keys` for rows with a turn that is not trained
 PREFERENCE = frozenset({"chosen", "rejected"})
 
@@ -80,6 +81,7 @@ def _conversation(row: Mapping[str, object], form: Format, told: Told) -> Row:
     messages = _READERS[form](row, told)
     if not told.problems:
         _check_turns(messages, told)
+        tell_unasked(messages, told)
     system = _system(row, messages, told)
     earlier = history_of(row.get("history"), told)
     if messages and messages[0]["role"] == "system":
@@ -114,12 +116,26 @@ def _template_settings(value: object, messages: Sequence[Row], told: Told) -> No
         except ValueError:
             told.unread.add("chat_template_kwargs, which is not JSON,")
     if not isinstance(value, dict):
+        if holds(value) and not isinstance(value, str):
+            told.unread.add("chat_template_kwargs, which is no object,")
         return
-    if value.get("enable_thinking") is False or value.get("thinking") is False:
-        told.silenced = sum(message.pop("reasoning_content", None) is not None for message in messages)
+    switches = {key: value[key] for key in _SWITCHES if holds(value.get(key))}
+    if any(is_off(switch) for switch in switches.values()):
+        told.silenced = sum(_silence(message) for message in messages if message["role"] == "assistant")
         told.thoughts = 0
-    others = (key for key in value if key not in ("enable_thinking", "thinking") and holds(value[key]))
+    for key, switch in switches.items():
+        if not is_off(switch) and not is_on(switch):
+            told.unread.add(f"chat_template_kwargs.{key}, where it is neither true nor false,")
+    others = (key for key in value if key not in _SWITCHES and holds(value[key]))
     told.unread.update(f"chat_template_kwargs.{key}" for key in others)
+
+
+def _silence(message: Row) -> bool:
+    """Take the thought out of a turn; whether there was one."""
+    bare = without_thought(message["content"])
+    found = message.pop("reasoning_content", None) is not None or bare != message["content"]
+    message["content"] = bare
+    return found
 
 
 def _tell_keys(row: Mapping[str, object], form: Format, told: Told) -> None:
@@ -185,7 +201,8 @@ def optional_keys(row: Mapping[str, Any]) -> int:
 def _thought_of_row(row: Mapping[str, object], told: Told) -> Row:
     """The thought before the one answer of a row, as a key of its turn."""
     key = next((key for key in THOUGHT_KEYS if holds(row.get(key))), None)
-    thought = "" if key is None else text_of(row[key], key, told, may_be_empty=True)
+    given = ("", "") if key is None else parts_of(row[key], key, told, may_be_empty=True)
+    thought = "\n".join(part for part in given if part)
     if not thought.strip():
         return {}
     told.thoughts += 1

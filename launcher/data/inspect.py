@@ -177,6 +177,8 @@ class _Inspection:
         if told.media:
             message = f"{', '.join(sorted(told.media))}: a text model does not see it, and is trained without"
             self.findings.add("media", "warning", number, message)
+        for kind, message in told.doubts:
+            self.findings.add(kind, "warning", number, message)
         if form == "prompt_completion" and row.get("label") is False:
             message = "its label is false: if that marks a wrong answer (KTO), it is trained all the same: take it out"
             self.findings.add("preference", "warning", number, message)

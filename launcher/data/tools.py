@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from typing import Any
 
 from launcher.data.json_text import PYTHON, RepeatedKey, is_python, strict_json
@@ -42,7 +43,11 @@ def _call(call: Any, name: str, told: Told) -> Row | None:
     if not isinstance(function, dict) or not isinstance(function.get("name"), str) or not function["name"]:
         told.say("tools", f"{name} has no function name")
         return None
-    told.unread.update(f"{key} of a tool call" for key in call if key not in _CALL_KEYS and holds(call[key]))
+    both = call if function is call else {**call, **function}
+    told.unread.update(f"{key} of a tool call" for key in both if key not in _CALL_KEYS and holds(both[key]))
+    given = [key for key in ("arguments", "parameters") if key in function]
+    if len(given) > 1 and holds(function["parameters"]) and function["parameters"] != function["arguments"]:
+        told.unread.add("parameters of a tool call")
     arguments = function.get("arguments", function.get("parameters")) or {}
     if isinstance(arguments, str):
         arguments = parsed(arguments, f"{name}: arguments", told) if arguments.strip() else {}
@@ -54,9 +59,25 @@ def _call(call: Any, name: str, told: Told) -> Row | None:
     entry: Row = {"type": "function", "function": {"name": function["name"], "arguments": "{}"}}
     if _shallow(arguments, f"{name}: arguments", told):
         entry["function"]["arguments"] = json.dumps(arguments, ensure_ascii=False, allow_nan=False)
-    if isinstance(call.get("id"), str):
-        entry["id"] = call["id"]
+    name_of_call = call.get("id")
+    if isinstance(name_of_call, str | int) and not isinstance(name_of_call, bool):
+        entry["id"] = str(name_of_call)
+    elif holds(name_of_call):
+        told.unread.add("id of a tool call")
     return entry
+
+
+def tell_unasked(messages: Sequence[Row], told: Told) -> None:
+    """Results of tools that name a call which none of the turns before them makes."""
+    made: set[str] = set()
+    for index, message in enumerate(messages):
+        made.update(call["id"] for call in message.get("tool_calls", ()) if "id" in call)
+        asked = message.get("tool_call_id")
+        if asked is not None and made and asked not in made:
+            known = ", ".join(sorted(made)[:3])
+            told.doubts.append(("tools", f"turn {index + 1}: tool_call_id {asked!r} fits no call before it ({known})"))
+        elif asked is not None and not made:
+            told.doubts.append(("tools", f"turn {index + 1}: tool_call_id {asked!r} fits no call: none before it has an id"))
 
 
 def tools_of(value: Any, told: Told, name: str = "tools") -> list[Row]:
@@ -77,10 +98,12 @@ def tools_of(value: Any, told: Told, name: str = "tools") -> list[Row]:
     if not isinstance(value, list) or not all(isinstance(tool, dict) for tool in value):
         told.say("tools", f"{name} must be a list of objects, or one as JSON text")
         return []
-    return [_tool(tool, told) for tool in value] if _shallow(value, name, told) else []
+    if not _shallow(value, name, told):
+        return []
+    return [_tool(tool, f"{name}[{index}]" if len(value) > 1 else name, told) for index, tool in enumerate(value)]
 
 
-def _tool(tool: Row, told: Told) -> Row:
+def _tool(tool: Row, where: str, told: Told) -> Row:
     """One definition in OpenAI's shape, with parameters that are given as JSON text parsed, as the trainers would."""
     if "function" not in tool and isinstance(tool.get("name"), str):
         bare = {key: item for key, item in tool.items() if key != "type"}
@@ -88,7 +111,15 @@ def _tool(tool: Row, told: Told) -> Row:
             bare["parameters"] = bare.pop("input_schema")
         tool = {"type": "function", "function": bare}
     function = tool.get("function")
-    if not isinstance(function, dict) or not isinstance(function.get("parameters"), str):
+    if isinstance(function, str):
+        function = parsed(function, f"{where}: function", told)
+        if function is None:
+            return tool
+        tool = {**tool, "function": function}
+    if not isinstance(function, dict) or not isinstance(function.get("name"), str) or not function["name"]:
+        told.say("tools", f'{where} has no function with a name: {{"type": "function", "function": {{"name": …}}}}')
+        return tool
+    if not isinstance(function.get("parameters"), str):
         return tool
     parameters = parsed(function["parameters"], "tools: parameters", told)
     _shallow(parameters, "tools: parameters", told)

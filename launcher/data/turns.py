@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from launcher.data.content import MEDIA_KEYS, parts_of, text_of
+from launcher.data.content import MEDIA_KEYS, inline_thought, parts_of, text_of, without_thought
 from launcher.data.json_text import PYTHON, is_python, strict_json
 from launcher.data.told import Row, Told, holds, kind_of
 from launcher.data.tools import parsed, tool_calls
@@ -29,7 +29,6 @@ _ROLES = {
 }
 THOUGHT_KEYS = ("reasoning_content", "reasoning", "thinking")
 _MASK_KEYS = ("weight", "train", "training", "loss")  # false or 0: the turn is not trained
-_OFF, _ON = (False, 0, "0", "false", "False"), (True, 1, "1", "true", "True")
 _READ = frozenset(
     {"role", "from", "content", "value", "text", "tool_calls", "function_call", "tool_call_id", "name"}
 ) | {*THOUGHT_KEYS, *_MASK_KEYS}
@@ -116,17 +115,26 @@ def _turn(item: Any, where: str, told: Told) -> Row:
     thought = _thought(item, where, told) if role == "assistant" else ""
     lenient = role in ("system", "tool") or (role == "assistant" and bool(calls or thought))
     out["content"], beside = parts_of(content, f"{where}: the {role}'s content", told, may_be_empty=lenient)
+    if beside.strip() and role != "assistant":
+        told.unread.add("thinking of a turn that is not the assistant's")
     thought = "\n".join(part for part in (thought, beside if role == "assistant" else "") if part)
     if calls and role != "assistant":
         told.say("role", f"{where}: tool_calls belong to the assistant, not to the {role}")
     elif calls:
         out["tool_calls"] = tool_calls(calls, where, told)
     for key in ("tool_call_id", "name"):
-        if isinstance(item.get(key), str) and item[key]:
-            out[key] = item[key]
+        value = item.get(key)
+        if isinstance(value, str | int) and not isinstance(value, bool) and value != "":
+            out[key] = str(value)
+        elif holds(value):
+            told.unread.add(f"{key} of a turn")
     if thought.strip():
         out["reasoning_content"] = thought
         told.thoughts += 1
+        if inline := inline_thought(out["content"]):
+            out["content"] = without_thought(out["content"])
+            if inline != thought.strip():
+                told.doubts.append(("thoughts", f"{where} has two thoughts, and the one in its content is not trained"))
     if not item.keys() <= _PLAIN:
         _mask(item, out, told)
         _tell_unread(item, role, told)
@@ -142,7 +150,19 @@ def _call_turn(content: Any, item: Row) -> Any:
 
 def _thought(item: Row, where: str, told: Told) -> str:
     key = next((key for key in THOUGHT_KEYS if holds(item.get(key))), None)
-    return "" if key is None else text_of(item[key], f"{where}: {key}", told, may_be_empty=True)
+    if key is None:
+        return ""
+    return "\n".join(part for part in parts_of(item[key], f"{where}: {key}", told, may_be_empty=True) if part)
+
+
+def is_off(value: Any) -> bool:
+    """Whether a value says no, in one of the ways that files have it: false, 0, or either as text."""
+    return value.strip().lower() in ("false", "0") if isinstance(value, str) else value in (False, 0)
+
+
+def is_on(value: Any) -> bool:
+    """Whether a value says yes, as `is_off` says no."""
+    return value.strip().lower() in ("true", "1") if isinstance(value, str) else value in (True, 1)
 
 
 def _mask(item: Row, out: Row, told: Told) -> None:
@@ -151,8 +171,7 @@ def _mask(item: Row, out: Row, told: Told) -> None:
         value = item.get(key)
         if value is None:
             continue
-        off = any(value == known and type(value) is type(known) for known in _OFF) or value == 0.0
-        on = any(value == known and type(value) is type(known) for known in _ON) or value == 1.0
+        off, on = is_off(value), is_on(value)
         if not off and not on:
             told.unread.add(f"{key} of a turn, where it is neither 0 nor 1,")
         elif out["role"] != "assistant":
