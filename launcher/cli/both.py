@@ -80,6 +80,9 @@ class _Observer:
     def progress(self, stage: str, message: Message) -> None:
         self._open().progress(stage, message)
 
+    def warning(self, text: str) -> None:
+        self._open().warning(text)
+
     def note(self, text: str) -> None:
         self._open().note(text)
 

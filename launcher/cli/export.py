@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from launcher.cli.options import Wanted, data_options, json_option, plan_options
-from launcher.cli.words import examples
+from launcher.cli.words import examples, show_asides
 
 if TYPE_CHECKING:
     from launcher.data.columns import Columns
@@ -48,12 +48,14 @@ def command(
     folder = out or Path(prepared.plan.preset or f"{prepared.plan.gpu}-{prepared.plan.model}")
     written = export(prepared, folder)
     if as_json:
-        click.echo(json.dumps({"folder": str(folder), "files": written, "plan": prepared.plan.to_dict()}, indent=2))
+        facts = {"folder": str(folder), "files": written, "plan": prepared.plan.to_dict()}
+        said = {"warnings": prepared.report.warnings(), "notes": prepared.report.notes} if prepared.report else {}
+        click.echo(json.dumps({**facts, **said}, indent=2))
         return
     for name in written:
         click.echo(folder / name)
-    for aside in prepared.report.asides() if prepared.report else ():
-        click.echo(f"note: {aside}", err=True)
+    if prepared.report:
+        show_asides(prepared.report)
     if prepared.rows.excess:
         click.echo(prepared.rows.excess, err=True)
     fault = get_trainer(prepared.plan.backend).folder_fault(str(folder.absolute()))

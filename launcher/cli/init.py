@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import click
 
 from launcher.cli.options import Amount, Wanted, data_options, json_option, plan_options
-from launcher.cli.words import examples
+from launcher.cli.words import examples, show_asides
 
 if TYPE_CHECKING:
     from launcher.data.columns import Columns
@@ -92,6 +92,8 @@ def command(
         read_as=read_as,
     )
     estimate = prepared.forecast
+    if prepared.report:
+        show_asides(prepared.report)
     out = out or _ask_out(ask)
     asked = {key: getattr(wanted, key) for key in ("gpu", "model", "method", "backend")}
     asked |= {"thoughts": thoughts}

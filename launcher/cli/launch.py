@@ -217,7 +217,7 @@ def show_submitted(run: Run, as_json: bool) -> None:
 
 def _show_dry_run(prepared: Prepared, as_json: bool) -> None:
     from launcher.cli.presets import show_plan
-    from launcher.runs.launch import dry_run, notes_of
+    from launcher.runs.launch import dry_run, notes_of, warnings_of
 
     if as_json:
         click.echo(json.dumps(dry_run(prepared), indent=2))
@@ -228,7 +228,11 @@ def _show_dry_run(prepared: Prepared, as_json: bool) -> None:
     fitting = f" of {memory.budget_gib:.1f} GiB" if memory.budget_gib is not None else ""
     click.echo(f"estimate: {memory.needed_gib:.1f} GiB{fitting} on {prepared.gpu.title}")
     for finding in prepared.findings:
-        click.echo(f"{finding.severity}: {finding.code} {finding.message}", err=True)
+        if finding.severity != "warning" or not prepared.warnings:  # those are among the warnings, with their place
+            place = f"{finding.file}:{finding.line}"
+            click.echo(f"{finding.severity}: {place}: {finding.message} [{finding.code}]", err=True)
+    for warning in warnings_of(prepared):
+        click.echo(f"warning: {warning}", err=True)
     for note in notes_of(prepared):
         click.echo(f"note: {note}", err=True)
 

@@ -48,6 +48,10 @@ class PlainProgress:
         if self._due():
             self._say(f"  {stage}: {_describe_progress(message)}")
 
+    def warning(self, text: str) -> None:
+        self.watch.messages.append(("warning", text))
+        self._warn("warning", text)
+
     def note(self, text: str) -> None:
         self.watch.messages.append(("note", text))
         self._say(f"note: {text}")

@@ -135,5 +135,6 @@ def describe(facts: Summary) -> str:
     if facts.usd is not None and facts.price is not None:
         price = facts.price
         lines.append(f"cost: {usd(facts.usd)} at {usd(price.usd_per_hour)} an hour ({price.source})")
+    lines += [f"warning: {warning}" for warning in facts.warnings]
     lines += [f"note: {note}" for note in facts.notes]
     return "\n".join(lines)

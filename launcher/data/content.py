@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Mapping
 from typing import Any
 
 from launcher.data.told import Told, holds, kind_of
@@ -34,6 +35,11 @@ def inline_thought(text: str) -> str:
     """The thought that stands before an answer in <think> … </think>; empty where there is none."""
     found = _INLINE.match(text)
     return found[1].strip() if found else ""
+
+
+def thought_of(turn: Mapping[str, Any]) -> str:
+    """The thought of a normalised turn: of its own, or before its answer; empty where there is none."""
+    return str(turn.get("reasoning_content", "")).strip() or inline_thought(turn["content"])
 
 
 def text_of(value: Any, name: str, told: Told, *, may_be_empty: bool = False) -> str:

@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 
 from launcher.data.columns import answer_column
+from launcher.data.content import thought_of
 from launcher.data.formats import Format, Row
 from launcher.data.rendering import Renderer
 from launcher.data.template_names import OWN_TEMPLATE
@@ -51,11 +52,15 @@ class Notes:
 
     def lost_thoughts(self, row: Row, parts: Sequence[Rendered]) -> bool:
         """Whether the text that is trained of a row lacks a thought of it."""
-        if self.renderer.thought_field is None or self.renderer.thoughts == "drop":
+        if self.renderer.template is None or self.renderer.thoughts == "drop":
+            return False
+        answers = [
+            turn for turn in row["messages"] if turn["role"] == "assistant" and turn.get("training") is not False
+        ]
+        thoughts = [thought for turn in answers if (thought := thought_of(turn))]
+        if not thoughts:
             return False
         trained = [rendered.text[start:end] for rendered in parts for start, end in rendered.spans]
-        messages = [message for message in row["messages"] if message.get("training") is not False]
-        thoughts = [message["reasoning_content"].strip() for message in messages if "reasoning_content" in message]
         return not all(any(thought in text for text in trained) for thought in thoughts)
 
     def texts(self, form: Format | None) -> Iterator[str]:

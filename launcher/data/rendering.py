@@ -10,7 +10,7 @@ from typing import Any
 from launcher.data.base import base_tokens
 from launcher.data.chat import CannotRender, ChatTemplate, render_with_spans, thought_field
 from launcher.data.columns import Columns
-from launcher.data.content import without_thought
+from launcher.data.content import inline_thought, without_thought
 from launcher.data.formats import BadRow, Format, Row, as_templates_read, format_of, normalise
 from launcher.data.read import read_lines
 from launcher.data.read_as import Thoughts as Thoughts
@@ -71,6 +71,9 @@ class Renderer:
         if self.thoughts == "drop":
             kept = {key: value for key, value in message.items() if key != "reasoning_content"}
             return {**kept, "content": without_thought(message["content"])}
+        if self.thought_field is not None and (inline := inline_thought(message["content"])):
+            # The template has a place for thoughts, and may write one there by itself: it would stand twice.
+            message = {**message, "content": without_thought(message["content"]), "reasoning_content": inline}
         if "reasoning_content" not in message or self.thought_field == "reasoning_content":
             return message
         others = {key: value for key, value in message.items() if key != "reasoning_content"}

@@ -133,8 +133,8 @@ class DataReport:
         """Whether a usable row has a turn of the assistant that is not trained."""
         return any(keys & MASKED for keys in self.rows.keys)
 
-    def asides(self) -> list[str]:
-        """What is to be known of the rows beside errors: a line for each kind of warning, and the notes.
+    def warnings(self) -> list[str]:
+        """What may be wrong with the rows, a line for each kind; the `notes` are what is to be known beside.
 
         They go out with a model, so the file is named without its folders.
 
@@ -151,7 +151,7 @@ class DataReport:
             found.append(
                 f"{finding.problem(Path(self.path.name))}" + (f"; {count} such (lines {lines})" if count > 1 else "")
             )
-        return [*found, *self.notes]
+        return found
 
     def problems(self, severity: Severity = "error") -> list[Problem]:
         """The findings of one severity, as problems: what all rows have once, of a kind the first."""

@@ -22,10 +22,9 @@ class Told:
     """Told of one row.
 
     ``problems`` make it unusable. ``unread`` names each key that is not read and holds something: of the row itself, or
-    with the place it stands in. ``doubts`` are what is read and may not be meant so, each with its kind. ``media`` names
-    what a text model cannot take. ``masked`` counts assistant turns that
-    the row says not to train; ``thoughts`` those with a thought; ``silenced`` the thoughts left out because the row
-    turns thinking off.
+    with the place it stands in. ``doubts`` are what is read and may not be meant so, each with its kind. ``media``
+    names what a text model cannot take. ``masked`` counts assistant turns that the row says not to train; ``thoughts``
+    those with a thought; ``silenced`` the thoughts left out because the row turns thinking off.
     """
 
     problems: list[tuple[str, str]] = field(default_factory=list)

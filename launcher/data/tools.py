@@ -77,7 +77,9 @@ def tell_unasked(messages: Sequence[Row], told: Told) -> None:
             known = ", ".join(sorted(made)[:3])
             told.doubts.append(("tools", f"turn {index + 1}: tool_call_id {asked!r} fits no call before it ({known})"))
         elif asked is not None and not made:
-            told.doubts.append(("tools", f"turn {index + 1}: tool_call_id {asked!r} fits no call: none before it has an id"))
+            told.doubts.append(
+                ("tools", f"turn {index + 1}: tool_call_id {asked!r} fits no call: none before it has an id")
+            )
 
 
 def tools_of(value: Any, told: Told, name: str = "tools") -> list[Row]:

@@ -167,16 +167,16 @@ class FromConfig(Origin):
 
     def render(self, planned: PlannedRun) -> TrainerFiles:
         overlay = paths_inside(self.edited, self.template) | moved(self.edited.raw, self.named)
-        return TrainerFiles(self.texts, self.findings, overlay, self._notes())
-
-    def _notes(self) -> tuple[str, ...]:
-        """What a person should see before the run: warnings of the config, and a train.py that is not ql's."""
-        edited = self.edited
-        notes = [
-            f"{edited.name}:{finding.line}: {finding.message} [{finding.code}]"
+        warnings = tuple(
+            f"{self.edited.name}:{finding.line}: {finding.message} [{finding.code}]"
             for finding in self.findings
             if finding.severity == "warning"
-        ]
+        )
+        return TrainerFiles(self.texts, self.findings, overlay, warnings, self._notes())
+
+    def _notes(self) -> tuple[str, ...]:
+        """A train.py that is not ql's."""
+        edited, notes = self.edited, []
         for name, source in get_trainer(edited.config.kind).copies.items():
             beside = edited.folder / name
             if beside.is_file() and beside.read_bytes() != resource("templates", source).read_bytes():

@@ -32,6 +32,7 @@ class TrainerFiles:
     texts: dict[str, str]
     findings: tuple[Finding, ...]
     overlay: dict[str, object]
+    warnings: tuple[str, ...] = ()  # of a config that a person edited
     notes: tuple[str, ...] = ()
 
 

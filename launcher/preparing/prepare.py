@@ -95,5 +95,6 @@ def _prepare(origin: Origin, exam: Exam, *, usd_per_hour: float | None, merge: b
         golden=tuple(golden),
         gates=exam.gates,
         overlay=files.overlay,
+        warnings=files.warnings,
         notes=files.notes + (repeats_note(golden, exam.golden) if exam.golden is not None else ()),
     )

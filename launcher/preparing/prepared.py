@@ -94,6 +94,7 @@ class Prepared:
     golden: tuple[GoldenRow, ...]
     gates: tuple[Gate, ...]
     overlay: dict[str, object] = field(default_factory=dict)
+    warnings: tuple[str, ...] = ()  # of the config: those of the rows are the report's
     notes: tuple[str, ...] = ()
 
     @property

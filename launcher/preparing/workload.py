@@ -9,12 +9,16 @@ from launcher.data.base import find_base
 from launcher.data.facts import DataFacts
 from launcher.data.inspect import inspect_data
 from launcher.data.read_as import AS_IT_IS, ReadAs
+from launcher.data.report import DataReport
 from launcher.planning.request import Request
 from launcher.planning.settle import settle
 
 
-def with_file(request: Request, data: Path, read_as: ReadAs = AS_IT_IS) -> Request:
-    """``request`` for the rows of a file, read as a launch reads them. Raises BadInput with every bad row."""
+def with_file(request: Request, data: Path, read_as: ReadAs = AS_IT_IS) -> tuple[Request, DataReport]:
+    """``request`` for the rows of a file, read as a launch reads them, and what is to be told of them.
+
+    Raises BadInput with every bad row.
+    """
     settled = settle(request)
     report = inspect_data(
         data,
@@ -24,7 +28,7 @@ def with_file(request: Request, data: Path, read_as: ReadAs = AS_IT_IS) -> Reque
         thoughts=read_as.thoughts,
     )
     report.require_rows()
-    return replace(request, data=report.facts(settled.eval_fraction, settled.seed))
+    return replace(request, data=report.facts(settled.eval_fraction, settled.seed)), report
 
 
 def with_rows(request: Request, rows: int, row_tokens: int) -> Request:

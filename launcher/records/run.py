@@ -303,6 +303,9 @@ class Manifest(Record):
     base_mode: Annotated[str, "The weights that the adapter is merged into."] = "dequantized"
     merge_wanted: Annotated[bool, "Whether the adapter is merged."] = True
     base_folder: Annotated[str | None, "Where the base model was found."] = None
+    warnings: Annotated[list[str], LATE, "What may be wrong, with the rows or the config."] = field(
+        default_factory=list
+    )
     notes: Annotated[list[str], "What a person should know."] = field(default_factory=list)
     gates: Annotated[list[GateResult], "The gates as they were judged."] = field(default_factory=list)
     stages: Annotated[list[Stage], "What was done, in order.", Keywords({"minItems": 1})]

@@ -45,6 +45,7 @@ class Summary(Record):
     merge: MergeSummary | None
     repairs: list[Repair]
     resumes: list[Resume]
+    warnings: list[str]
     notes: list[str]
 
     def to_dict(self) -> dict[str, object]:

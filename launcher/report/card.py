@@ -222,7 +222,7 @@ def _limits(record: Manifest, subject: Subject) -> list[str]:
         limits.append("It was trained against a 4-bit base: on the original weights it answers a little differently.")
     if training and training.skipped_steps:
         limits.append(f"{training.skipped_steps} optimizer steps were skipped because gradients overflowed.")
-    return [*limits, *record.notes]
+    return [*limits, *record.warnings, *record.notes]
 
 
 def _value(value: Any) -> str:

@@ -64,6 +64,7 @@ def render_report(
         "happened": parts.happened(summary),
         "repairs": summary.repairs,
         "resumes": summary.resumes,
+        "warnings": summary.warnings,
         "notes": summary.notes,
         "plan_rows": parts.plan_rows(record, settings),
         "commands": [(title, shlex.join(argv)) for title, argv in {**serve, **again}.items()],

@@ -46,7 +46,7 @@ class _Teller:
         self.events = Events(path / EVENTS)
         self.events.position = 0
         self.states: dict[str, str] = {}
-        self.notes = 0
+        self.warnings = self.notes = 0
         self.progress: Any = None
 
     def tell(self, run: Run) -> str:
@@ -57,6 +57,9 @@ class _Teller:
                 self._events()  # between the stage's start and its end, as it happened
             if stage.state != "pending":
                 self._stage(stage)
+        for warning in run.record.warnings[self.warnings :]:
+            self.observer.warning(warning)
+        self.warnings = len(run.record.warnings)
         notes = run.record.notes
         for note in notes[self.notes :]:
             self.observer.note(note)
@@ -138,6 +141,9 @@ class Recording:
 
     def repair(self, record: Repair) -> None:
         self._show(self.shown.repair, record)
+
+    def warning(self, text: str) -> None:
+        self._show(self.shown.warning, text)
 
     def note(self, text: str) -> None:
         self._show(self.shown.note, text)

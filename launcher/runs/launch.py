@@ -72,6 +72,8 @@ def create(prepared: Prepared, options: LaunchOptions, observer: Observer, grace
     given = options.policy.stop_seconds if grace is None else min(grace, options.policy.stop_seconds)
     notes = [*notes, *grace_notes(prepared.forecast.step_seconds, given)]
     run = _create(prepared, options, environment, fraction if options.cap else None, notes)
+    for warning in run.record.warnings:
+        observer.warning(warning)
     for note in run.record.notes:
         observer.note(note)
     return run
@@ -121,6 +123,7 @@ def _create(
         repair_policy=options.policy,
         base_mode=options.base_mode,
         merge_wanted=options.merge,
+        warnings=warnings_of(prepared),
         notes=list(notes) + notes_of(prepared),
         stages=[Stage(name=stage, state="pending") for stage in STAGES],
     )
@@ -137,13 +140,16 @@ def _golden(prepared: Prepared) -> GoldenSet | None:
     return GoldenSet(path=str(path.resolve()), sha256=sha256_file(path), rows=len(prepared.golden), gates=gates)
 
 
+def warnings_of(prepared: Prepared) -> list[str]:
+    """What may be wrong, with the config that a person edited and with the rows, before the run begins."""
+    return [*prepared.warnings, *(prepared.rows.report.warnings() if isinstance(prepared.rows, GivenFile) else ())]
+
+
 def notes_of(prepared: Prepared) -> list[str]:
     """What a person should know of the run before it begins."""
     notes = list(prepared.notes)
-    if isinstance(
-        prepared.rows, GivenFile
-    ):  # the files that a config names are trained as they are, not as ql reads them
-        notes += prepared.rows.report.asides()
+    if isinstance(prepared.rows, GivenFile):  # files that a config names are trained as they are, not as ql reads them
+        notes += prepared.rows.report.notes
     notes += [found.message for found in prepared.findings if found.code == REMOTE_CODE]
     if prepared.rows.excess:
         notes.append(prepared.rows.excess)
@@ -171,5 +177,6 @@ def dry_run(prepared: Prepared) -> dict[str, object]:
         "estimate": encode(prepared.estimate),
         "command": get_trainer(plan.backend).command,
         "findings": [finding.to_dict() for finding in prepared.findings],
+        "warnings": warnings_of(prepared),
         "notes": notes_of(prepared),
     }

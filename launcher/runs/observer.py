@@ -20,6 +20,9 @@ class Observer(Protocol):
     def progress(self, stage: str, message: Message) -> None:
         """A worker's progress message, such as ``{"done": 3, "total": 24}``."""
 
+    def warning(self, text: str) -> None:
+        """Something that may be wrong with what was given."""
+
     def note(self, text: str) -> None:
         """Something a person should know, such as a cap or a fallback."""
 
@@ -35,6 +38,8 @@ class Silent:
     def telemetry(self, event: Event) -> None: ...
 
     def progress(self, stage: str, message: Message) -> None: ...
+
+    def warning(self, text: str) -> None: ...
 
     def note(self, text: str) -> None: ...
 

@@ -116,11 +116,37 @@ def test_a_thought_beside_the_answer_of_a_row(form: Any, key: str) -> None:
     assert (told.thoughts, told.unread) == (1, set())
 
 
-@pytest.mark.parametrize("value", [{"enable_thinking": False}, {"thinking": False}, '{"enable_thinking": false}'])
-def test_a_row_that_turns_thinking_off_has_no_thought(value: Any, tmp_path: Path) -> None:
-    row = {"messages": [USER, THOUGHT], "chat_template_kwargs": value}
+@pytest.mark.parametrize("turn", [THOUGHT, {**GOOD, "content": FOLDED}])
+@pytest.mark.parametrize(
+    "value",
+    [
+        {"enable_thinking": False},
+        {"thinking": False},
+        '{"enable_thinking": false}',
+        {"enable_thinking": "false"},
+        {"enable_thinking": "False"},
+        {"thinking": 0},
+    ],
+)
+def test_a_row_that_turns_thinking_off_has_no_thought(value: Any, turn: Any, tmp_path: Path) -> None:
+    row = {"messages": [USER, turn], "chat_template_kwargs": value}
     assert trained(row) == ["right"]
     assert "thoughts are left out of 1 of 1 rows (100 %)" in "\n".join(inspect_data(write(tmp_path, row)).notes)
+
+
+@pytest.mark.parametrize(("value", "told"), [("true", False), (True, False), (1, False), ("maybe", True), ([1], True)])
+def test_a_row_that_leaves_thinking_on(value: Any, told: bool) -> None:
+    row = {"messages": [USER, THOUGHT], "chat_template_kwargs": {"enable_thinking": value}}
+    assert trained(row) == [FOLDED]
+    unread = {"chat_template_kwargs.enable_thinking, where it is neither true nor false,"} if told else set()
+    assert normalise(row, "messages")[1].unread == unread
+
+
+@pytest.mark.parametrize(("beside", "doubts"), [("because", 0), (" because\n", 0), ("another", 1)])
+def test_a_thought_in_two_places_is_written_once(beside: str, doubts: int) -> None:
+    row = {"messages": [USER, {**GOOD, "content": FOLDED, "reasoning": beside}]}
+    assert trained(row) == [FOLDED.replace("because", beside.strip())]
+    assert len(normalise(row, "messages")[1].doubts) == doubts
 
 
 def test_thoughts_that_differ_are_said() -> None:
@@ -210,3 +236,31 @@ def test_each_answer_may_have_a_row_of_its_own(tmp_path: Path, bases: dict[str, 
     assert kept == [["last"], ["right"], ["right"]]
     half = inspect_data(path, **settings, thoughts="each").eval_split(0.5, 0)
     assert half in (frozenset({0, 1}), frozenset({2})), "the rows of one conversation stay on one side"
+
+
+@pytest.mark.parametrize("field", ["reasoning_content", "thinking"])
+def test_a_thought_in_the_answer_is_written_where_the_template_has_its_place(field: str) -> None:
+    template = ChatTemplate("tokenizer", OWN.replace("FIELD", field), "<|im_end|>")
+    renderer = Renderer(template, None)
+    rendered = renderer.render(
+        renderer.written(normalise({"messages": [USER, {**GOOD, "content": FOLDED}]}, "messages")[0])
+    )
+    assert rendered.text.count("<think>") == 1
+    assert [rendered.text[start:end] for start, end in rendered.spans] == ["because\n</think>\n\nright<|im_end|>"]
+
+
+@pytest.mark.parametrize("turn", [THOUGHT, {**GOOD, "content": FOLDED}])
+def test_a_template_that_cuts_thoughts_out_of_answers_is_warned_of(
+    turn: Any, tmp_path: Path, bases: dict[str, Path]
+) -> None:
+    own = tmp_path / "own.jinja"
+    cuts = "message.content.split('</think>')[-1]"
+    own.write_text(
+        "{% for message in messages %}{{ '<|im_start|>' + message.role + '\n' }}"
+        "{{ " + cuts + " + '<|im_end|>\n' }}{% endfor %}"
+        "{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}"
+    )
+    found = inspect_data(write(tmp_path, {"messages": [USER, turn]}), base=bases["bytes"], chat_template=str(own))
+    assert [(finding.kind, finding.severity) for finding in found.findings.kept] == [("thoughts", "warning")]
+    kept = inspect_data(write(tmp_path, {"messages": [USER, turn]}), base=bases["bytes"])
+    assert not kept.findings.kept

@@ -10,39 +10,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from properties import examples
+from unread import ANSWER, ROWS, USER, places
 
-from launcher.data.formats import FORMATS, Format, normalise
+from launcher.data.formats import FORMATS, BadRow, Format, normalise
 from launcher.data.inspect import inspect_data
-
-USER, ANSWER = {"role": "user", "content": "hi"}, {"role": "assistant", "content": "ho"}
-ROWS: dict[Format, dict[str, Any]] = {
-    "messages": {"messages": [USER, ANSWER]},
-    "sharegpt": {"conversations": [{"from": "human", "value": "hi"}, {"from": "gpt", "value": "ho"}]},
-    "alpaca": {"instruction": "hi", "output": "ho"},
-    "prompt_completion": {"prompt": "hi", "completion": "ho"},
-    "text": {"text": "hi ho"},
-}
-TURNS = {"messages": "messages", "sharegpt": "conversations"}
-
-
-def places(form: Format, key: str, value: Any) -> dict[str, dict[str, Any]]:
-    """A row of the format with the key in each place that the format has, by the name it is to be told under."""
-    row = ROWS[form]
-    found = {key: {**row, key: value}}
-    if form != "text":
-        found[f"chat_template_kwargs.{key}"] = {**row, "chat_template_kwargs": {key: value}}
-    if form in TURNS:
-        name = TURNS[form]
-        user, answer = row[name]
-        parts = [{"type": "text", "text": "hi", key: value}]
-        content = "content" if form == "messages" else "value"
-        call = {"name": "f", "arguments": {}, key: value}
-        found |= {
-            f"{key} of a turn": {name: [{**user, key: value}, {**answer, key: value}]},
-            f"{key} of a part of content": {name: [{**user, content: parts}, answer]},
-            f"{key} of a tool call": {name: [user, {**answer, "tool_calls": [call]}]},
-        }
-    return found
 
 
 def test_every_format_is_here() -> None:
@@ -213,3 +184,59 @@ def test_the_legacy_function_call_and_its_parameters_are_read() -> None:
     messages = normalise({"messages": [*turns, result, ANSWER]}, "messages")[0]["messages"]
     assert messages[1]["tool_calls"][0]["function"] == {"name": "weather", "arguments": '{"city": "Bern"}'}
     assert messages[2] == {"role": "tool", "content": "18", "name": "weather"}
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        {"name": "f", "arguments": {}, "zz": 1},
+        {"function": {"name": "f", "arguments": {}}, "zz": 1},
+        {"function": {"name": "f", "arguments": {}, "zz": 1}},
+    ],
+)
+def test_a_key_of_a_call_is_named_on_either_level(call: dict[str, Any]) -> None:
+    row = {"messages": [USER, {**ANSWER, "tool_calls": [call]}]}
+    assert normalise(row, "messages")[1].unread == {"zz of a tool call"}
+
+
+@pytest.mark.parametrize(
+    ("turn", "name"),
+    [
+        ({**ANSWER, "name": ["x"]}, "name of a turn"),
+        ({**USER, "content": [{"type": "text", "text": "q"}, {"type": "thinking", "thinking": "t"}]},
+         "thinking of a turn that is not the assistant's"),
+        ({**ANSWER, "tool_calls": [{"id": ["x"], "function": CALL}]}, "id of a tool call"),
+        ({**ANSWER, "tool_calls": [{"function": {**CALL, "parameters": {"a": 1}}}]}, "parameters of a tool call"),
+    ],
+)  # fmt: skip
+def test_what_cannot_be_read_of_a_known_key_is_named(turn: dict[str, Any], name: str) -> None:
+    assert normalise({"messages": [USER, turn, ANSWER]}, "messages")[1].unread == {name}
+
+
+@pytest.mark.parametrize("number", [7, "7"])
+def test_ids_that_are_numbers_are_read(number: object) -> None:
+    turns = [USER, {**ANSWER, "tool_calls": [{"id": number, "function": CALL}]}]
+    result = {"role": "tool", "tool_call_id": 7, "content": "18"}
+    row, told = normalise({"messages": [*turns, result, ANSWER]}, "messages")
+    assert (row["messages"][1]["tool_calls"][0]["id"], row["messages"][2]["tool_call_id"]) == ("7", "7")
+    assert not told.doubts
+
+
+@pytest.mark.parametrize("calls", [[{"id": "a", "function": CALL}], [CALL]])
+def test_a_result_of_no_call_is_warned_of(calls: list[Any], tmp_path: Path) -> None:
+    result = {"role": "tool", "tool_call_id": "b", "content": "18"}
+    path = tmp_path / "rows.jsonl"
+    path.write_text(json.dumps({"messages": [USER, {**ANSWER, "tool_calls": calls}, result, ANSWER]}) + "\n")
+    [found] = inspect_data(path).findings.kept
+    assert (found.severity, found.line, "tool_call_id 'b' fits no call" in found.message) == ("warning", 1, True)
+
+
+@pytest.mark.parametrize("tool", [{"type": "function"}, {"function": {}}, {"function": 5}, {"foo": 1}, {"name": ""}])
+def test_a_tool_without_a_function_is_refused(tool: dict[str, Any]) -> None:
+    with pytest.raises(BadRow, match=r"tools\[1\] has no function with a name"):
+        normalise({**ROWS["messages"], "tools": [WHOLE, tool]}, "messages")
+
+
+def test_a_function_as_json_text_is_read() -> None:
+    tools = [{"type": "function", "function": json.dumps(FUNCTION)}]
+    assert normalise({**ROWS["messages"], "tools": tools}, "messages")[0]["tools"] == [WHOLE]

@@ -54,6 +54,7 @@ def _summary(run: Run) -> Summary:
         merge=_merge(record.merge) if record.merge else None,
         repairs=record.repairs,
         resumes=record.resumes,
+        warnings=record.warnings,
         notes=record.notes,
     )
 
