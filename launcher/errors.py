@@ -7,6 +7,8 @@ Exit codes: 1 the thing checked is bad, 2 usage or unreadable input, 3 the run c
 from __future__ import annotations
 
 import errno
+import re
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields
 
@@ -134,13 +136,24 @@ def remedy(error: OSError) -> str:
     return "make room, or mend what it says"
 
 
+_NEAR = 0.7  # of difflib's ratio: two letters in ten may differ, and half of a word may not
+
+
 def nearest(word: str, known: Sequence[str]) -> str | None:
     """The known word most like `word`, whatever the case of either; None when nothing is close."""
     import difflib  # slow to import, and most runs of ql misspell nothing
 
     names = {name.casefold(): name for name in reversed(list(known))}  # of two that differ in case alone, the first
-    close = difflib.get_close_matches(word.casefold(), [name.casefold() for name in known], n=1, cutoff=0.5)
+    meant = word.casefold()
+    like = [name for name in names if _same_numbers(meant, name)]
+    close = difflib.get_close_matches(meant, like, n=1, cutoff=_NEAR)
     return names[close[0]] if close else None
+
+
+def _same_numbers(one: str, other: str) -> bool:
+    """Whether one has no number that the other lacks: a 5090 is no misspelled 4090, a 70b no 7b."""
+    first, second = (Counter(re.findall(r"\d+", text)) for text in (one, other))
+    return first <= second or second <= first
 
 
 def candidates(word: str, known: Sequence[str]) -> list[str]:

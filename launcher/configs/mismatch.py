@@ -137,7 +137,7 @@ def words_of(kind: Kind) -> Mapping[str, str]:
     trainer = get_trainer(kind)
     plain = {entry.setting: entry.key for entry in trainer.codec.entries if entry.key and entry.is_plain}
     known = {word: plain[setting] for word, setting in SAME_SETTING.items() if setting in plain}
-    return {**known, "model_name_or_path": "base_model", **trainer.config_file.words}
+    return {**known, "model_name_or_path": "base_model", "model_name": "base_model", **trainer.config_file.words}
 
 
 def to_hit(m: Mismatch, kind: Kind, properties: Json, siblings: Collection[Any] = ()) -> tuple[str, Hit]:

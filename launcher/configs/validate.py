@@ -39,6 +39,7 @@ FILE_CODES: dict[str, tuple[Severity, str, str]] = {
     "QL007": ("error", "The file holds no mapping.", "A config is keys and values."),
     "QL008": ("note", "A `# ql: ignore` that ignores nothing.", "What it was for is gone, or its code is misspelled."),
     "QL009": ("error", "This version of the trainer has no schema here.", "ql cannot say what that version accepts."),
+    "QL012": ("error", "A file of another tool.", "Its keys have other names here: no trainer would read them."),
     "QL011": ("warning", "A release of the trainer that is newer than ql.", NEWER),
     "QL010": ("warning", "A golden prompt that stands twice.", REPEATED),
 }
@@ -105,6 +106,8 @@ def check_source(source: str | bytes, file: str, options: Options) -> list[Findi
     text = source.decode("utf-8-sig") if isinstance(source, bytes) else source
     header_kind, header_version = kinds.header_of(text)
     kind = options.kind or header_kind or kinds.kind_of(data, file)
+    if not options.skip_unknown and (finding := _of_another_tool(data, kind, file)):
+        return [finding]
     if kind is None and not options.skip_unknown:
         kind = default_trainer().name
     if kind is None:
@@ -126,6 +129,19 @@ def check_source(source: str | bytes, file: str, options: Options) -> list[Findi
             report.findings.append(_too_new(file, chosen))
     _check_mapping(data, kind, chosen, options, report, Path(file).parent)
     return sorted(report.finish(), key=_place_of)
+
+
+def _of_another_tool(data: Any, kind: Kind | None, file: str) -> Finding | None:
+    """What is said of another tool's file; None where it may be a config: where it has what marks one."""
+    if not isinstance(data, dict) or kinds.kind_of(data, file) is not None:
+        return None
+    asked = kind or default_trainer().name
+    if not kinds.is_training(asked):
+        return None
+    from launcher.configs.others import described, other_tool
+
+    tool = other_tool(data)
+    return None if tool is None else _file_finding("QL012", file, *described(tool, data, asked))
 
 
 def _too_new(file: str, chosen: Chosen) -> Finding:
