@@ -15,7 +15,7 @@ CARDS = ["h100", "a100-40gb", "a100-80gb", "a10g", "4090"]
     ("word", "hint"),
     [
         ("a10", "did you mean 'a10g'? There are also a100-40gb, a100-80gb"),
-        ("a100", "did you mean 'a100-80gb'? There are also a100-40gb"),
+        ("a100", "did you mean 'a100-40gb'? There are also a100-80gb"),
         ("a100-4", "did you mean 'a100-40gb'?"),
         ("h-100", "did you mean 'h100'?"),
         ("", "known: 4090, a100-40gb, a100-80gb, a10g, h100"),

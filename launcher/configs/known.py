@@ -49,6 +49,7 @@ def _from_folder(folder: Path) -> Architecture | None:
         stored_in=str(stored or ""),
         stored_dtype=stored.dtype if stored else None,
         source="its config.json",
+        folder=folder,
     )
 
 

@@ -48,6 +48,7 @@ class Architecture:
     stored_in: str = ""  # of a base that is on disk in 4 bit, in words; empty for any other
     stored_dtype: str | None = None  # what such a base dequantises to
     source: str = ""
+    folder: Path | None = None  # where it lies, if it does
 
 
 @dataclass(frozen=True)

@@ -24,7 +24,8 @@ class Named(NamedTuple):
 class RowFile(NamedTuple):
     """A file of rows that may lie here: the columns that its rows must have, and what asks for them.
 
-    ``local``: it is a file by its name; else it may be a data set of the hub.
+    ``local``: it is a file by its name; else it may be a data set of the hub. ``optional`` columns are named by the
+    config and may be missing in a row, not in all; ``turns`` are the keys that each turn of the first column must have.
     """
 
     path: KeyPath
@@ -33,6 +34,8 @@ class RowFile(NamedTuple):
     columns: tuple[str, ...] = ()
     declared: str = ""
     local: bool = True
+    optional: tuple[str, ...] = ()
+    turns: tuple[str, ...] = ()
 
 
 C = TypeVar("C", bound=Config)

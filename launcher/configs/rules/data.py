@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -30,6 +30,8 @@ class DataFile:
     columns: tuple[str, ...] = ()
     declared: str = ""  # the type that asks for the columns
     given: Survey | None = None
+    optional: tuple[str, ...] = ()  # these two as `launcher.trainers.config_file.RowFile` has them
+    turns: tuple[str, ...] = ()
 
     @property
     def is_json(self) -> bool:
@@ -43,7 +45,8 @@ def data_files(c: Config) -> Iterator[DataFile]:
     for rows in get_trainer(c.kind).config_file.rows(c):
         path, given = _resolve(c, rows.name), c.supplied.get(rows.name)
         if rows.local or given is not None or path.is_file():
-            yield DataFile(rows.path, path, rows.trains, rows.columns, rows.declared, given)
+            asked = rows.columns, rows.declared, given, rows.optional, rows.turns
+            yield DataFile(rows.path, path, rows.trains, *asked)
 
 
 def surveyed(c: Config) -> Iterator[tuple[DataFile, Survey]]:
@@ -56,7 +59,7 @@ def surveyed(c: Config) -> Iterator[tuple[DataFile, Survey]]:
             continue
         path = file.path.resolve()
         alike = [other for other in files if other.path.resolve() == path]
-        columns = {column for other in alike for column in other.columns}
+        columns = {column for other in alike for column in (*other.columns, *other.optional)}
         if path not in c.surveys or not columns <= set(c.surveys[path].missing):
             from launcher.data.golden import GoldenInputs
             from launcher.data.survey import survey
@@ -92,13 +95,48 @@ def missing_data_file(c: Config) -> Iterator[Hit]:
 def rows_do_not_match(c: Config) -> Iterator[Hit]:
     """Rows without the column that the declared type reads (with `--with-data`).
 
-    The trainer stops with a KeyError in the middle of tokenising.
+    The trainer stops with a KeyError in the middle of tokenising; a type of one's own it trains on without the answer.
     """
     for file, found in surveyed(c):
         for column in file.columns:
             if lines := found.missing.get(column):
-                message = f"{len(lines)} rows of {file.path.name} have no {column!r}: {_lines(lines)}"
-                yield c.at(file.key, message, f"{file.declared} reads the column {column}")
+                if len(lines) == found.rows > 1 and file.given is None:
+                    message, has = f"no row of {file.path.name} has {column!r}", f"; {_has(found)}"
+                else:
+                    count = "1 row" if len(lines) == 1 else f"{len(lines):,} rows"
+                    verb, has = "has" if len(lines) == 1 else "have", ""
+                    message = f"{count} of {file.path.name} {verb} no {column!r}: {_lines(lines)}"
+                yield c.at(file.key, message, f"{file.declared} reads the column {column}{has}")
+
+
+@rule("QL807", "error", kinds=(TRAINING,))
+def column_that_no_row_has(c: Config) -> Iterator[Hit]:
+    """A column, or a key of turns, that the config names and no row has (with `--with-data`).
+
+    The trainer takes an empty text for it, in silence, or masks every turn: it trains on something else, or on nothing.
+    """
+    for file, found in surveyed(c):
+        if file.given is not None or not found.rows:
+            continue
+        for column in file.optional:
+            if len(found.missing.get(column, ())) == found.rows:
+                yield c.at(file.key, f"no row of {file.path.name} has {column!r}, which the type names", _has(found))
+        turns = [turn for row in found.first for turn in _turns_of(row, file.columns[:1])]
+        for key in file.turns if turns else ():
+            if not any(key in turn for turn in turns):
+                has = ", ".join(sorted({str(name) for turn in turns[:20] for name in turn}))
+                hint = f"message_property_mappings: {{role: …, content: …}}; the turns have {has}"
+                yield c.at(file.key, f"no turn of {file.path.name} has {key!r}", hint)
+
+
+def _has(found: Survey) -> str:
+    names = sorted({name for row in found.first for name in row})
+    return f"the rows have {', '.join(names[:12])}"
+
+
+def _turns_of(row: Mapping[str, object], columns: Sequence[str]) -> list[Mapping[str, object]]:
+    turns = next((row[column] for column in columns if column in row), None)
+    return [turn for turn in turns if isinstance(turn, dict)] if isinstance(turns, list) else []
 
 
 @rule("QL803", "error", kinds=(TRAINING,))
@@ -116,7 +154,8 @@ def rows_that_are_not_json(c: Config) -> Iterator[Hit]:
             message = f"the rows of {file.path.name} are under {under[0]!r}, and a trainer reads a row per line"
             yield c.at(file.key, message, f"jq -c '.{under[0]}[]' FILE > FILE.jsonl")
         elif bad := found.unreadable:
-            message = f"{len(bad)} rows of {file.path.name} cannot be read: {_lines(bad)}"
+            count = "1 row" if len(bad) == 1 else f"{len(bad):,} rows"
+            message = f"{count} of {file.path.name} cannot be read: {_lines(bad)}"
             yield c.at(file.key, message, found.problem)
         elif found.is_empty:
             yield c.at(file.key, f"{file.path.name} has no rows", "a row per line")
@@ -136,7 +175,9 @@ def golden_rows_in_training(c: Config) -> Iterator[Hit]:
         pass  # also where no rows are to be compared with: it is said that it cannot be read
     for file, found in surveyed(c):
         if file.trains and found.golden:
-            message = f"{len(found.golden)} rows of {file.path.name} are in the golden set: {_lines(found.golden)}"
+            count = "1 row" if len(found.golden) == 1 else f"{len(found.golden):,} rows"
+            verb = "is" if len(found.golden) == 1 else "are"
+            message = f"{count} of {file.path.name} {verb} in the golden set: {_lines(found.golden)}"
             yield c.at(file.key, message, "take them out of the training data")
 
 

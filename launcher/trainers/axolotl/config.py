@@ -38,6 +38,12 @@ VARLEN_ATTENTION = frozenset(
 )
 
 
+# Initialisations that leave the base as it is. Others (pissa, olora, corda, loftq, lora_ga) subtract from it before
+# training: base and adapter are then not the model that was trained (peft's tuners/lora/layer.py).
+SAFE_INITS = (None, True, False, "gaussian", "eva", "orthogonal", "mica")
+INIT_HINT = "gaussian, or remove it"
+
+
 class AxolotlConfig(Config):
     """With what Axolotl makes of several keys together."""
 

@@ -8,7 +8,8 @@ from typing import Any
 from launcher.data.template_names import OWN_TEMPLATE
 from launcher.errors import Problem
 from launcher.rules.base import KeyPath, Version
-from launcher.trainers.axolotl.config import ATTENTION_FLAGS, AxolotlConfig
+from launcher.trainers.axolotl.columns import row_columns
+from launcher.trainers.axolotl.config import ATTENTION_FLAGS, INIT_HINT, SAFE_INITS, AxolotlConfig
 from launcher.trainers.axolotl.releases import RELEASES
 from launcher.trainers.config_file import ConfigFile, Named, Refusal, RowFile
 
@@ -30,7 +31,6 @@ _NOT_LAUNCHED: Mapping[str, str] = {
 _BACKEND = "the merge makes the base again as bitsandbytes quantised it, and not as another backend did"
 
 
-ALPACA = ("instruction", "output")
 LOCAL = (".json", ".jsonl", ".csv", ".parquet", ".arrow", ".txt")
 WORDS = {  # of other tools
     "modules_to_save": "lora_modules_to_save",
@@ -101,6 +101,10 @@ class AxolotlFile(ConfigFile[AxolotlConfig]):
         yield from (((key,), Problem(_NOT_LAUNCHED[key])) for key in said)
         if c.get("nf4_backend", "bitsandbytes") != "bitsandbytes":
             yield ("nf4_backend",), Problem(_BACKEND, hint="nf4_backend: bitsandbytes, or remove it")
+        init = c.get("peft_init_lora_weights")
+        if init not in SAFE_INITS:
+            message = f"peft_init_lora_weights: {init} takes its part out of the base, and the adapter lacks that part"
+            yield ("peft_init_lora_weights",), Problem(message, hint=f"{INIT_HINT}: ql could not merge it")
         if not c.is_lora and not said:
             adapter = f"adapter: {c.adapter}" if c.adapter else "no adapter"
             yield ("adapter",), Problem(f"{adapter}: ql launch trains adapters", hint="adapter: qlora, or lora")
@@ -131,10 +135,17 @@ class AxolotlFile(ConfigFile[AxolotlConfig]):
     def rows(self, c: AxolotlConfig) -> Iterator[RowFile]:
         for key in (self.train_key, self.eval_key):
             for index, data_set in c.datasets(key):
-                columns, declared = row_columns(data_set)
+                asked = row_columns(data_set)
                 for part, name in named_files(data_set):
                     yield RowFile(
-                        (key, index, part), name, key == self.train_key, columns, declared, name.endswith(LOCAL)
+                        (key, index, part),
+                        name,
+                        key == self.train_key,
+                        asked.columns,
+                        asked.declared,
+                        name.endswith(LOCAL),
+                        asked.optional,
+                        asked.turns,
                     )
 
     def templates(self, c: AxolotlConfig) -> Iterator[tuple[KeyPath, str]]:
@@ -142,16 +153,6 @@ class AxolotlFile(ConfigFile[AxolotlConfig]):
         places: list[tuple[KeyPath, Any]] = [((key,), c.get(key))]
         places += [(("datasets", index, key), data_set.get(key)) for index, data_set in c.datasets()]
         yield from ((path, value) for path, value in places if isinstance(value, str) and "{" not in value)
-
-
-def row_columns(data_set: Mapping[str, object]) -> tuple[tuple[str, ...], str]:
-    """The columns that a data set's type reads, and what says so."""
-    kind = data_set.get("type")
-    if kind == "chat_template":
-        return (str(data_set.get("field_messages") or "messages"),), "type: chat_template"
-    if kind == "completion":
-        return (str(data_set.get("field") or "text"),), "type: completion"
-    return (ALPACA, "type: alpaca") if kind == "alpaca" else ((), "")
 
 
 def named_files(data_set: Mapping[str, object]) -> Iterator[tuple[str, str]]:

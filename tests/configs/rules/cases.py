@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 Data = dict[str, Any]
+TINY = str(Path(__file__).resolve().parents[3] / "presets" / "models" / "cpu-tiny")
 LIGER = "axolotl.integrations.liger.LigerPlugin"
 CCE = "axolotl.integrations.cut_cross_entropy.CutCrossEntropyPlugin"
 
@@ -264,6 +266,14 @@ CASES: dict[str, tuple[Data, Data]] = {
         {"pretraining_dataset": [{"path": "a"}], "include_tokens_per_second": True, "max_steps": 9},
         {"include_tokens_per_second": True},
     ),
+    "QL414": (
+        {"tokens": ["<tool>"], "lora_modules_to_save": ["embed_tokens"]},
+        {"tokens": ["<tool>"], "lora_modules_to_save": ["embed_tokens", "lm_head"]},
+    ),
+    "QL415": (
+        {"base_model": TINY, "special_tokens": {"eos_token": "<|end|>"}},
+        {"base_model": TINY, "special_tokens": {"eos_token": "<|im_end|>", "pad_token": "<|pad|>"}},
+    ),
     "QL501": (
         {"adapter": "lora", "load_in_4bit": False, "load_in_8bit": True},
         {"adapter": "lora", "load_in_4bit": False},
@@ -361,6 +371,11 @@ CASES: dict[str, tuple[Data, Data]] = {
         {"datasets": [CHAT | {"chat_template": "chatlm"}]},
         {"datasets": [CHAT | {"chat_template": "tokenizer_default_fallback_chatml"}]},
     ),
+    "QL718": (
+        {"base_model": "meta-llama/Llama-2-7b-hf", "special_tokens": {"eos_token": "<|im_end|>"}},
+        {"base_model": "Qwen/Qwen2.5-7B", "special_tokens": {"eos_token": "<|im_end|>"}},
+    ),
+    "QL719": ({"peft_init_lora_weights": "pissa_niter_4"}, {"peft_init_lora_weights": "gaussian"}),
     "QL716": ({"base_model": "./pixtral-tests/llama"}, {"base_model": "mistralai/Pixtral-12B-2409"}),
 }
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -115,6 +116,64 @@ def test_columns_of_types(data_set: dict[str, Any], row: str, tmp_path: Path) ->
     assert "QL802" not in codes(AXOLOTL | {"datasets": [data_set]}, tmp_path, with_data=True)
     (tmp_path / "a.jsonl").write_text('{"other": 1}')
     assert "QL802" in codes(AXOLOTL | {"datasets": [data_set]}, tmp_path, with_data=True)
+
+
+CUSTOM = {"field_instruction": "question", "field_output": "response", "format": "{instruction}"}
+
+
+@pytest.mark.parametrize(
+    ("kind", "row", "found"),
+    [
+        (CUSTOM, {"question": "a", "response": "b"}, set()),
+        (CUSTOM | {"field_output": "respons"}, {"question": "a", "response": "b"}, {"QL802"}),
+        (CUSTOM | {"field_instruction": "Question"}, {"question": "a", "response": "b"}, {"QL802"}),
+        ({"format": "{instruction}"}, {"instruction": "a", "output": "b"}, set()),
+        ({"format": "{instruction}"}, {"question": "a", "response": "b"}, {"QL802"}),
+        (CUSTOM | {"field_system": "system"}, {"question": "a", "response": "b"}, set()),  # its default, and optional
+        (CUSTOM | {"field_system": "rules"}, {"question": "a", "response": "b"}, {"QL807"}),
+        (CUSTOM | {"field_input": "passage"}, {"question": "a", "response": "b"}, {"QL807"}),
+        (CUSTOM | {"field_input": "passage"}, {"question": "a", "response": "b", "passage": "c"}, set()),
+        ("alpaca_chat.load_qa", {"question": "a", "answer": "b"}, set()),
+        ("alpaca_chat.load_qa", {"question": "a", "response": "b"}, {"QL802"}),
+        ("alpaca:chat", {"instruction": "a", "response": "b"}, {"QL802"}),
+        ("gpteacher", {"instruction": "a", "response": "b"}, set()),
+        ("one.of.its.own", {"anything": "a"}, set()),
+    ],
+)
+def test_columns_of_other_types(kind: Any, row: dict[str, str], found: set[str], tmp_path: Path) -> None:
+    (tmp_path / "a.jsonl").write_text(f"{json.dumps(row)}\n" * 3)
+    data = AXOLOTL | {"datasets": [{"path": "a.jsonl", "type": kind}]}
+    assert codes(data, tmp_path, with_data=True) == found
+    assert codes(data, tmp_path) == set()
+
+
+SHARED = {"role": "from", "content": "value"}
+
+
+@pytest.mark.parametrize(
+    ("settings", "turn", "found"),
+    [
+        ({}, {"role": "user", "content": "a"}, set()),
+        ({}, {"from": "human", "value": "a"}, {"QL807"}),
+        ({}, {"role": "user", "value": "a"}, {"QL807"}),
+        ({"message_property_mappings": SHARED}, {"from": "human", "value": "a"}, set()),
+        ({"message_property_mappings": SHARED}, {"role": "user", "content": "a"}, {"QL807"}),
+    ],
+)
+def test_keys_of_turns(settings: dict[str, Any], turn: dict[str, str], found: set[str], tmp_path: Path) -> None:
+    (tmp_path / "a.jsonl").write_text(f"{json.dumps({'messages': [turn, turn]})}\n" * 3)
+    data = AXOLOTL | {"datasets": [{"path": "a.jsonl", "type": "chat_template", **settings}]}
+    assert codes(data, tmp_path, with_data=True) == found
+
+
+def test_rows_are_counted_in_plain_words(tmp_path: Path) -> None:
+    rows = ['{"text": "x"}\n', ROW, ROW]
+    (tmp_path / "a.jsonl").write_text("".join(rows))
+    found = check_text(yaml.safe_dump(AXOLOTL), file=str(tmp_path / "config.yaml"), with_data=True)
+    assert [finding.message for finding in found] == ["1 row of a.jsonl has no 'messages': line 1"]
+    (tmp_path / "a.jsonl").write_text("".join(rows[:1] * 3))
+    [finding] = check_text(yaml.safe_dump(AXOLOTL), file=str(tmp_path / "config.yaml"), with_data=True)
+    assert (finding.message, "the rows have text" in finding.hint) == ("no row of a.jsonl has 'messages'", True)
 
 
 def test_hub_data_sets_are_not_looked_for(tmp_path: Path) -> None:

@@ -162,3 +162,13 @@ def test_missing_inputs(trained: Any, refused: Callable[..., QlError], tmp_path:
     assert "save it again with peft" in str(refused())
     (trained.base / "config.json").unlink()
     assert "config.json" in str(refused())
+
+
+@pytest.mark.parametrize(
+    "init", [True, False, None, "gaussian", "eva", "orthogonal", "mica", "pissa", "olora", "corda"]
+)
+def test_the_validator_and_the_merge_know_the_same_initialisations(init: Any) -> None:
+    from launcher.jobs.merge import adapter
+    from launcher.trainers.axolotl import config
+
+    assert (init in adapter.SAFE_INITS) is (init in config.SAFE_INITS)

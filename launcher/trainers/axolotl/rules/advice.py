@@ -22,7 +22,10 @@ END_OF_TURN = {
     "exaone": "[|endofturn|]",
     "metharme": "</s>",
 }
-ALREADY_CHAT = re.compile(r"(?i)instruct|chat|[-_]it\b|[-_]sft|dpo|hermes|zephyr")
+# From Qwen 3 on the plain name is the tuned model, and -Base the other.
+ALREADY_CHAT = re.compile(
+    r"(?i)instruct|chat|[-_]it\b|[-_]sft|dpo|hermes|zephyr|thinking|(^|/)qwen-?3(\.\d+)?-\w+(?!.*base)(-\w+)*$"
+)
 
 
 @rule("QL701", "warning")
@@ -111,13 +114,28 @@ def template_end_token_unknown(c: AxolotlConfig) -> Iterator[Hit]:
     `eot_tokens` (or `special_tokens.eos_token`) the token that ends a turn is masked, and the model never stops.
     """
     token = END_OF_TURN.get(str(c.get("chat_template", "")))
-    if not token or ALREADY_CHAT.search(c.base_model):
+    if not token or _ends_turns_so(c, token):
         return
     chat = any(data_set.get("type") == "chat_template" for _, data_set in c.datasets())
     special = c.mapping("special_tokens").values()
     if chat and token not in (c.get("eot_tokens") or ()) and token not in special:
         message = f"chat_template: {c.get('chat_template')} ends a turn with {token}, which is not trained"
         yield c.at("chat_template", message, f'eot_tokens: ["{token}"]')
+
+
+def _ends_turns_so(c: AxolotlConfig, token: str) -> bool:
+    """Whether the base ends its texts with that very token: by its tokenizer where it is here, else by its name."""
+    if c.architecture.folder is not None:
+        from launcher.data.base import base_tokens
+        from launcher.errors import Unreadable
+
+        try:
+            eos = base_tokens(c.architecture.folder).get("eos_token")
+        except Unreadable:
+            eos = None
+        if eos is not None:
+            return eos == token
+    return bool(ALREADY_CHAT.search(c.base_model))
 
 
 @rule("QL711", "warning")
