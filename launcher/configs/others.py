@@ -3,57 +3,40 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 from launcher.configs.mismatch import words_of
 from launcher.errors import ELSEWHERE
 from launcher.rules.base import Kind
-from launcher.trainers import get_trainer
+from launcher.trainers import all_trainers, get_trainer
+from launcher.trainers.base import OtherFile
 
 FEWEST = 3  # keys that must be the tool's, where none is its own alone
 
 
-@dataclass(frozen=True)
-class Tool:
-    """What wrote a file. One of the keys ``own`` tells; of ``shared``, which others have too, `FEWEST` do."""
-
-    title: str
-    own: frozenset[str]
-    shared: frozenset[str] = frozenset()
-
+_Of = OtherFile  # short: the table stands on one line each
 
 # From the tools' documentation of their config files and arguments. Of two that fit, the one with most keys wins.
-TOOLS: tuple[Tool, ...] = (
-    Tool(
+TOOLS: tuple[OtherFile, ...] = (
+    _Of(
         "LLaMA-Factory",
         frozenset({"finetuning_type", "cutoff_len", "dataset_dir", "lora_target", "quantization_bit", "template_dir"}),
         frozenset({"model_name_or_path", "stage", "template", "dataset", "lora_rank", "overwrite_cache", "do_train"}),
     ),
-    Tool(
+    _Of(
         "TRL",
         frozenset({"dataset_mixture", "dataset_train_split", "use_peft", "assistant_only_loss", "dataset_text_field"}),
-        frozenset({"model_name_or_path", "dataset_name", "max_length", "packing", "torch_dtype", "lora_r"}),
+        frozenset({"model_name_or_path", "dataset_name", "torch_dtype"}),
     ),
-    Tool(
-        "an Unsloth notebook (FastLanguageModel, SFTConfig)",
-        frozenset({"use_rslora", "loftq_config", "random_state", "fast_inference", "max_lora_rank", "full_finetuning"}),
-        frozenset(
-            {
-                "model_name", "max_seq_length", "dtype", "load_in_4bit", "r", "target_modules", "lora_alpha", "bias",
-                "lora_dropout", "use_gradient_checkpointing",
-            }
-        ),
-    ),
-    Tool("the alignment handbook", frozenset({"dataset_mixer", "dataset_splits"}), frozenset({"model_name_or_path"})),
-    Tool("LitGPT", frozenset({"checkpoint_dir", "lora_query", "lora_key", "lora_value", "lora_projection"})),
-    Tool("mlx-lm", frozenset({"iters", "lora_parameters", "steps_per_report", "steps_per_eval", "mask_prompt"})),
-    Tool("DeepSpeed", frozenset({"zero_optimization", "train_micro_batch_size_per_gpu"})),
-    Tool("Accelerate", frozenset({"compute_environment", "distributed_type", "mixed_precision", "fsdp_config"})),
-    Tool("a PEFT adapter (adapter_config.json)", frozenset({"peft_type", "inference_mode", "base_model_name_or_path"})),
-    Tool("a model (transformers' config.json)", frozenset({"architectures", "model_type", "transformers_version"})),
+    _Of("the alignment handbook", frozenset({"dataset_mixer", "dataset_splits"}), frozenset({"model_name_or_path"})),
+    _Of("LitGPT", frozenset({"checkpoint_dir", "lora_query", "lora_key", "lora_value", "lora_projection"})),
+    _Of("mlx-lm", frozenset({"iters", "lora_parameters", "steps_per_report", "steps_per_eval", "mask_prompt"})),
+    _Of("DeepSpeed", frozenset({"zero_optimization", "train_micro_batch_size_per_gpu"})),
+    _Of("Accelerate", frozenset({"compute_environment", "distributed_type", "mixed_precision", "fsdp_config"})),
+    _Of("a PEFT adapter (its config)", frozenset({"peft_type", "inference_mode", "base_model_name_or_path"})),
+    _Of("a model (transformers' config.json)", frozenset({"architectures", "transformers_version"})),
 )  # fmt: skip
 # Arguments of transformers' trainer, which several of the tools take beside their own.
-ARGUMENTS = Tool(
+ARGUMENTS = _Of(
     "transformers' TrainingArguments",
     frozenset(),
     frozenset(
@@ -67,22 +50,23 @@ ARGUMENTS = Tool(
 )  # fmt: skip
 
 
-def other_tool(data: Mapping[object, object]) -> Tool | None:
+def other_tool(data: Mapping[object, object]) -> OtherFile | None:
     """The tool whose file this is, or None. torchtune is known by how it writes components, whatever their names."""
     keys = {key for key in data if isinstance(key, str)}
     if any(isinstance(value, Mapping) and "_component_" in value for value in data.values()):
-        return Tool("torchtune", frozenset(keys))
+        return _Of("torchtune", frozenset(keys))
     arguments = len(ARGUMENTS.shared & keys)
-    shared = {tool.title: len(tool.shared & keys) for tool in TOOLS}
+    tools = [*TOOLS, *(tool for trainer in all_trainers() for tool in trainer.others)]
+    shared = {tool.title: len(tool.shared & keys) for tool in tools}
     fitting = [
-        tool for tool in TOOLS if tool.own & keys or (shared[tool.title] and shared[tool.title] + arguments >= FEWEST)
+        tool for tool in tools if tool.own & keys or (shared[tool.title] and shared[tool.title] + arguments >= FEWEST)
     ]
     if not fitting and arguments >= FEWEST:
         return ARGUMENTS
     return max(fitting, key=lambda tool: 2 * len(tool.own & keys) + shared[tool.title], default=None)
 
 
-def described(tool: Tool, data: Mapping[object, object], kind: Kind) -> tuple[str, str]:
+def described(tool: OtherFile, data: Mapping[object, object], kind: Kind) -> tuple[str, str]:
     """What is said of such a file, and what its keys are called in a config of the trainer ``kind``."""
     trainer = get_trainer(kind)
     words = words_of(kind)

@@ -31,6 +31,15 @@ BITSANDBYTES_OPTIMIZERS = ("paged_adamw_8bit", "paged_adamw_32bit", "adamw_bnb_8
 
 
 @dataclass(frozen=True)
+class OtherFile:
+    """What wrote a file that is no config of a trainer. One of the keys ``own`` tells; of ``shared``, several do."""
+
+    title: str
+    own: frozenset[str]
+    shared: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True)
 class Trainer(ABC):
     """One trainer.
 
@@ -46,6 +55,7 @@ class Trainer(ABC):
     command: str  # what runs an exported folder without ql
     needs_semaphores: bool = False  # whether its rows are prepared in processes of their own
     marks: tuple[frozenset[str], ...] = ()  # keys that together tell its config from other files
+    others: tuple[OtherFile, ...] = ()  # what people write for it that is not its config
     schema_mode: Mode = "strict"  # lax: its reader converts values, such as "16" to 16
     environment: Mapping[str, str] = field(default_factory=dict)  # keeps its library from calling home
     is_default: bool = False  # whether it runs where nobody chose; true of one

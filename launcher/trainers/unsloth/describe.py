@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from launcher.trainers.base import BITSANDBYTES_OPTIMIZERS, Trainer, supports_on_any
+from launcher.trainers.base import BITSANDBYTES_OPTIMIZERS, OtherFile, Trainer, supports_on_any
 from launcher.trainers.unsloth.releases import RELEASES
 
 if TYPE_CHECKING:
@@ -49,12 +49,27 @@ class Unsloth(Trainer):
         return supports_on_any(setting, value, gpu)
 
 
+# Arguments of FastLanguageModel.from_pretrained and get_peft_model that others have too.
+NOTEBOOK = frozenset(
+    {
+        *("model_name", "max_seq_length", "dtype", "load_in_4bit", "r", "target_modules", "lora_alpha", "bias"),
+        *("lora_dropout", "use_gradient_checkpointing"),
+    }
+)
+
 TRAINER = Unsloth(
     name="unsloth",
     title="Unsloth",
     distribution="unsloth",
     releases=RELEASES,
     marks=(frozenset({"base_model", "train_file"}),),
+    others=(
+        OtherFile(
+            "an Unsloth notebook (FastLanguageModel, SFTConfig)",
+            frozenset({"use_rslora", "loftq_config", "random_state", "fast_inference", "full_finetuning"}),
+            NOTEBOOK,
+        ),
+    ),
     templates={"config.yaml": "unsloth/config.yaml.j2"},
     copies={"train.py": "unsloth/train.py"},
     command="python train.py config.yaml",
