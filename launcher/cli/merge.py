@@ -109,6 +109,7 @@ def command(
     if check is not None:
         _check(check, as_json)
         return
+    from launcher.data.base import find_base
     from launcher.records.codec import encode
     from launcher.records.jobs import MERGE, VERIFY, MergeRequest, VerifyRequest
     from launcher.runs.results.merging import merge_request
@@ -124,6 +125,8 @@ def command(
         "chat_template": chat_template,
     }
     given: dict[str, Any] = {key: str(value) for key, value in paths.items() if value is not None}
+    # A name of the hub is its snapshot, where that is on this machine.
+    given |= {key: str(find_base(given[key]) or given[key]) for key in ("base", "adapter") if key in given}
     given |= {"base_mode": base_mode} if base_mode is not None else {}
     missing = [f"--{key}" for key in ("base", "adapter", "out") if key not in given]
     if missing and not found:

@@ -55,8 +55,40 @@ def tokenizer_folder(wanted: str | None, adapter: Path, base: Path) -> Path:
     raise BadInput(Problem("no tokenizer in " + " or ".join(str(folder) for folder in candidates)))
 
 
+def check_rows(tokenizer: Path, base: Path, base_rows: int, rows: int) -> list[str]:
+    """Notes on an embedding of another size than the base's, whose tokens go with it.
+
+    Raises BadInput where a token has no row: the first text with it would stop the server, or read another model's
+    memory. A base that has had such tokens all along is noted: nothing was trained of them.
+    """
+    _, ids = _token_ids(tokenizer)
+    notes = [] if rows == base_rows else [f"the embedding has {rows:,} rows, and the base's {base_rows:,}"]
+    beyond = sorted((number, token) for token, number in ids.items() if number >= rows)
+    if not beyond:
+        return notes
+    number, token = beyond[-1]
+    of_base = {number for number in _token_ids(base)[1].values() if number >= base_rows}
+    what = f"token {token!r} has the id {number}, and the embedding {rows:,} rows"
+    if rows == base_rows and {number for number, _ in beyond} <= of_base:
+        return [*notes, f"{what}: so it is in the base, too"]
+    hint = "the tokenizer that it was trained with belongs to it: name it with --tokenizer"
+    raise BadInput(Problem(f"{what}; {len(beyond):,} tokens have none", str(tokenizer), hint=hint))
+
+
 def special_tokens(folder: Path) -> Tokens:
     """Ids of the end-of-sequence and padding tokens of the tokenizer in ``folder``."""
+    settings, ids = _token_ids(folder)
+
+    def find(key: str) -> int | None:
+        token = settings.get(key)
+        text = token.get("content") if isinstance(token, dict) else token
+        return ids.get(text) if isinstance(text, str) else None
+
+    return Tokens(find("eos_token"), find("pad_token"))
+
+
+def _token_ids(folder: Path) -> tuple[dict[str, Any], dict[str, int]]:
+    """Settings and token ids of the tokenizer in ``folder``; no ids where a binary file alone has them."""
     settings = read_object(folder / "tokenizer_config.json") if (folder / "tokenizer_config.json").is_file() else {}
     ids: dict[str, int] = {
         entry["content"]: int(number) for number, entry in (settings.get("added_tokens_decoder") or {}).items()
@@ -66,14 +98,10 @@ def special_tokens(folder: Path) -> Tokens:
         vocabulary = (full.get("model") or {}).get("vocab")
         if isinstance(vocabulary, dict):
             ids = {**vocabulary, **ids}
+        elif isinstance(vocabulary, list):  # Unigram: a token's id is its place
+            ids = {**{item[0]: number for number, item in enumerate(vocabulary)}, **ids}
         ids |= {entry["content"]: int(entry["id"]) for entry in full.get("added_tokens") or []}
-
-    def find(key: str) -> int | None:
-        token = settings.get(key)
-        text = token.get("content") if isinstance(token, dict) else token
-        return ids.get(text) if isinstance(text, str) else None
-
-    return Tokens(find("eos_token"), find("pad_token"))
+    return settings, ids
 
 
 def merged_config(config: dict[str, object], dtype: str, tokens: Tokens) -> dict[str, object]:

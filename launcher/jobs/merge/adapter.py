@@ -15,12 +15,10 @@ from typing import Any
 import torch
 
 from launcher.errors import BadInput, Problem, Unreadable
+from launcher.jobs.merge.keys import Key, read_key
+from launcher.jobs.merge.places import CONFIG, WEIGHTS
 from launcher.jobs.merge.tensors import TensorRef, read_header
 from launcher.merge.manifest import read_object
-
-CONFIG = "adapter_config.json"
-WEIGHTS = "adapter_model.safetensors"
-PREFIX = "base_model.model."
 
 # Initialisations that leave the base weights as they are; the others (pissa, olora, corda, loftq, lora_ga) start by
 # subtracting from the base, so base + delta is not the model that was trained.
@@ -118,6 +116,7 @@ class Adapter:
     wrapped: dict[str, tuple[TensorRef, TensorRef]] = field(default_factory=dict)  # "….experts[.base_layer]" → a, b
     replacements: dict[str, TensorRef] = field(default_factory=dict)  # tensor name → new values
     tokens: dict[str, tuple[list[int], TensorRef]] = field(default_factory=dict)  # module → row numbers, their values
+    carried: dict[str, TensorRef] = field(default_factory=dict)  # the base's own tensors in a raw state dict
     notes: list[str] = field(default_factory=list)
 
     @property
@@ -148,8 +147,6 @@ def read_adapter(folder: Path) -> Adapter:
 
     Raises Unreadable when it is not there, BadInput with every reason why it cannot be merged.
     """
-    if not (folder / CONFIG).is_file():
-        raise Unreadable(Problem(f"no {CONFIG} in this folder: not a PEFT adapter", str(folder)))
     config = read_object(folder / CONFIG)
     problems = refusals(config, folder / CONFIG)
     if problems:
@@ -188,27 +185,26 @@ def sort_tensors(adapter: Adapter, refs: dict[str, TensorRef]) -> None:
     Raises BadInput naming every tensor that is none of these, or whose shape contradicts its partner or the config.
     """
     file = str(adapter.path / WEIGHTS)
+    keys = {name: read_key(name) for name in refs}
+    problems = _empty_tensors(refs, file)
+    names = sorted({key.adapter for key in keys.values() if key.adapter})
+    if len(names) > 1:
+        hint = "save the one that is meant alone: save_pretrained(selected_adapters=[…])"
+        problems.append(Problem(f"the file holds several adapters: {', '.join(names)}", file, hint=hint))
+    if problems:
+        raise BadInput(problems)
     parts: dict[str, dict[str, TensorRef]] = {}
-    problems: list[Problem] = []
-    for key, ref in refs.items():
-        name = key.removeprefix(PREFIX)
-        if ".original_module." in name:  # peft's copy of what modules_to_save replaced
-            continue
-        low_rank = re.fullmatch(
-            r"(?P<module>.+?)\.(?P<part>lora_[AB]\.(?:weight|bias)|lora_embedding_[AB]"
-            r"|lora_magnitude_vector)(?:\.default)?(?:\.weight)?",
-            name,
-        )
-        tokens = re.fullmatch(r"(?P<module>.+)\.token_adapter\.trainable_tokens_delta(?:\.default)?", name)
-        if low_rank:
-            parts.setdefault(low_rank["module"], {})[low_rank["part"]] = ref
-        elif tokens:
-            adapter.tokens[tokens["module"]] = token_rows(adapter.config, tokens["module"]), ref
-        elif "lora_" in name or not name.endswith((".weight", ".bias")):
-            problems.append(Problem(f"tensor {key!r} is not a part of a LoRA adapter that ql knows", file))
-        else:
-            plain = re.sub(r"\.(base_layer|modules_to_save(\.default)?)\.(?=weight$|bias$)", ".", name)
-            adapter.replacements[plain] = ref
+    for name, key in keys.items():
+        ref = refs[name]
+        if key.kind == "low_rank":
+            parts.setdefault(key.module, {})[key.part] = ref
+        elif key.kind == "tokens":
+            adapter.tokens[key.module] = token_rows(adapter.config, key.module), ref
+        elif key.kind == "saved":
+            adapter.replacements[f"{key.module}.{key.part}"] = ref
+        elif key.kind == "unknown":
+            problems.append(Problem(f"tensor {name!r} is not a part of a LoRA adapter that ql knows", file))
+    _take_whole(adapter, keys, refs, parts, raw=bool(names))
     for module, found in parts.items():
         problems += add_update(adapter, module, found, file)
     if not parts and not adapter.replacements and not adapter.tokens:
@@ -219,6 +215,40 @@ def sort_tensors(adapter: Adapter, refs: dict[str, TensorRef]) -> None:
         adapter.notes.append(
             "adapter_config.json says bias: lora_only, and the file holds no bias (peft 0.20 does not save them): "
             "the base model's biases are kept"
+        )
+
+
+def _empty_tensors(refs: dict[str, TensorRef], file: str) -> list[Problem]:
+    empty = [name for name, ref in refs.items() if ref.elements == 0]
+    if not empty:
+        return []
+    hint = "saved under ZeRO-3 without being gathered: stage3_gather_16bit_weights_on_model_save, or zero_to_fp32.py"
+    return [Problem(f"{len(empty)} of its {len(refs)} tensors are empty, the first is {empty[0]!r}", file, hint=hint)]
+
+
+def _take_whole(
+    adapter: Adapter,
+    keys: dict[str, Key],
+    refs: dict[str, TensorRef],
+    parts: dict[str, dict[str, TensorRef]],
+    *,
+    raw: bool,
+) -> None:
+    """The tensors that are no update: what peft saves is trained; a raw state dict has the base's own beside it."""
+    biases = adapter.config.get("bias") or "none"
+    for name, key in keys.items():
+        if key.kind != "base":
+            continue
+        module = key.module.removesuffix(".base_layer")
+        target = f"{module}.{key.part}"
+        trained = key.part == "bias" and (biases == "all" or (biases == "lora_only" and module in parts))
+        if not raw or trained:
+            adapter.replacements[target] = refs[name]
+        else:
+            adapter.carried[target] = refs[name]
+    if adapter.carried:
+        adapter.notes.append(
+            f"the adapter's file is a raw state dict: {len(adapter.carried)} tensors of the base in it are left out"
         )
 
 

@@ -16,13 +16,15 @@ import torch
 from launcher.errors import BadInput, Problem, QlError, RunFailed, Unreadable
 from launcher.files import sha256_file
 from launcher.jobs.merge import engine, library, writer
-from launcher.jobs.merge.adapter import CONFIG, WEIGHTS, Adapter, read_adapter
+from launcher.jobs.merge.adapter import Adapter, read_adapter
 from launcher.jobs.merge.engine import Block, Engine, Figures
 from launcher.jobs.merge.outline import Outline, outline
 from launcher.jobs.merge.pipeline import Disk, Stages
+from launcher.jobs.merge.places import CONFIG, WEIGHTS, require_places
 from launcher.jobs.merge.record import Quantization, assume, from_record
 from launcher.jobs.merge.sources import EightBit, FourBit
 from launcher.jobs.merge.tensors import TensorRef, read_checkpoint
+from launcher.jobs.merge.values import check_values
 from launcher.merge import folder
 from launcher.merge.manifest import MANIFEST, read_object
 from launcher.merge.names import spellings
@@ -60,9 +62,12 @@ class Merge:
         self.mode = request.base_mode
         if self.mode not in ("dequantized", "original"):
             raise BadInput(f"base_mode {self.mode!r} is neither dequantized nor original")
+        require_places(self.base_path, self.adapter_path)
         self.config = read_object(self.base_path / "config.json")
-        self.base = read_checkpoint(self.base_path)
         self.adapter = read_adapter(self.adapter_path)
+        check_values(self.adapter)
+        refuse_other_quantisation(self.config, self.base_path)
+        self.base = read_checkpoint(self.base_path)
         self.quantization = quantization(request, self.config, self.base, self.adapter)
         self.dtype, self.dtype_reason = folder.choose_dtype(request.dtype, self.config)
         self.outline: Outline = outline(
@@ -77,6 +82,8 @@ class Merge:
         self.template = Path(request.chat_template) if request.chat_template else None
         self.tokenizer = folder.tokenizer_folder(request.tokenizer, self.adapter_path, self.base_path)
         self.tokens = folder.special_tokens(self.tokenizer)
+        if self.outline.rows is not None:
+            self.outline.notes += folder.check_rows(self.tokenizer, self.base_path, *self.outline.rows)
         self.shards = writer.split(self.outline.outputs, request.shard_bytes or SHARD_BYTES)
         largest = max((ref.nbytes for ref in self.base.values()), default=0)
         self.device, self.device_reason = engine.choose_device(request.device, largest)
@@ -270,12 +277,18 @@ def quantization(
     return assume(request.quantized, config, base, modules)
 
 
+def refuse_other_quantisation(config: Mapping[str, Any], base: Path) -> None:
+    """Raises BadInput for a base that another library than bitsandbytes quantised: its weights cannot be added to."""
+    method = (config.get("quantization_config") or {}).get("quant_method", "bitsandbytes")
+    if method != "bitsandbytes":
+        hint = "name the 16-bit model that it was made from as the base"
+        message = f"the base is stored quantised by {method}, which ql cannot merge"
+        raise BadInput(Problem(message, str(base / "config.json"), hint=hint))
+
+
 def stored_quantization(config: Mapping[str, Any]) -> Quantization:
     """How a base that is stored quantised was quantised; each tensor carries the rest of its state itself."""
     stored = config["quantization_config"]
-    method = stored.get("quant_method", "bitsandbytes")
-    if method != "bitsandbytes":
-        raise BadInput(Problem(f"the base is stored quantised by {method}, which ql cannot merge", "config.json"))
     kind = stored.get("bnb_4bit_quant_type", "fp4") if stored.get("load_in_4bit") else "int8"
     dtype = config.get("dtype") or config.get("torch_dtype")
     source = "the base is stored quantised"

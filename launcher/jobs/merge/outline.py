@@ -53,6 +53,7 @@ class Outline:
     outputs: list[Output]
     config: dict[str, object]
     notes: list[str] = field(default_factory=list)
+    rows: tuple[int, int] | None = None  # of the input embedding: the base's, and those of the merged model
 
     @property
     def nbytes(self) -> int:
@@ -74,6 +75,11 @@ def base_sources(
         for name in base
         if not STATE.fullmatch(name) and not name.endswith((".SCB", ".weight_format"))
     }
+    empty = [ref for ref in base.values() if ref.elements == 0]
+    if empty:
+        hint = "saved under ZeRO-3 without being gathered: zero_to_fp32.py makes whole weights of the checkpoint"
+        message = f"{len(empty)} of its tensors are empty, the first is {empty[0].name!r}"
+        raise BadInput(Problem(message, str(empty[0].path), hint=hint))
     problems = [
         Problem(f"tensor {name!r} is stored in 8-bit floats, which ql cannot merge", str(source.ref.path))
         for name, source in sources.items()
@@ -126,7 +132,7 @@ def outline(
     layout.settle_tied()
     if layout.problems:
         raise BadInput(layout.problems)
-    return Outline(list(layout.outputs.values()), layout.config, adapter.notes)
+    return Outline(list(layout.outputs.values()), layout.config, adapter.notes, layout.rows())
 
 
 class _ShardLayout:
@@ -162,9 +168,9 @@ class _ShardLayout:
         """The output that training calls ``name``; a problem when the base has none."""
         found = name if name in self.outputs else self.names.find(name)
         if found is None or found not in self.outputs:
-            self.problem(
-                f"the adapter {what} {name!r}, which the base does not have", "is this the base it was trained on?"
-            )
+            like = self.names.alike(name)
+            hint = f"it may be any of {', '.join(like)}" if like else "is this the base it was trained on?"
+            self.problem(f"the adapter {what} {name!r}, which the base does not have", hint)
             return None
         return found
 
@@ -188,6 +194,7 @@ class _ShardLayout:
 
     def place_replacements(self) -> None:
         """Tensors that the adapter holds whole: modules_to_save, trained biases, resized embeddings."""
+        self.adapter.replacements.update(self.resized())
         embedding, head = embedding_names([*self.outputs, *self.adapter.replacements])
         for name, ref in self.adapter.replacements.items():
             found = self.names.find(name)
@@ -204,6 +211,16 @@ class _ShardLayout:
                     continue
             self.outputs[target] = Output(target, Plain(ref, None), self.dtype)
             self.replaced.add(target)
+
+    def resized(self) -> dict[str, TensorRef]:
+        """Of the base's tensors in a raw state dict, the embeddings that have other rows than this base has."""
+        found = {name: self.names.find(name) for name in self.adapter.carried}
+        pair = embedding_names(self.outputs)
+        return {
+            name: ref
+            for name, ref in self.adapter.carried.items()
+            if (target := found[name]) in pair and target is not None and self.outputs[target].shape != ref.shape
+        }
 
     def place_updates(self) -> None:
         """The low-rank updates of linear layers and embeddings, each with its trained bias."""
@@ -337,6 +354,13 @@ class _ShardLayout:
         for part in (self.config, self.config.get("text_config")):
             if isinstance(part, dict) and ("vocab_size" in part or part is self.config):
                 part["vocab_size"] = rows
+
+    def rows(self) -> tuple[int, int] | None:
+        """Rows of the input embedding: of the base, and of the merged model."""
+        embedding, _ = embedding_names(self.outputs)
+        if embedding is None or embedding not in self.sources:
+            return None
+        return self.sources[embedding].shape[0], self.outputs[embedding].shape[0]
 
     def separate(self, embedding: str, head: str | None, changed: set[str]) -> str | None:
         """Decide about a tied pair of which something was trained; returns the head that is written, if any."""
