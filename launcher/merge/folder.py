@@ -87,7 +87,7 @@ def special_tokens(folder: Path) -> Tokens:
     return Tokens(find("eos_token"), find("pad_token"))
 
 
-def _token_ids(folder: Path) -> tuple[dict[str, Any], dict[str, int]]:
+def _token_ids(folder: Path) -> tuple[Mapping[str, Any], dict[str, int]]:
     """Settings and token ids of the tokenizer in ``folder``; no ids where a binary file alone has them."""
     settings = read_object(folder / "tokenizer_config.json") if (folder / "tokenizer_config.json").is_file() else {}
     ids: dict[str, int] = {
