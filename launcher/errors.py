@@ -129,6 +129,11 @@ def known_elsewhere(word: str, known: Sequence[str]) -> str | None:
     return here if here in known else None
 
 
+def counted(count: int, one: str) -> str:
+    """A number of things in words: 1 row, 2,000 rows."""
+    return f"{count:,} {one}" + ("" if count == 1 else "s")
+
+
 def remedy(error: OSError) -> str:
     """What to do about an error of the file system."""
     if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import re
 from collections.abc import Hashable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,7 +22,7 @@ MAX_DEPTH = 100  # PyYAML composes recursively, and its C build overflows the st
 MAX_VALUES = 1_000_000  # aliases of aliases can name more values than any memory holds
 
 KeyPath = tuple[Hashable, ...]
-Fault = Literal["syntax", "encoding", "tab", "repeated_key", "documents"]
+Fault = Literal["syntax", "encoding", "tab", "repeated_key", "documents", "number"]
 
 
 @dataclass(frozen=True)
@@ -212,6 +214,8 @@ class _Walk:
         if self.count > MAX_VALUES:
             raise Unreadable(_problem(f"aliases name more than {MAX_VALUES} values", node.start_mark, self.file))
         self.positions.values[path] = _place(node)
+        if isinstance(node, yaml.ScalarNode) and (said := _read_otherwise(node, self.loader.construct_object(node))):
+            self.problems[_problem(said[0], node.start_mark, self.file, said[1], "number")] = None
         self.open.add(id(node))
         if isinstance(node, yaml.SequenceNode):
             for index, item in enumerate(node.value):
@@ -238,6 +242,10 @@ class _Walk:
                 self.problems[_problem(message, key_node.start_mark, self.file)] = None
                 continue
             key = self.loader.construct_object(key_node)
+            if key is None or isinstance(key, bool):
+                shown = "nothing" if key is None else str(key).lower()
+                message = f"the key {key_node.value or '(empty)'} is read as {shown}"
+                self.problems[_problem(message, key_node.start_mark, self.file, "write it in quotes", "number")] = None
             if key in seen:
                 message = f"the key {key!r} is already set on line {seen[key]}"
                 self.problems[
@@ -250,6 +258,24 @@ class _Walk:
             self.owners.setdefault(id(value_node), {}).setdefault(id(key_node), (key_node, here))
             self.visit(value_node, here)
         self.positions.values[path] = _place(node)
+
+
+_OCTAL = re.compile(r"[-+]?0[0-9_]+")
+_SIXTIES = re.compile(r"[-+]?[0-9][0-9_]*(:[0-5]?[0-9])+(\.[0-9_]*)?")
+
+
+def _read_otherwise(node: yaml.ScalarNode, value: Any) -> tuple[str, str] | None:
+    """What to say of a number that YAML 1.1 reads as another than what stands there, and what would be right."""
+    if not isinstance(value, int | float) or isinstance(value, bool):
+        return None
+    if isinstance(value, float) and not math.isfinite(value):
+        return f"{node.value} is no number that a setting can have", "a number, or leave the key out"
+    if _OCTAL.fullmatch(node.value) and isinstance(value, int) and value:
+        meant = node.value.lstrip("+-0")
+        return f"{node.value} is read as {value}: a leading zero makes it octal", f"{meant}, or {value}"
+    if _SIXTIES.fullmatch(node.value):
+        return f"{node.value} is read as {value}: colons count in sixties", f'"{node.value}" in quotes, or {value}'
+    return None
 
 
 def plain(text: bytes) -> Any:

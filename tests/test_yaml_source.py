@@ -104,3 +104,36 @@ def test_any_text_is_read_as_yaml_does_or_refused_in_words(text: str) -> None:
         return
     expected = yaml.load(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
     assert data == expected or repr(data) == repr(expected)  # nan is not equal to itself
+
+
+@pytest.mark.parametrize(
+    ("text", "said", "right"),
+    [
+        ("seed: 042", "042 is read as 34: a leading zero makes it octal", "42, or 34"),
+        ("seed: -010", "-010 is read as -8: a leading zero makes it octal", "10, or -8"),
+        ("warmup_steps: 1:30", "1:30 is read as 90: colons count in sixties", '"1:30" in quotes, or 90'),
+        ("at: 1:30:00", "1:30:00 is read as 5400: colons count in sixties", '"1:30:00" in quotes, or 5400'),
+        ("lr: .nan", ".nan is no number that a setting can have", "a number, or leave the key out"),
+        ("lr: -.inf", "-.inf is no number that a setting can have", "a number, or leave the key out"),
+        ("a: [1, .inf]", ".inf is no number that a setting can have", "a number, or leave the key out"),
+        ("on: 1", "the key on is read as true", "write it in quotes"),
+        ("a: {No: 1}", "the key No is read as false", "write it in quotes"),
+        ("? ~\n: 1", "the key ~ is read as nothing", "write it in quotes"),
+    ],
+)
+def test_what_yaml_reads_as_something_else_is_said(text: str, said: str, right: str) -> None:
+    [problem] = refused(text)
+    assert (problem.message, problem.hint, problem.line) == (said, right, 1)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["a: 0", "a: 0.5", "a: 00", "a: 0x1f", "a: 1_000", "a: '042'", 'a: "1:30"', "a: 089", "a: 1e5", "a: on", "'on': 1",
+     "a: .5", "a: 12:30pm", "1: a"],
+)  # fmt: skip
+def test_what_yaml_reads_as_it_stands_is_taken(text: str) -> None:
+    assert parse_yaml(text, file="f")[0] == yaml.safe_load(text)
+
+
+def test_all_such_numbers_are_told_at_once() -> None:
+    assert [problem.line for problem in refused("a: 042\nb: 1\nc: 1:30\non: 2\n")] == [1, 3, 4]

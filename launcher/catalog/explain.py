@@ -105,7 +105,9 @@ def _number(value: float) -> str:
 
 
 def _typed(value: Any) -> str:
-    return "empty" if value is None else f"{_shown(value)}, {type_name(value)}"
+    if value is None or isinstance(value, bool):  # "true, true or false" says nothing
+        return _shown(value)
+    return f"{_shown(value)}, {type_name(value)}"
 
 
 def _shown(value: Any) -> str:

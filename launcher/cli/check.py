@@ -11,7 +11,7 @@ import click
 
 from launcher.cli.options import data_options, json_option
 from launcher.cli.words import VERDICT, examples
-from launcher.errors import BadInput, Problem
+from launcher.errors import BadInput, Problem, counted
 
 if TYPE_CHECKING:
     from launcher.data.columns import Columns
@@ -136,7 +136,9 @@ def _print(report: DataReport, most: int | None) -> None:
         click.echo(f"note: {note}")
     if errors or warnings or report.notes:
         click.echo()
-    click.echo(f"{report.path}: {report.format or 'unknown format'}, {report.row_count} usable rows", nl=False)
+    click.echo(
+        f"{report.path}: {report.format or 'unknown format'}, {counted(report.row_count, 'usable row')}", nl=False
+    )
     click.echo(f" of {report.lines_read}, {_count(errors, 'error')}, {_count(warnings, 'warning')}")
     if report.lengths:
         _print_lengths(report.lengths)

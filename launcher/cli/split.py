@@ -10,7 +10,7 @@ import click
 
 from launcher.cli.options import json_option, map_option
 from launcher.cli.words import examples
-from launcher.errors import Problem, Unreadable
+from launcher.errors import Problem, Unreadable, counted
 
 if TYPE_CHECKING:
     from launcher.data.columns import Columns
@@ -65,12 +65,12 @@ def command(
         click.echo(json.dumps(facts, indent=2, ensure_ascii=False))
         return
     by = f", in the shares of {cut.label}" if cut.label else ""
-    click.echo(f"{golden}: {len(cut.golden):,} rows{by}")
+    click.echo(f"{golden}: {counted(len(cut.golden), 'row')}{by}")
     for value, rows in cut.shares[:10]:
         click.echo(f"  {rows:>5,}  {value or '(none)'}")
     if len(cut.shares) > 10:
         click.echo(f"  and {len(cut.shares) - 10} more")
-    click.echo(f"{train}: {left:,} rows")
+    click.echo(f"{train}: {counted(left, 'row')}")
     if cut.left_out:
-        click.echo(f"{len(cut.left_out):,} rows ask what a golden row asks, and are in neither")
+        click.echo(f"{counted(len(cut.left_out), 'row')} that a golden row asks too: in neither")
     click.echo(f"next: ql check {train} --golden {golden}")

@@ -39,6 +39,7 @@ FILE_CODES: dict[str, tuple[Severity, str, str]] = {
     "QL007": ("error", "The file holds no mapping.", "A config is keys and values."),
     "QL008": ("note", "A `# ql: ignore` that ignores nothing.", "What it was for is gone, or its code is misspelled."),
     "QL009": ("error", "This version of the trainer has no schema here.", "ql cannot say what that version accepts."),
+    "QL013": ("error", "A number or key that YAML reads as another.", "042 is 34, 1:30 is 90, and on is true."),
     "QL012": ("error", "A file of another tool.", "Its keys have other names here: no trainer would read them."),
     "QL011": ("warning", "A release of the trainer that is newer than ql.", NEWER),
     "QL010": ("warning", "A golden prompt that stands twice.", REPEATED),
@@ -50,6 +51,7 @@ _READ_CODES: dict[Fault, str] = {
     "encoding": "QL003",
     "tab": "QL004",
     "repeated_key": "QL005",
+    "number": "QL013",
     "documents": "QL006",
 }
 

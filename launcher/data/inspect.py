@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +23,7 @@ from launcher.data.template_names import OWN_TEMPLATE
 from launcher.data.tokens import Measure, Rendered, measure_for
 
 DEFAULT_TEMPLATE = "chatml"
+_NOT_A_NUMBER = frozenset({"nan", "NaN", "NAN", "<NA>", "#N/A"})  # what pandas and spreadsheets make of an empty cell
 _BATCH = 256  # rows tokenized at a time: enough for the tokenizer's threads, little to hold
 
 
@@ -212,6 +214,10 @@ class _Inspection:
         if messages[-1]["role"] != "assistant":
             message = f"ends with a turn of the {messages[-1]['role']}, which is never answered and not trained"
             self.findings.add("tail", "warning", number, message)
+        empty = {text for message in messages if (text := message["content"].strip()) in _NOT_A_NUMBER}
+        if empty:
+            message = f"a turn holds nothing but {', '.join(sorted(empty))}: written so where a cell was empty?"
+            self.findings.add("nan", "warning", number, message)
         tokens = {token for token in self.control for message in messages if token in message["content"]}
         if tokens:
             message = f"content holds {', '.join(sorted(tokens))}, which the model will read as structure, not as text"
@@ -243,10 +249,29 @@ def _no_format(row: dict[str, object], number: int) -> tuple[str, Severity, int,
         f"or text; its keys: {shown_keys(row)}"
     )
     proposed = propose(row)
-    if "input" in row and row.keys() & set(TARGET_KEYS):
+    inside = _rows_inside(row) if len(row) <= 4 else None
+    if inside is not None:
+        message = f"one object, whose rows are inside of it: jq -c '{inside}[]' FILE > FILE.jsonl"
+    elif proposed is None and any(" " in key.strip() or key.strip().isdigit() for key in row):
+        message += "; if its first line is a row, write the names of the columns above it: prompt,completion"
+    elif "input" in row and row.keys() & set(TARGET_KEYS):
         message += ", those of a golden set, which --golden takes"
     elif proposed is not None:
         message += f"; if they mean that, {proposed}"
     else:
         message += "; --map COLUMN=prompt,COLUMN=completion says what they mean"
     return "format", "error", number, message
+
+
+def _rows_inside(value: object, path: str = "", deeper: int = 4) -> str | None:
+    """Where in an object a list of objects stands, as jq writes it; None where there is none, or a list of turns."""
+    if isinstance(value, list):
+        return path if path.count(".") > 1 and value and all(isinstance(item, dict) for item in value[:8]) else None
+    if not isinstance(value, dict) or not deeper:
+        return None
+    found = (
+        _rows_inside(item, f"{path}.{json.dumps(key) if not key.isidentifier() else key}", deeper - 1)
+        for key, item in value.items()
+        if isinstance(key, str)
+    )
+    return next((place for place in found if place is not None), None)

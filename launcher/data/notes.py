@@ -98,8 +98,8 @@ class Notes:
             )
         template = self.renderer.template
         if self.rows["trimmed"] and template is not None and template.name != OWN_TEMPLATE:
-            count = self.rows["trimmed"]
-            yield f"{count} rows have answers that begin or end in white space, which the chat template removes"
+            given = _share(self.rows["trimmed"], rows)
+            yield f"answers begin or end in white space, which the chat template removes, in {given}"
 
     def _fate(self) -> str:
         if self.renderer.thoughts == "drop":

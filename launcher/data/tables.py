@@ -41,7 +41,8 @@ def table_rows(stream: BinaryIO, delimiter: str) -> Iterator[Line]:
         except StopIteration:
             return
         except csv.Error as error:
-            yield Line(number, None, f"not a row of a table: {error}", "table")
+            how = 'a quote is not closed, or one inside of a cell is not doubled ("")'
+            yield Line(number, None, f"not a row of a table: {how}: {error}", "table")
             number = reader.line_num + 1
             if "unexpected end" in str(error):
                 return

@@ -125,3 +125,10 @@ def test_nothing_is_proposed_where_nothing_is_meant(row: dict[str, Any]) -> None
 
 def test_the_names_that_columns_may_have() -> None:
     assert {"messages", "conversations", "instruction", "output", "prompt", "completion", "text"} <= set(KNOWN)
+
+
+def test_a_job_maps_to_the_names_that_the_command_line_takes() -> None:
+    from launcher.data.columns import KNOWN
+    from launcher.json_schema import load_schema
+
+    assert load_schema("job")["properties"]["map"]["additionalProperties"]["enum"] == list(KNOWN)

@@ -185,3 +185,23 @@ def test_a_golden_set_on_one_line_has_ids_and_places(tmp_path: Path) -> None:
     assert len(said) == 2
     assert said[0].startswith(f"{path}:1: row 3 of the file: ")
     assert said[1].endswith("row 2 of the file: the same row as one before it on this line")
+
+
+def test_the_options_of_the_verb(tmp_path: Path) -> None:
+    rows = [{**row, "queue": "xyz"[i % 3]} for i, row in enumerate(LABELLED)]
+    path = write(tmp_path / "my.jsonl", rows)
+    out = tmp_path / "cut"
+    done = split(path, "--golden", 12, "--label", "queue", "--seed", 5, "--out", out, "--json")
+    facts = json.loads(done.stdout)
+    assert facts["shares"] == {"x": 4, "y": 4, "z": 4}
+    assert (facts["label"], facts["train_rows"]) == ("queue", 88)
+    golden = read(out / "my.golden.jsonl")
+    assert Counter(row["queue"] for row in golden) == facts["shares"]
+    assert not (tmp_path / "my.golden.jsonl").exists(), "--out is another folder"
+    assert split(path, "--golden", 12, "--label", "queue", "--seed", 5, "--out", out).exit_code == 2, "they are there"
+    again = split(path, "--golden", 12, "--label", "queue", "--seed", 5, "--out", out, "--force")
+    assert (again.exit_code, read(out / "my.golden.jsonl")) == (0, golden)
+    split(path, "--golden", 12, "--label", "queue", "--seed", 6, "--out", out, "--force")
+    assert read(out / "my.golden.jsonl") != golden, "another seed chooses other rows"
+    wrong = split(path, "--golden", 12, "--label", "qeue", "--out", out, "--force")
+    assert (wrong.exit_code, "did you mean 'queue'" in wrong.stderr) == (1, True)

@@ -172,3 +172,51 @@ def test_a_finding_of_one_row_is_not_that_of_all() -> None:
     findings = Findings()
     findings.add("empty", "error", 1, "text is empty")
     assert findings.told("error", 1)[0].message == "text is empty"
+
+
+@pytest.mark.parametrize(
+    ("data", "path"),
+    [
+        ({"dataset": {"train": {"rows": [{"prompt": "a", "completion": "b"}]}}}, ".dataset.train.rows"),
+        ({"data": {"train": [{"prompt": "a"}], "test": [{"prompt": "a"}]}}, ".data.train"),
+        ({"version": 1, "my data": {"rows": [{"a": 1}]}}, '."my data".rows'),
+    ],
+)
+def test_rows_inside_of_an_object_are_found(data: Any, path: str, tmp_path: Path) -> None:
+    file = tmp_path / "rows.json"
+    file.write_text(json.dumps(data))
+    [finding] = inspect_data(file).findings.kept
+    assert finding.message == f"one object, whose rows are inside of it: jq -c '{path}[]' FILE > FILE.jsonl"
+
+
+@pytest.mark.parametrize("text", ["nan", "NaN", " nan ", "<NA>"])
+def test_an_empty_cell_that_became_a_word_is_warned_of(text: str, tmp_path: Path) -> None:
+    path = tmp_path / "rows.csv"
+    path.write_text(f"prompt,completion\na,b\nc,{text}\n{text},d\nnanny,None\n")
+    found = [(finding.kind, finding.severity, finding.line) for finding in inspect_data(path).findings.kept]
+    assert found == [("nan", "warning", 3), ("nan", "warning", 4)]
+
+
+@pytest.mark.parametrize("head", ["hello there,general kenobi", "What is 1+1?,2", "17,positive"])
+def test_a_table_without_a_header_is_named(head: str, tmp_path: Path) -> None:
+    path = tmp_path / "rows.csv"
+    path.write_text(f"{head}\n" + "more,of it\n" * 5)
+    [said] = [line for line in ql("check", path).stdout.splitlines() if line.startswith("error")]
+    assert "in each of its 5 rows" in said
+    assert "if its first line is a row, write the names of the columns above it: prompt,completion" in said
+
+
+@pytest.mark.parametrize("text", ['a,"b', '"a" b,c', '"unclosed,"c"'])
+def test_a_quote_that_does_not_close_is_named(text: str, tmp_path: Path) -> None:
+    path = tmp_path / "rows.csv"
+    path.write_text(f"prompt,completion\nx,y\n{text}\n")
+    [finding] = inspect_data(path).findings.kept
+    assert finding.message.startswith("not a row of a table: a quote is not closed, or one inside of a cell")
+
+
+def test_one_row_is_not_rows(tmp_path: Path) -> None:
+    path = tmp_path / "rows.jsonl"
+    path.write_text(json.dumps({"prompt": "a", "completion": " b"}) + "\n")
+    said = ql("check", path).stdout
+    assert "1 usable row of 1, 0 errors" in said
+    assert "removes, in 1 of 1 rows" in said

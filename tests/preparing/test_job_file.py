@@ -98,6 +98,9 @@ def test_all_problems_at_once_with_their_lines(tmp_path: Path) -> None:
         ({"preset": None, "model": None}, "QL954"),
         ({"settings": {"lora_rank": 8}}, "QL101"),
         ({"track": ["wandbd"]}, "QL103"),
+        ({"map": {"question": "promt"}}, "QL103"),
+        ({"map": {"question": ["prompt"]}}, "QL103"),
+        ({"map": {"question": None}}, "QL103"),
         ({"gates": ["exact_match"]}, "QL106"),
     ],
 )

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from launcher.errors import counted
 from launcher.rules.base import TRAINING, Config, Hit, KeyPath, rule
 from launcher.trainers import get_trainer
 
@@ -103,7 +104,7 @@ def rows_do_not_match(c: Config) -> Iterator[Hit]:
                 if len(lines) == found.rows > 1 and file.given is None:
                     message, has = f"no row of {file.path.name} has {column!r}", f"; {_has(found)}"
                 else:
-                    count = "1 row" if len(lines) == 1 else f"{len(lines):,} rows"
+                    count = counted(len(lines), "row")
                     verb, has = "has" if len(lines) == 1 else "have", ""
                     message = f"{count} of {file.path.name} {verb} no {column!r}: {_lines(lines)}"
                 yield c.at(file.key, message, f"{file.declared} reads the column {column}{has}")
@@ -154,7 +155,7 @@ def rows_that_are_not_json(c: Config) -> Iterator[Hit]:
             message = f"the rows of {file.path.name} are under {under[0]!r}, and a trainer reads a row per line"
             yield c.at(file.key, message, f"jq -c '.{under[0]}[]' FILE > FILE.jsonl")
         elif bad := found.unreadable:
-            count = "1 row" if len(bad) == 1 else f"{len(bad):,} rows"
+            count = counted(len(bad), "row")
             message = f"{count} of {file.path.name} cannot be read: {_lines(bad)}"
             yield c.at(file.key, message, found.problem)
         elif found.is_empty:
@@ -175,7 +176,7 @@ def golden_rows_in_training(c: Config) -> Iterator[Hit]:
         pass  # also where no rows are to be compared with: it is said that it cannot be read
     for file, found in surveyed(c):
         if file.trains and found.golden:
-            count = "1 row" if len(found.golden) == 1 else f"{len(found.golden):,} rows"
+            count = counted(len(found.golden), "row")
             verb = "is" if len(found.golden) == 1 else "are"
             message = f"{count} of {file.path.name} {verb} in the golden set: {_lines(found.golden)}"
             yield c.at(file.key, message, "take them out of the training data")
