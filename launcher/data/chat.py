@@ -188,8 +188,11 @@ def render(
     *,
     tools: Sequence[Mapping[str, object]] | None = None,
     add_generation_prompt: bool = False,
+    settings: Mapping[str, object] | None = None,
 ) -> str:
     """The conversation as text: what transformers' ``apply_chat_template(tokenize=False)`` gives.
+
+    ``settings`` are the template's own, such as ``enable_thinking``.
 
     ``tokens`` are the special tokens by their transformers name (``bos_token``, ``eos_token``, …), as
     `launcher.data.special.template_tokens` chooses them. Raises CannotRender when the template raises.
@@ -202,6 +205,7 @@ def render(
             documents=None,
             add_generation_prompt=add_generation_prompt,
             **tokens,
+            **(settings or {}),
         )
     except (jinja2.TemplateError, TypeError, ValueError, KeyError, AttributeError, RecursionError) as error:
         raise CannotRender(f"the chat template refuses this conversation: {error}") from error
@@ -242,6 +246,28 @@ def render_with_spans(
         begin = max(len(prompt), _before_answers(messages, index, full, template, tokens, tools))
         spans.append((begin, end + len(closing)))
     return full, spans
+
+
+# What turns thinking off in the templates that can: Qwen, Gemma, GLM, SmolLM; DeepSeek, Granite.
+NO_THOUGHTS: tuple[Mapping[str, object], ...] = ({"enable_thinking": False}, {"thinking": False})
+
+
+def prompt_settings(template: ChatTemplate, tokens: Mapping[str, str]) -> Mapping[str, object] | None:
+    """What the template must be told so that a prompt begins as a row without a thought does, to its answer.
+
+    Empty where it need not be told anything; None where no setting makes the two equal.
+    """
+    question = {"role": "user", "content": "a question that no row has"}
+    try:
+        row = render([question, {"role": "assistant", "content": _ANY_ANSWER}], template, tokens)
+        opening = row.partition(_ANY_ANSWER)[0]
+        for settings in ({}, *NO_THOUGHTS):
+            asked = render([question], template, tokens, add_generation_prompt=True, settings=settings)
+            if opening.startswith(asked) and not opening[len(asked) :].strip():
+                return settings
+    except CannotRender:
+        return {}
+    return None
 
 
 _DROPS_THOUGHTS = (

@@ -148,11 +148,12 @@ class _Inspection:
             format=self.form,
             lines_read=read,
             findings=self.findings,
-            notes=(*file_notes(self.path), *self.notes.texts(self.form)),
+            notes=(*file_notes(self.path), *self.notes.texts(self.form), *self.notes.asked()),
             rows=self.rows,
             lengths=summarise(self.rows, self.measure.exact, self.measure.source),
             excess=None,
             reading=ReadRows(self.path, self.form, self.columns, self.renderer) if self.form else None,
+            template_settings=self.renderer.prompt_settings(thinks=self.notes.thinks) or {},
         )
 
     def _row(self, number: int, row: dict[str, object]) -> None:

@@ -63,6 +63,23 @@ class Notes:
         trained = [rendered.text[start:end] for rendered in parts for start, end in rendered.spans]
         return not all(any(thought in text for text in trained) for thought in thoughts)
 
+    @property
+    def thinks(self) -> bool:
+        """Whether thoughts are trained in any row."""
+        return self.renderer.thoughts != "drop" and bool(self.rows["thoughts"] or self.rows["inline"])
+
+    def asked(self) -> Iterator[str]:
+        """How golden prompts and a server are to ask, where that is not as the template does by itself."""
+        settings = self.renderer.prompt_settings(thinks=self.thinks)
+        if settings:
+            said = ", ".join(f"{key} {str(value).lower()}" for key, value in settings.items())
+            yield f"no row has a thought: golden prompts, `ql chat` and `ql serve` ask with {said}, as rows are written"
+        elif settings is None:
+            yield (
+                "no row has a thought, and the chat template writes something before an answer that it does not write "
+                "in a prompt: the model is asked otherwise than it is trained"
+            )
+
     def texts(self, form: Format | None) -> Iterator[str]:
         """The notes of all rows that were counted."""
         rows = self.read

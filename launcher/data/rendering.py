@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from launcher.data.base import base_tokens
-from launcher.data.chat import CannotRender, ChatTemplate, render_with_spans, thought_field
+from launcher.data.chat import CannotRender, ChatTemplate, prompt_settings, render_with_spans, thought_field
 from launcher.data.columns import Columns
 from launcher.data.content import inline_thought, without_thought
 from launcher.data.formats import BadRow, Format, Row, as_templates_read, format_of, normalise
@@ -31,6 +31,13 @@ class Renderer:
         self.tokens = {} if template is None else template_tokens(base, template)
         self.thought_field = None if template is None else thought_field(template)
         self._begin, self._end = ("", "") if template is not None or base is None else _marks(base)
+
+    def prompt_settings(self, *, thinks: bool) -> Mapping[str, object] | None:
+        """What the template is to be told in prompts, so that they begin as the rows; see `chat.prompt_settings`.
+
+        ``thinks``: rows have thoughts. Then a prompt leaves them to the model, as the template does by itself.
+        """
+        return {} if self.template is None or thinks else prompt_settings(self.template, self.tokens)
 
     @property
     def knows_frame(self) -> bool:

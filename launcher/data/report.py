@@ -5,7 +5,7 @@ from __future__ import annotations
 import statistics
 from array import array
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Literal
@@ -115,6 +115,7 @@ class DataReport:
     lengths: Lengths | None
     excess: Excess | None
     reading: ReadRows | None = None
+    template_settings: Mapping[str, object] = field(default_factory=dict)  # with which a prompt begins as the rows do
 
     @property
     def row_count(self) -> int:

@@ -53,6 +53,7 @@ class WrittenData:
             excess=excess.describe(report.row_count, self.facts.exact) if excess else None,
             cut=asdict(excess) if excess else None,
             lengths=None if lengths is None else _recorded(lengths, even_histogram(report.rows.totals)),
+            template_settings=dict(report.template_settings),
         )
 
 

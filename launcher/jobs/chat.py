@@ -8,7 +8,7 @@ loaded, and ``{"event": "answer", "base": {…}, "adapter": {…}}`` for each te
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
@@ -32,6 +32,7 @@ def run(request: ChatRequest, emit: Emit) -> Chatted:
         tokenizer=tokenizer,
         template=read_template(request.chat_template, tokenizer),
         limit=request.max_new_tokens,
+        settings=request.template_settings,
     )
     with Path(request.questions).open(encoding="utf-8") as questions:
         emit({"event": "ready", "device": device})
@@ -58,11 +59,19 @@ class Conversation:
     Without a chat template (a model trained on plain text) every text is continued by itself.
     """
 
-    def __init__(self, model: Any, tokenizer: Any, template: str | None, limit: int) -> None:
+    def __init__(
+        self,
+        model: Any,
+        tokenizer: Any,
+        template: str | None,
+        limit: int,
+        settings: Mapping[str, object] | None = None,
+    ) -> None:
         self.model = model
         self.tokenizer = tokenizer
         self.template = template
         self.limit = limit
+        self.settings = settings
         self.stops = stop_ids(model, tokenizer, template)
         self.reset()
 
@@ -79,7 +88,7 @@ class Conversation:
         turns.append({"role": "user", "content": text})
         prompt: dict[str, object] = {"messages": turns} if self.template else {"text": text}
         try:
-            ids = prompt_ids(prompt, self.tokenizer, self.template)
+            ids = prompt_ids(prompt, self.tokenizer, self.template, self.settings)
         except Exception as error:  # a template may raise anything that Jinja, or Python in it, can raise
             raise RunFailed(f"the chat template refuses this conversation: {error}") from error
         with as_base(self.model) if subject == "base" else nullcontext():

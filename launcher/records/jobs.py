@@ -106,7 +106,10 @@ class PushedFiles(Record):
 
 @dataclass(kw_only=True)
 class ModelRequest(Record):
-    """The base and its adapter as they were trained. ``chat_template`` is a path; None: the tokenizer's own."""
+    """The base and its adapter as they were trained. ``chat_template`` is a path; None: the tokenizer's own.
+
+    ``template_settings`` are what the template is told, so that a prompt begins as the training rows do.
+    """
 
     base: str
     adapter: str
@@ -115,6 +118,7 @@ class ModelRequest(Record):
     compute_dtype: str
     device: str = "auto"
     chat_template: str | None = None
+    template_settings: dict[str, object] = field(default_factory=dict)
 
 
 @dataclass(kw_only=True)

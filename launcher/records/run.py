@@ -146,6 +146,9 @@ class DataRecord(Record):
     excess: Annotated[str | None, LATE] = None
     cut: Annotated[dict[str, object] | None, LATE] = None
     lengths: Annotated[RecordedLengths | None, LATE] = None
+    template_settings: Annotated[dict[str, object], LATE, "What the chat template is told in prompts."] = field(
+        default_factory=dict
+    )
 
     @property
     def written(self) -> dict[str, str]:

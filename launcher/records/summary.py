@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from launcher.records.codec import Record, encode
 from launcher.records.run import Curve, GateResult, RecordedPrice, Repair, Resume, Scores, Stage, Training
@@ -45,7 +45,7 @@ class Summary(Record):
     merge: MergeSummary | None
     repairs: list[Repair]
     resumes: list[Resume]
-    warnings: list[str]
+    warnings: list[str] = field(default_factory=list)
     notes: list[str]
 
     def to_dict(self) -> dict[str, object]:

@@ -8,7 +8,14 @@ from typing import Any
 
 import pytest
 
-from launcher.data.chat import ChatTemplate, render_with_spans, thought_field
+from launcher.data.chat import (
+    SHIPPED_TEMPLATES,
+    ChatTemplate,
+    load_chat_template,
+    render,
+    render_with_spans,
+    thought_field,
+)
 from launcher.data.formats import BadRow, normalise
 from launcher.data.inspect import inspect_data
 from launcher.data.rendering import Renderer
@@ -264,3 +271,58 @@ def test_a_template_that_cuts_thoughts_out_of_answers_is_warned_of(
     assert [(finding.kind, finding.severity) for finding in found.findings.kept] == [("thoughts", "warning")]
     kept = inspect_data(write(tmp_path, {"messages": [USER, turn]}), base=bases["bytes"])
     assert not kept.findings.kept
+
+
+# How Qwen 3, GLM and others open an answer: an empty thought where none is wanted.
+THINKING = (
+    "{% for message in messages %}{{ '<|im_start|>' + message.role + '\n' }}"
+    "{% if message.role == 'assistant' and loop.last %}{{ '<think>\n' + (message.reasoning_content or '') }}"
+    "{{ '\n</think>\n\n' }}{% endif %}{{ message.content + '<|im_end|>\n' }}{% endfor %}"
+    "{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}"
+    "{% if SWITCH is defined and SWITCH is false %}{{ '<think>\n\n</think>\n\n' }}{% endif %}{% endif %}"
+)
+
+
+@pytest.mark.parametrize("switch", ["enable_thinking", "thinking"])
+@pytest.mark.parametrize(
+    ("turn", "thoughts", "off"),
+    [
+        (GOOD, "train", True),
+        (THOUGHT, "train", False),
+        ({**GOOD, "content": FOLDED}, "train", False),
+        (THOUGHT, "each", False),
+        (THOUGHT, "drop", True),
+        ({**GOOD, "content": FOLDED}, "drop", True),
+    ],
+)
+def test_prompts_are_asked_as_the_rows_are_written(
+    switch: str, turn: Any, thoughts: Any, off: bool, tmp_path: Path, bases: dict[str, Path]
+) -> None:
+    own = tmp_path / "own.jinja"
+    own.write_text(THINKING.replace("SWITCH", switch))
+    path = write(tmp_path, {"messages": [USER, turn]})
+    report = inspect_data(path, base=bases["bytes"], chat_template=str(own), thoughts=thoughts)
+    wanted = {switch: False} if off else {}
+    assert report.template_settings == wanted
+    assert any(f"ask with {switch} false" in note for note in report.notes) is off
+    assert write_data(report, tmp_path, eval_fraction=0, seed=0).record(path).template_settings == wanted
+    template = load_chat_template(str(own), bases["bytes"])
+    [(_, row)] = list(report.reading.rows()) if report.reading else []
+    text = render(row["messages"], template, {})
+    asked = render(row["messages"][:1], template, {}, add_generation_prompt=True, settings=wanted)
+    assert text.startswith(asked)
+    assert not off or text[len(asked) :].startswith("right<|im_end|>")
+
+
+def test_a_row_that_cannot_be_asked_as_it_is_written_is_said(tmp_path: Path, bases: dict[str, Path]) -> None:
+    own = tmp_path / "own.jinja"
+    own.write_text(OWN.replace("FIELD", "reasoning_content"))
+    report = inspect_data(write(tmp_path, {"messages": [USER, GOOD]}), base=bases["bytes"], chat_template=str(own))
+    assert report.template_settings == {}
+    assert any("asked otherwise than it is trained" in note for note in report.notes)
+
+
+@pytest.mark.parametrize("name", SHIPPED_TEMPLATES)
+def test_a_template_that_knows_no_thoughts_is_told_nothing(name: str, tmp_path: Path) -> None:
+    report = inspect_data(write(tmp_path, {"messages": [USER, GOOD]}), chat_template=name)
+    assert (report.template_settings, report.notes) == ({}, ())

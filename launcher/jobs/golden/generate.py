@@ -51,7 +51,7 @@ def run(request: GoldenRequest, emit: Emit) -> GoldenAnswers:
         request=request,
         tokenizer=tokenizer,
         template=template,
-        ids=all_prompt_ids(request.prompts, tokenizer, template),
+        ids=all_prompt_ids(request.prompts, tokenizer, template, request.template_settings),
         limit=request.max_new_tokens or answer_limit(request.answers, tokenizer),
         device=choose_device(request.device),
         emit=emit,

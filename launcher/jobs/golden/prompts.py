@@ -33,8 +33,12 @@ def read_template(path: str | None, tokenizer: Any) -> str | None:
     return Path(path).read_text(encoding="utf-8") if path else own
 
 
-def prompt_ids(prompt: Mapping[str, Any], tokenizer: Any, template: str | None) -> list[int]:
+def prompt_ids(
+    prompt: Mapping[str, Any], tokenizer: Any, template: str | None, settings: Mapping[str, object] | None = None
+) -> list[int]:
     """Token ids of one prompt, equal to the first tokens of the training row that asks the same.
+
+    ``settings`` are what the template is told, such as that no thought is wanted.
 
     A chat is rendered with the generation prompt and tokenised without special tokens: the template has written them.
     Plain text is tokenised as a training row is, less a closing end-of-sequence token.
@@ -48,18 +52,24 @@ def prompt_ids(prompt: Mapping[str, Any], tokenizer: Any, template: str | None) 
         chat_template=template,
         add_generation_prompt=True,
         tokenize=False,
+        **(settings or {}),
     )
     return list(tokenizer(text, add_special_tokens=False)["input_ids"])
 
 
-def all_prompt_ids(prompts: Sequence[Mapping[str, Any]], tokenizer: Any, template: str | None) -> dict[str, list[int]]:
+def all_prompt_ids(
+    prompts: Sequence[Mapping[str, Any]],
+    tokenizer: Any,
+    template: str | None,
+    settings: Mapping[str, object] | None = None,
+) -> dict[str, list[int]]:
     """Token ids by the prompt's id. Raises RunFailed with every prompt that the chat template refuses."""
     import jinja2
 
     ids, problems = {}, []
     for prompt in prompts:
         try:
-            ids[prompt["id"]] = prompt_ids(prompt, tokenizer, template)
+            ids[prompt["id"]] = prompt_ids(prompt, tokenizer, template, settings)
         except (jinja2.TemplateError, ValueError, TypeError, KeyError) as error:
             problems.append(Problem(f"golden prompt {prompt['id']}: the chat template refuses it: {error}"))
     if problems:

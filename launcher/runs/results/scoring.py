@@ -97,4 +97,5 @@ def model_request(run: Run) -> ModelRequest:
         compute_dtype=run.plan["compute_dtype"],
         device=run.device,
         chat_template=run.chat_template,
+        template_settings=run.record.data.template_settings if run.record.data else {},
     )

@@ -54,6 +54,7 @@ def _merged(run: Run) -> list[str]:
         VLLM_DTYPE[dtype],
         "--served-model-name",
         run.path.name,
+        *_asked(run),
         *_length(run),
     ]
 
@@ -75,7 +76,13 @@ def _adapters(runs: Sequence[Run]) -> list[str]:
         argv += ["--quantization", "bitsandbytes"]
     if (first.path / "chat_template.jinja").is_file():
         argv += ["--chat-template", str(first.path / "chat_template.jinja")]
-    return argv + _length(first)
+    return argv + _asked(first) + _length(first)
+
+
+def _asked(run: Run) -> list[str]:
+    """What the chat template is told where a request says nothing, so that prompts begin as the training rows did."""
+    settings = run.record.data.template_settings if run.record.data else {}
+    return ["--default-chat-template-kwargs", json.dumps(settings)] if settings else []
 
 
 def _module(name: str, path: str) -> str:

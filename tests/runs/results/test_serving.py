@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from launcher.errors import BadInput
+from launcher.records.run import DataRecord
 from launcher.runs.results.serving import serving_commands
 from launcher.runs.run import Run
 from manifests import new_manifest
@@ -88,3 +89,11 @@ def test_the_adapter_alone_can_be_asked_for(tmp_path: Path) -> None:
     assert list(serving_commands([run(tmp_path, "merged", "adapter")], adapter_only=True)) == ["adapter"]
     with pytest.raises(BadInput, match="no adapter/"):
         serving_commands([run(tmp_path / "b", "merged")], adapter_only=True)
+
+
+def test_the_server_asks_as_the_rows_were_written(tmp_path: Path) -> None:
+    made = run(tmp_path, "merged", "adapter")
+    assert "--default-chat-template-kwargs" not in str(serving_commands([made]))
+    made.record.data = DataRecord(path="x", sha256="y", template_settings={"enable_thinking": False})
+    for argv in serving_commands([made]).values():
+        assert after(argv, "--default-chat-template-kwargs") == '{"enable_thinking": false}'
