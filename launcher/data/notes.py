@@ -13,6 +13,7 @@ from launcher.data.rendering import Renderer
 from launcher.data.template_names import OWN_TEMPLATE
 from launcher.data.tokens import Rendered
 from launcher.data.told import Told
+from launcher.errors import counted
 
 _FRAMED = re.compile(
     r"\A\s*(<s>|<bos>|<\|begin_of_text\|>|<\|startoftext\|>)|(</s>|<eos>|<\|end_of_text\|>|<\|endoftext\|>)\s*\Z"
@@ -85,8 +86,8 @@ class Notes:
         rows = self.read
         if self.parts > rows:
             yield (
-                f"{rows:,} rows become {self.parts:,}: the chat template drops the thoughts of earlier turns, so each "
-                "answer is trained at the end of a row of its own"
+                f"{counted(rows, 'row')} {'becomes' if rows == 1 else 'become'} {self.parts:,}: the chat template writes thoughts, or an empty one, in the last "
+                "turn alone, so each answer is trained at the end of a row of its own"
             )
         for name, count in sorted(self.unread.items()):
             labels = form == "text" and answer_column(name)

@@ -60,14 +60,14 @@ class Renderer:
         return Rendered(text, tuple(spans))
 
     def parts(self, row: Row) -> list[tuple[Row, Rendered]]:
-        """A written row with its text; with thoughts ``each``, where the template drops earlier ones, a row an answer.
+        """A written row with its text; or, unless all thoughts are trained, a row an answer where the template drops some.
 
         Each such row ends with an answer and trains that alone, asked as the model will be. Raises CannotRender.
         """
         try:
             return [(row, self.render(row))]
         except CannotRender:
-            if self.thoughts != "each":
+            if self.thoughts == "train":
                 raise
         parts = [{**row, "messages": _up_to(row["messages"], index)} for index in _answers(row["messages"])]
         return [(part, self.render(part)) for part in parts]
@@ -136,14 +136,14 @@ class ReadRows:
     def rows(self) -> Iterator[tuple[int, Row]]:
         """Line and written row of every row of the format that can be normalised; the others are passed over.
 
-        With thoughts ``each`` those are passed over too that the template refuses.
+        Where a row may become several, those are passed over too that the template refuses.
         """
         for line in read_lines(self.path, self.columns):
             if line.row is None or format_of(line.row) != self.form:
                 continue
             try:
                 row = self.renderer.written(normalise(line.row, self.form)[0])
-                parts = self.renderer.parts(row) if self.renderer.thoughts == "each" else [(row, None)]
+                parts = self.renderer.parts(row) if self.renderer.thoughts != "train" else [(row, None)]
             except (BadRow, CannotRender):
                 continue
             for part, _ in parts:

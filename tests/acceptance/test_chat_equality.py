@@ -209,6 +209,7 @@ def test_base_models_own_template_is_equal_in_both_trainers(
 # As templates of thinking bases are: a thought is written for the last turn, an empty one where there is none.
 THINKING = """{%- set last = namespace(user=0) %}
 {%- for message in messages if message.role == 'user' %}{%- set last.user = messages.index(message) %}{%- endfor %}
+{%- if tools %}{{- '<|im_start|>system\n' ~ tools | tojson ~ '<|im_end|>\n' }}{%- endif %}
 {%- for message in messages %}{%- set content = message.content %}{%- if message.role == 'assistant' %}
 {%- set thought = message.reasoning_content if message.reasoning_content is string else '' %}
 {%- if '</think>' in content %}{%- set thought = content.split('</think>')[0].split('<think>')[-1].strip('\n') %}
@@ -225,6 +226,8 @@ THINKING = """{%- set last = namespace(user=0) %}
 {%- if enable_thinking is defined and enable_thinking is false %}{{- '<think>\n\n</think>\n\n' }}{%- endif %}
 {%- endif %}"""
 OFF = {"weight": 0}
+NAMED = [{"id": f"call_{number}", **call} for number, call in enumerate(CALLS)]
+RESULTS = [{"role": "tool", "tool_call_id": f"call_{number}", "content": str(number)} for number in range(2)]
 THOUGHTS: list[dict[str, Any]] = [
     {"messages": [user("1+1?"), {**assistant("2"), "reasoning_content": "one and one"}]},
     {"messages": [user("1+2?"), assistant("<think>\nadd\n</think>\n\n3")]},
@@ -256,32 +259,64 @@ THOUGHTS: list[dict[str, Any]] = [
         "messages": [user("z"), {**assistant("q"), "reasoning": "zz"}],
         "chat_template_kwargs": {"enable_thinking": False},
     },
+    {
+        "messages": [
+            SYSTEM,
+            user("weather and time?"),
+            {**assistant("Both.", NAMED), "reasoning": "two calls"},
+            *RESULTS,
+            {**assistant("18 at noon"), "reasoning": "done"},
+        ],
+        "tools": TOOLS,
+    },
 ]
 
 
-def test_thoughts_are_equal_in_both_trainers(
-    bases: dict[str, Path], axolotl: None, train_script: ModuleType, tmp_path: Path
+@pytest.mark.parametrize("thoughts", ["train", "each", "drop"])
+def test_thoughts_are_equal_everywhere(
+    thoughts: Any, bases: dict[str, Path], axolotl: None, train_script: ModuleType, tmp_path: Path
 ) -> None:
+    """In both trainers, in golden prompts, and in the tokenizer that goes with a merged model."""
+    from launcher.jobs.golden.prompts import load_tokenizer, prompt_ids
+    from launcher.merge.folder import write_small_files
+
     base = shutil.copytree(bases["bytes"], tmp_path / "base")
     (base / "chat_template.jinja").write_text(THINKING)
     template = load_chat_template("tokenizer", base)
     special = special_tokens(base, template)
     source = write_rows(tmp_path / "rows.jsonl", THOUGHTS)
-    report = inspect_data(source, base=base, chat_template="tokenizer", sequence_len=2048)
+    report = inspect_data(source, base=base, chat_template="tokenizer", sequence_len=2048, thoughts=thoughts)
+    assert report.ok
     write_data(report, tmp_path, eval_fraction=0, seed=0)
     (tmp_path / "chat_template.jinja").write_text(template.text, encoding="utf-8")
-    renderer, measure = Renderer(template, base), Tokenizing(base, template)
-    rows = [renderer.written(normalise(row, "messages")[0]) for row in THOUGHTS]
-    ours = sorted(measure.labels(renderer.render(row)) for row in rows)
+    assert report.reading is not None
+    renderer, measure = report.reading.renderer, Tokenizing(base, template)
+    rows = [row for _, row in report.reading.rows()]
+    made = [measure.labels(renderer.render(row)) for row in rows]
     texts = [rendered.text[slice(*rendered.spans[-1])] for rendered in map(renderer.render, rows)]
-    assert texts[0] == "one and one\n</think>\n\n2<|im_end|>"
-    assert texts[2] == "no thought<|im_end|>"
-    assert texts[8] == "q<|im_end|>"
-    assert axolotl_rows(tmp_path, base, chat_settings(special)) == ours
+    first, second = ("", "") if thoughts == "drop" else ("one and one\n</think>\n\n", "add\n</think>\n\n")
+    assert texts[:3] == [f"{first}2<|im_end|>", f"{second}3<|im_end|>", "no thought<|im_end|>"]
+    assert "q<|im_end|>" in texts
+    assert axolotl_rows(tmp_path, base, chat_settings(special)) == sorted(made)
     config = script_settings(base, special, tmp_path)
     tokenizer = train_script.load_tokenizer(config)
     unsloth = train_script.load_rows(str(tmp_path / "data" / "train.jsonl"), tokenizer, config)
-    assert sorted((row["input_ids"], row["labels"]) for row in unsloth) == ours
+    assert sorted((row["input_ids"], row["labels"]) for row in unsloth) == sorted(made)
+
+    merged = tmp_path / "merged"
+    merged.mkdir()
+    write_small_files(merged, {}, {}, base, tmp_path / "chat_template.jinja", {}, {})
+    served = load_tokenizer(str(merged))
+    assert report.template_settings == ({"enable_thinking": False} if thoughts == "drop" else {})
+    for row, (ids, labels) in zip(rows, made, strict=True):
+        messages, tools = as_templates_read(row["messages"]), row.get("tools")
+        assert served.apply_chat_template(messages, tools=tools, tokenize=True)["input_ids"] == ids
+        prompt = {"messages": row["messages"][:-1], "tools": tools}
+        asked = prompt_ids(prompt, served, None, report.template_settings)
+        assert ids[: len(asked)] == asked
+        assert labels[len(asked) - 1] == -100
+        if thoughts == "drop":
+            assert labels[len(asked)] == ids[len(asked)], "the answer follows the prompt at once"
 
 
 @pytest.mark.parametrize("kind", ["bytes", "pieces"])

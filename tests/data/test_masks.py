@@ -326,3 +326,14 @@ def test_a_row_that_cannot_be_asked_as_it_is_written_is_said(tmp_path: Path, bas
 def test_a_template_that_knows_no_thoughts_is_told_nothing(name: str, tmp_path: Path) -> None:
     report = inspect_data(write(tmp_path, {"messages": [USER, GOOD]}), chat_template=name)
     assert (report.template_settings, report.notes) == ({}, ())
+
+
+def test_thoughts_left_out_of_many_turns(tmp_path: Path, bases: dict[str, Path]) -> None:
+    own = tmp_path / "own.jinja"
+    own.write_text(THINKING.replace("SWITCH", "enable_thinking"))
+    path = write(tmp_path, {"messages": [USER, THOUGHT, USER, {**GOOD, "content": "last"}]})
+    settings: dict[str, Any] = {"base": bases["bytes"], "chat_template": str(own)}
+    assert not inspect_data(path, **settings).ok
+    report = inspect_data(path, **settings, thoughts="drop")
+    assert (report.ok, list(report.rows.lines)) == (True, [1, 1])
+    assert "1 row becomes 2" in report.notes[0]
