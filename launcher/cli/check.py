@@ -11,7 +11,7 @@ import click
 
 from launcher.cli.options import data_options, json_option
 from launcher.cli.words import VERDICT, examples
-from launcher.errors import BadInput, Problem, counted
+from launcher.errors import BadInput, Problem
 
 if TYPE_CHECKING:
     from launcher.data.columns import Columns
@@ -79,13 +79,14 @@ def command(
         columns=columns,
         thoughts=thoughts or "train",
     )
-    bad_golden, repeated = _golden_problems(golden, report, columns) if golden is not None else ([], [])
+    bad_golden, repeated, noted = _golden_problems(golden, report, columns) if golden is not None else ([], [], ())
     ok = report.ok and not bad_golden
     click.get_current_context().meta[VERDICT] = int(not ok)
     if as_json:
         said = {
             "golden_problems": [problem.to_dict() for problem in bad_golden],
             "golden_warnings": [problem.to_dict() for problem in repeated],
+            "golden_notes": list(noted),
         }
         click.echo(json.dumps({**report.to_dict(None if everything else SHOWN), "ok": ok, **said}, indent=2))
     else:
@@ -97,6 +98,8 @@ def command(
             click.echo(f"warning: {problem}")
         if len(repeated) > SHOWN:
             click.echo(f"warning: {golden}: {len(repeated) - SHOWN} more prompts stand twice")
+        for note in noted:
+            click.echo(f"note: {note}")
         _print(report, None if everything else SHOWN)
         if show:
             from launcher.cli.show_rows import show_rows
@@ -106,15 +109,18 @@ def command(
         sys.exit(1)
 
 
-def _golden_problems(golden: Path, report: DataReport, columns: Columns) -> tuple[list[Problem], list[Problem]]:
-    """What is wrong with the golden set itself, where rows that cannot be read overlap with nothing; and warnings."""
-    from launcher.golden.rows import find_repeats, read_golden
+def _golden_problems(
+    golden: Path, report: DataReport, columns: Columns
+) -> tuple[list[Problem], list[Problem], tuple[str, ...]]:
+    """What is wrong with the golden set itself, where rows that cannot be read overlap with nothing; and what is noted."""
+    from launcher.golden.rows import find_repeats, read_golden, unread_notes
 
     try:
         rows = read_golden(golden, conversational=report.conversational, columns=columns)
     except BadInput as error:
-        return error.problems, []
-    return [], [Problem(str(repeat), file=str(golden), line=repeat.line) for repeat in find_repeats(rows)]
+        return error.problems, [], ()
+    repeats = [Problem(str(repeat), file=str(golden), line=repeat.line) for repeat in find_repeats(rows)]
+    return [], repeats, unread_notes(rows, golden)
 
 
 def _print(report: DataReport, most: int | None) -> None:

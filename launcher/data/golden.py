@@ -15,6 +15,7 @@ from launcher.data.formats import BadRow, Row, format_of, normalise
 from launcher.data.read import read_lines
 
 TARGET_KEYS = ("target", "ideal", "expected_output")  # three names of the same thing
+BESIDE = ("tools", "functions", "system", "system_prompt", "history")  # read as they are beside the turns of a row
 
 
 class GoldenInputs:
@@ -67,17 +68,18 @@ def repeated_prompts(rows: Iterable[tuple[int, Mapping[str, Any]]]) -> list[Repe
     return found
 
 
-def golden_from_training(row: Mapping[str, Any]) -> Row | None:
-    """A row in a training format as a golden row: its last answer is the target, what stands before it the input.
+def golden_from_training(row: Mapping[str, Any]) -> tuple[Row, set[str]] | None:
+    """A row in a training format as a golden row, and its keys that are not read.
 
-    None for a row that is in none, or is a golden row already. Raises BadRow with what is wrong with it.
+    Its last answer is the target, what stands before it the input. None for a row that is in no such format, or is a
+    golden row already. Raises BadRow with what is wrong with it.
     """
     form = format_of(row)
     if form is None or row.keys() & set(TARGET_KEYS):
         return None
     if form == "text":
         raise BadRow([("format", "is a row of plain text, which has no answer that could be the target")])
-    normal, _ = normalise(row, form)
+    normal, told = normalise(row, form)
     messages = [{k: v for k, v in message.items() if k != "training"} for message in normal["messages"]]
     last = max(index for index, message in enumerate(messages) if message["role"] == "assistant")
     answer = without_thought(messages[last]["content"])
@@ -89,22 +91,24 @@ def golden_from_training(row: Mapping[str, Any]) -> Row | None:
     alone = len(before) == 1 and before[0]["role"] == "user"
     kept = {key: row[key] for key in ("id", "metadata") if key in row}
     kept |= {"tools": normal["tools"]} if "tools" in normal else {}
-    return {**kept, "input": before[0]["content"] if alone else before, "target": answer.strip()}
+    golden = {**kept, "input": before[0]["content"] if alone else before, "target": answer.strip()}
+    return golden, told.unread - kept.keys()
 
 
 def _asked_by_golden(row: Mapping[str, object]) -> list[str] | None:
     try:
-        row = golden_from_training(row) or row
+        found = golden_from_training(row)
+        row = found[0] if found is not None else row
     except BadRow:
         return None
     given = row.get("input")
     if isinstance(given, str):
-        return [given]
+        given = [{"role": "user", "content": given}]
     if not isinstance(given, list):
         return None
     try:  # an answer behind it, so that the reader of training rows takes it
-        messages = [*given, {"role": "assistant", "content": "."}]
-        normal, _ = normalise({"messages": messages}, "messages")
+        beside = {key: row[key] for key in BESIDE if key in row}
+        normal, _ = normalise({**beside, "messages": [*given, {"role": "assistant", "content": "."}]}, "messages")
     except BadRow:
         return None
     return [message["content"] for message in normal["messages"] if message["role"] == "user"]

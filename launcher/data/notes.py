@@ -85,38 +85,39 @@ class Notes:
         """The notes of all rows that were counted."""
         rows = self.read
         if self.parts > rows:
+            become = "becomes" if rows == 1 else "become"
             yield (
-                f"{counted(rows, 'row')} {'becomes' if rows == 1 else 'become'} {self.parts:,}: the chat template writes thoughts, or an empty one, in the last "
-                "turn alone, so each answer is trained at the end of a row of its own"
+                f"{counted(rows, 'row')} {become} {self.parts:,}: the chat template writes thoughts, or an empty one, "
+                "in the last turn alone, so each answer is trained at the end of a row of its own"
             )
         for name, count in sorted(self.unread.items()):
             labels = form == "text" and answer_column(name)
             more = f"; --map text=prompt,{name}=completion trains it as the answer" if labels else ""
-            yield f"{name} is given in {_share(count, rows)} and not read{more}"
+            yield f"{name} is given in {share(count, rows)} and not read{more}"
         if self.masked:
             turns = "turn is" if self.masked == 1 else "turns are"
-            given = _share(self.rows["masked"], rows)
+            given = share(self.rows["masked"], rows)
             yield f"{self.masked:,} {turns} masked in {given} (weight 0, train false): read, and not trained"
         if self.rows["thoughts"]:
-            yield f"thoughts (reasoning) are given in {_share(self.rows['thoughts'], rows)}: {self._fate()}"
+            yield f"thoughts (reasoning) are given in {share(self.rows['thoughts'], rows)}: {self._fate()}"
         if self.rows["silenced"]:
-            given = _share(self.rows["silenced"], rows)
+            given = share(self.rows["silenced"], rows)
             yield f"thoughts are left out of {given}, whose chat_template_kwargs turn thinking off"
         if self.rows["inline"]:
             fate = "left out, as asked" if self.renderer.thoughts == "drop" else "trained as they stand there"
-            yield f"<think> stands in the answers of {_share(self.rows['inline'], rows)}: thoughts are {fate}"
+            yield f"<think> stands in the answers of {share(self.rows['inline'], rows)}: thoughts are {fate}"
         if self.rows["bared"]:
-            given = _share(self.rows["bared"], rows)
+            given = share(self.rows["bared"], rows)
             yield f"{given} begin or end with a token that is added to every text: it is written once, not twice"
         if self.rows["framed"]:
-            given = _share(self.rows["framed"], rows)
+            given = share(self.rows["framed"], rows)
             yield (
                 f"{given} begin or end with a token such as <s>, which tokenizers add: with the base's tokenizer at "
                 "hand (--model) it is written once, else it may stand twice"
             )
         template = self.renderer.template
         if self.rows["trimmed"] and template is not None and template.name != OWN_TEMPLATE:
-            given = _share(self.rows["trimmed"], rows)
+            given = share(self.rows["trimmed"], rows)
             yield f"answers begin or end in white space, which the chat template removes, in {given}"
 
     def _fate(self) -> str:
@@ -127,7 +128,7 @@ class Notes:
         return "trained between <think> and </think> before the answer; --thoughts drop leaves them out"
 
 
-def _share(count: int, rows: int) -> str:
+def share(count: int, rows: int) -> str:
     percent = 100 * count / rows if rows else 0.0
     shown = f"{percent:.0f} %" if percent >= 1 else f"{percent:.2g} %"
     return f"{count:,} of {rows:,} rows ({shown})"

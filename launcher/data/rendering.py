@@ -60,7 +60,7 @@ class Renderer:
         return Rendered(text, tuple(spans))
 
     def parts(self, row: Row) -> list[tuple[Row, Rendered]]:
-        """A written row with its text; or, unless all thoughts are trained, a row an answer where the template drops some.
+        """A written row with its text; or a row an answer, where the template drops thoughts and not all are trained.
 
         Each such row ends with an answer and trains that alone, asked as the model will be. Raises CannotRender.
         """

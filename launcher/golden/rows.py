@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -9,11 +10,13 @@ from typing import Any
 
 from launcher.data.columns import Columns
 from launcher.data.formats import BadRow, normalise
-from launcher.data.golden import TARGET_KEYS, Repeat, golden_from_training, repeated_prompts
+from launcher.data.golden import BESIDE, TARGET_KEYS, Repeat, golden_from_training, repeated_prompts
+from launcher.data.notes import share
 from launcher.data.read import read_lines
+from launcher.data.told import holds
 from launcher.errors import BadInput, Problem, candidates, did_you_mean
 
-KEYS = ("input", *TARGET_KEYS, "id", "tools", "metadata")
+KEYS = ("input", *TARGET_KEYS, "id", "metadata", *BESIDE)
 NOTED = 3  # repeated prompts that a note names
 
 
@@ -22,7 +25,7 @@ class GoldenRow:
     """One prompt and its right answers; ``line`` is where it stands in the file (from 1).
 
     ``input`` is one user turn, or the text to continue for a model trained on plain text; a list is the turns so far,
-    in the form training rows are brought into.
+    in the form training rows are brought into, with a system text and a history that stand beside it.
     """
 
     id: str
@@ -31,6 +34,7 @@ class GoldenRow:
     line: int
     tools: tuple[dict[str, object], ...] = ()
     metadata: Mapping[str, object] = field(default_factory=dict)
+    unread: frozenset[str] = frozenset()  # its keys that hold something and are not read
 
     @property
     def messages(self) -> list[dict[str, object]]:
@@ -103,6 +107,17 @@ def repeats_note(rows: Sequence[GoldenRow], path: Path) -> tuple[str, ...]:
     return (f"{path}: {shown}{more}",)
 
 
+def golden_notes(rows: Sequence[GoldenRow], path: Path) -> tuple[str, ...]:
+    """What is to be known of a golden set before a run."""
+    return repeats_note(rows, path) + unread_notes(rows, path)
+
+
+def unread_notes(rows: Sequence[GoldenRow], path: Path) -> tuple[str, ...]:
+    """A note for every key that is not read, with its share of rows."""
+    counts = Counter(name for row in rows for name in row.unread)
+    return tuple(f"{path}: {name} is given in {share(n, len(rows))} and not read" for name, n in sorted(counts.items()))
+
+
 _Said = list[tuple[str, str | None]]
 A_ROW = 'a row is {"input": "…", "target": "…"}; ideal and expected_output may stand for target'
 
@@ -110,10 +125,14 @@ A_ROW = 'a row is {"input": "…", "target": "…"}; ideal and expected_output m
 def _row(raw: dict[str, Any], line: int, conversational: bool, default_id: str) -> tuple[GoldenRow | None, _Said]:
     said: _Said = []
     try:
-        raw = golden_from_training(raw) or raw
+        from_training = golden_from_training(raw)
     except BadRow as error:
         return None, [(message, A_ROW) for _, message in error.problems]
-    value = _input(raw, conversational, said)
+    if from_training is not None:
+        raw, unread = from_training
+    else:
+        unread = {key for key, value in raw.items() if key not in KEYS and holds(value)}
+    value = _input(raw, conversational, said, unread)
     targets = _targets(raw, said)
     name = _id(raw, default_id, said)
     metadata = raw.get("metadata", {})
@@ -122,11 +141,11 @@ def _row(raw: dict[str, Any], line: int, conversational: bool, default_id: str) 
     if said or value is None:
         return None, said
     messages, tools = value
-    return GoldenRow(name, messages, targets, line, tools, metadata), said
+    return GoldenRow(name, messages, targets, line, tools, metadata, frozenset(unread)), said
 
 
 def _input(
-    raw: dict[str, object], conversational: bool, said: _Said
+    raw: dict[str, object], conversational: bool, said: _Said, unread: set[str]
 ) -> tuple[str | tuple[dict[str, object], ...], tuple[dict[str, object], ...]] | None:
     if "input" not in raw:
         said.append(("has no input", _typo(raw, ("input",))))
@@ -140,9 +159,11 @@ def _input(
         return None
     turns = [{"role": "user", "content": value}] if isinstance(value, str) else value
     # The answer to come is not known here; any stands in for it, so that the row is checked as a training row is.
-    probe = {"messages": [*turns, {"role": "assistant", "content": "answer"}], "tools": raw.get("tools")}
+    beside = {key: raw[key] for key in BESIDE if key in raw} if conversational else {}
+    unread.update(key for key in BESIDE if key not in beside and holds(raw.get(key)))
     try:
-        row, _ = normalise(probe, "messages")
+        row, told = normalise({**beside, "messages": [*turns, {"role": "assistant", "content": "answer"}]}, "messages")
+        unread.update(told.unread)
     except BadRow as error:
         for kind, message in error.problems:
             about = "input is empty" if isinstance(value, str) and kind == "empty" else message
@@ -155,7 +176,9 @@ def _input(
     if messages[-1]["role"] == "assistant":
         said.append(("input ends with the assistant's turn", "the answer belongs into target"))
         return None
-    return (value if isinstance(value, str) else messages), tuple(row.get("tools", ()))
+    plain = isinstance(value, str) and len(messages) == 1
+    asked = value if isinstance(value, str) and plain else messages
+    return asked, tuple(row.get("tools", ()))
 
 
 def _targets(raw: dict[str, object], said: _Said) -> tuple[str, ...]:

@@ -13,7 +13,7 @@ from launcher.data.read_as import AS_IT_IS, ReadAs
 from launcher.data.report import DataReport
 from launcher.errors import BadInput
 from launcher.golden.evaluate import metrics_for
-from launcher.golden.rows import GoldenRow, repeats_note
+from launcher.golden.rows import GoldenRow, golden_notes
 from launcher.planning.forecast import forecast
 from launcher.planning.request import Request
 from launcher.preparing.asked import Asked
@@ -96,5 +96,5 @@ def _prepare(origin: Origin, exam: Exam, *, usd_per_hour: float | None, merge: b
         gates=exam.gates,
         overlay=files.overlay,
         warnings=files.warnings,
-        notes=files.notes + (repeats_note(golden, exam.golden) if exam.golden is not None else ()),
+        notes=files.notes + (golden_notes(golden, exam.golden) if exam.golden is not None else ()),
     )

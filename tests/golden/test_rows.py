@@ -6,12 +6,14 @@ from typing import Any
 
 import jsonschema
 import pytest
+from click.testing import CliRunner
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from properties import examples
 
+from launcher.cli.main import main
 from launcher.errors import BadInput, QlError, Unreadable
-from launcher.golden.rows import find_repeats, read_golden, repeats_note
+from launcher.golden.rows import find_repeats, golden_notes, read_golden, repeats_note
 from launcher.resources import resource
 
 
@@ -217,3 +219,51 @@ def test_a_prompt_that_stands_twice_is_found_with_both_lines(tmp_path: Path) -> 
     (note,) = repeats_note(rows, path)
     assert note.startswith(f"{path}: line 3: the same prompt as line 1 with another target")
     assert repeats_note(rows[:2], path) == ()
+
+
+@pytest.mark.parametrize(
+    ("row", "unread"),
+    [
+        ({"input": "q", "target": "a", "mood": "fine"}, {"mood"}),
+        ({"input": "q", "target": "a", "mood": "", "id": 1, "metadata": {"x": 1}}, set()),
+        ({"input": [{"role": "user", "content": "q", "mood": "fine"}], "target": "a"}, {"mood of a turn"}),
+        ({"prompt": "q", "completion": "a", "mood": "fine", "id": 1}, {"mood"}),
+        ({"messages": [{"role": "user", "content": "q", "mood": 1}, {"role": "assistant", "content": "a"}]},
+         {"mood of a turn"}),
+    ],
+)  # fmt: skip
+def test_what_is_not_read_is_named(row: dict[str, Any], unread: set[str], tmp_path: Path) -> None:
+    path = tmp_path / "golden.jsonl"
+    path.write_text(json.dumps(row) + "\n" + json.dumps({"input": "other", "target": "b"}) + "\n")
+    rows = read_golden(path)
+    assert [set(one.unread) for one in rows] == [unread, set()]
+    wanted = tuple(f"{path}: {name} is given in 1 of 2 rows (50 %) and not read" for name in unread)
+    assert golden_notes(rows, path) == wanted
+    data = tmp_path / "rows.jsonl"
+    data.write_text(json.dumps({"prompt": "x", "completion": "y"}) + "\n")
+    said = CliRunner().invoke(main, ["check", str(data), "--golden", str(path)]).output
+    assert [note for note in wanted if f"note: {note}" not in said] == []
+
+
+@pytest.mark.parametrize(
+    ("beside", "before"),
+    [
+        ({"system": "Be kind."}, [{"role": "system", "content": "Be kind."}]),
+        ({"system_prompt": "Be kind."}, [{"role": "system", "content": "Be kind."}]),
+        ({"history": [["a", "b"]]}, [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}]),
+    ],
+)
+@pytest.mark.parametrize("asked", ["q", [{"role": "user", "content": "q"}]])
+def test_what_stands_beside_an_input_is_read(asked: Any, beside: Any, before: list[Any], tmp_path: Path) -> None:
+    path = tmp_path / "golden.jsonl"
+    path.write_text(json.dumps({"input": asked, "target": "a", **beside}) + "\n")
+    [row] = read_golden(path)
+    assert row.messages == [*before, {"role": "user", "content": "q"}]
+    assert not row.unread
+
+
+def test_functions_are_tools_in_a_golden_row_too(tmp_path: Path) -> None:
+    path = tmp_path / "golden.jsonl"
+    path.write_text(json.dumps({"input": "q", "target": "a", "functions": [{"name": "f", "parameters": {}}]}) + "\n")
+    [row] = read_golden(path)
+    assert row.tools == ({"type": "function", "function": {"name": "f", "parameters": {}}},)
