@@ -112,7 +112,7 @@ def command(
 def _golden_problems(
     golden: Path, report: DataReport, columns: Columns
 ) -> tuple[list[Problem], list[Problem], tuple[str, ...]]:
-    """What is wrong with the golden set itself, where rows that cannot be read overlap with nothing; and what is noted."""
+    """What is wrong with the golden set itself, what is warned of and what noted."""
     from launcher.golden.rows import find_repeats, read_golden, unread_notes
 
     try:
@@ -142,9 +142,8 @@ def _print(report: DataReport, most: int | None) -> None:
         click.echo(f"note: {note}")
     if errors or warnings or report.notes:
         click.echo()
-    click.echo(
-        f"{report.path}: {report.format or 'unknown format'}, {counted(report.row_count, 'usable row')}", nl=False
-    )
+    usable = f"{report.row_count} usable row" + ("s" if report.row_count != 1 else "")
+    click.echo(f"{report.path}: {report.format or 'unknown format'}, {usable}", nl=False)
     click.echo(f" of {report.lines_read}, {_count(errors, 'error')}, {_count(warnings, 'warning')}")
     if report.lengths:
         _print_lengths(report.lengths)
