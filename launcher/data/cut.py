@@ -7,7 +7,7 @@ import json
 import random
 from array import array
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +15,9 @@ from typing import Any
 
 from launcher.data.columns import Columns
 from launcher.data.content import without_thought
+from launcher.data.golden import questions_and_answers
 from launcher.data.inspect import inspect_data
+from launcher.data.near import Asked, NearQuestions
 from launcher.data.read import read_lines
 from launcher.data.report import DataReport
 from launcher.errors import BadInput, Problem, did_you_mean
@@ -59,8 +61,19 @@ def plan_cut(path: Path, count: int, *, seed: int = 0, columns: Columns | None =
     chosen = _choose(groups, labels, count, random.Random(seed))
     golden = {group[0] for group in chosen}
     shares = Counter(rows.words.get(labels[group[0]], "") for group in chosen) if name else Counter[str]()
-    left_out = {index for group in chosen for index in group[1:]}
+    left_out = {index for group in chosen for index in group[1:]} | _nearly_asked(report, golden)
     return Cut(frozenset(golden), frozenset(left_out), len(rows), name, tuple(shares.most_common()))
+
+
+def _nearly_asked(report: DataReport, golden: Set[int]) -> set[int]:
+    """The other rows that ask nearly what a golden one asks, where the library that finds them is installed."""
+    assert report.reading is not None
+    pairs = [(index, list(questions_and_answers(row))) for index, (_, row) in enumerate(report.reading.rows())]
+    last = {index: found[-1] for index, found in pairs if index in golden and found}
+    near = NearQuestions(Asked(index, question, (answer,)) for index, (question, answer) in last.items())
+    return {
+        index for index, found in pairs if index not in golden and any(near.find(*pair) is not None for pair in found)
+    }
 
 
 def write_cut(path: Path, cut: Cut, golden: Path, train: Path, columns: Columns | None = None) -> None:

@@ -12,14 +12,33 @@ from typing import Any
 from launcher.data.columns import Columns
 from launcher.data.content import without_thought
 from launcher.data.formats import BadRow, Row, format_of, normalise
+from launcher.data.near import Asked, Near, NearQuestions, shown
 from launcher.data.read import read_lines
 
 TARGET_KEYS = ("target", "ideal", "expected_output")  # three names of the same thing
 BESIDE = ("tools", "functions", "system", "system_prompt", "history")  # read as they are beside the turns of a row
 
 
+@dataclass(frozen=True)
+class Overlap:
+    """A golden row, at ``line``, that a training row asks too; ``near`` where it is not the very same question."""
+
+    line: int
+    near: Near | None = None
+
+    def __str__(self) -> str:
+        if self.near is None:
+            return f"asks what line {self.line} of the golden set"
+        near = self.near
+        pair = shown((near.question, near.golden.question))
+        return f"asks nearly ({near.alike:.0%} alike, the same answer: {pair}) what line {self.line} of the golden set"
+
+
 class GoldenInputs:
-    """The questions of a golden set: what the user said, up to each user turn, compared without case and spacing."""
+    """The questions of a golden set: what the user said, up to each user turn, compared without case and spacing.
+
+    Where the library is installed those are found, too, that are nearly asked.
+    """
 
     def __init__(self, path: Path, columns: Columns | None = None) -> None:
         """Rows that are no golden rows are passed over: the golden set's own reader reports them.
@@ -28,14 +47,29 @@ class GoldenInputs:
         """
         self.path = path
         self._lines: dict[bytes, int] = {}
+        questions: list[Asked] = []
         for line in read_lines(path, columns):
-            asked = _asked_by_golden(line.row) if line.row is not None else None
-            if asked:
+            found = _asked_by_golden(line.row) if line.row is not None else None
+            if found:
+                asked, answers = found
                 self._lines.setdefault(_key(asked), line.number)
+                questions.append(Asked(line.number, "\n".join(asked), answers))
+        self._near = NearQuestions(questions)
 
-    def overlap(self, row: Mapping[str, object]) -> int | None:
-        """The golden line that a normalised training row asks too, or None."""
-        return next((self._lines[key] for key in _keys(row) if key in self._lines), None)
+    @property
+    def note(self) -> str | None:
+        """What was not looked for, if anything."""
+        return self._near.note
+
+    def overlap(self, row: Mapping[str, Any]) -> Overlap | None:
+        """The golden row that a normalised training row asks too, or nearly; None where it asks none."""
+        same = next((self._lines[key] for key in _keys(row) if key in self._lines), None)
+        if same is not None:
+            return Overlap(same)
+        near = next(
+            (found for pair in questions_and_answers(row) if (found := self._near.find(*pair)) is not None), None
+        )
+        return None if near is None else Overlap(near.golden.line, near)
 
 
 @dataclass(frozen=True)
@@ -95,7 +129,8 @@ def golden_from_training(row: Mapping[str, Any]) -> tuple[Row, set[str]] | None:
     return golden, told.unread - kept.keys()
 
 
-def _asked_by_golden(row: Mapping[str, object]) -> list[str] | None:
+def _asked_by_golden(row: Mapping[str, Any]) -> tuple[list[str], tuple[str, ...]] | None:
+    """What a golden row's user said, turn by turn, and its right answers."""
     try:
         found = golden_from_training(row)
         row = found[0] if found is not None else row
@@ -111,7 +146,19 @@ def _asked_by_golden(row: Mapping[str, object]) -> list[str] | None:
         normal, _ = normalise({**beside, "messages": [*given, {"role": "assistant", "content": "."}]}, "messages")
     except BadRow:
         return None
-    return [message["content"] for message in normal["messages"] if message["role"] == "user"]
+    value = next((row[key] for key in TARGET_KEYS if key in row), ())
+    answers = (value,) if isinstance(value, str) else tuple(one for one in value if isinstance(one, str))
+    return [message["content"] for message in normal["messages"] if message["role"] == "user"], answers
+
+
+def questions_and_answers(row: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """What the user said up to each answer of a conversation, and that answer."""
+    asked: list[str] = []
+    for message in row.get("messages", ()):
+        if message["role"] == "user":
+            asked.append(message["content"])
+        elif message["role"] == "assistant" and asked:
+            yield "\n".join(asked), without_thought(message["content"])
 
 
 def _keys(row: Mapping[str, Any]) -> Iterator[bytes]:

@@ -142,13 +142,14 @@ class _Inspection:
                 self.findings.add("map", "error", None, said)
         elif not self.rows.lines and not self.findings.count("error"):
             self.findings.add("empty_file", "error", None, "the file has no usable row")
+        unseen = [self.golden.note] if self.golden is not None and self.golden.note is not None else []
         return DataReport(
             path=self.path,
             sha256=sha256_of(self.path),
             format=self.form,
             lines_read=read,
             findings=self.findings,
-            notes=(*file_notes(self.path), *self.notes.texts(self.form), *self.notes.asked()),
+            notes=(*file_notes(self.path), *self.notes.texts(self.form), *self.notes.asked(), *unseen),
             rows=self.rows,
             lengths=summarise(self.rows, self.measure.exact, self.measure.source),
             excess=None,
@@ -190,9 +191,9 @@ class _Inspection:
             message = "the chat template does not write its thoughts (reasoning): they are not trained"
             self.findings.add("thoughts", "warning", number, message)
         self._content(number, normal)
-        if self.golden is not None and (line := self.golden.overlap(normal)) is not None:
+        if self.golden is not None and (asked := self.golden.overlap(normal)) is not None:
             way_out = ": take one of them out, or --allow-overlap" if self.overlap_severity == "error" else ""
-            message = f"asks what line {line} of the golden set {self.golden.path} asks{way_out}"
+            message = f"{asked} {self.golden.path} asks{way_out}"
             self.findings.add("golden", self.overlap_severity, number, message)
         digest = int.from_bytes(hashlib.blake2b(row_line(normal).encode("utf-8"), digest_size=8).digest())
         first = self.first_seen.get(digest)
