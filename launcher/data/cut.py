@@ -17,7 +17,7 @@ from launcher.data.columns import Columns
 from launcher.data.content import without_thought
 from launcher.data.golden import questions_and_answers
 from launcher.data.inspect import inspect_data
-from launcher.data.near import Asked, NearQuestions
+from launcher.data.near import GoldenQuestion, NearQuestions
 from launcher.data.read import read_lines
 from launcher.data.report import DataReport
 from launcher.errors import BadInput, Problem, did_you_mean
@@ -70,7 +70,7 @@ def _nearly_asked(report: DataReport, golden: Set[int]) -> set[int]:
     assert report.reading is not None
     pairs = [(index, list(questions_and_answers(row))) for index, (_, row) in enumerate(report.reading.rows())]
     last = {index: found[-1] for index, found in pairs if index in golden and found}
-    near = NearQuestions(Asked(index, question, (answer,)) for index, (question, answer) in last.items())
+    near = NearQuestions(GoldenQuestion(index, question, (answer,)) for index, (question, answer) in last.items())
     return {
         index for index, found in pairs if index not in golden and any(near.find(*pair) is not None for pair in found)
     }

@@ -12,7 +12,7 @@ from typing import Any
 from launcher.data.columns import Columns
 from launcher.data.content import without_thought
 from launcher.data.formats import BadRow, Row, format_of, normalise
-from launcher.data.near import Asked, Near, NearQuestions, shown
+from launcher.data.near import GoldenQuestion, Near, NearQuestions, shown
 from launcher.data.read import read_lines
 
 TARGET_KEYS = ("target", "ideal", "expected_output")  # three names of the same thing
@@ -47,13 +47,13 @@ class GoldenInputs:
         """
         self.path = path
         self._lines: dict[bytes, int] = {}
-        questions: list[Asked] = []
+        questions: list[GoldenQuestion] = []
         for line in read_lines(path, columns):
             found = _asked_by_golden(line.row) if line.row is not None else None
             if found:
                 asked, answers = found
                 self._lines.setdefault(_key(asked), line.number)
-                questions.append(Asked(line.number, "\n".join(asked), answers))
+                questions.append(GoldenQuestion(line.number, "\n".join(asked), answers))
         self._near = NearQuestions(questions)
 
     @property

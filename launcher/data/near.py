@@ -18,7 +18,7 @@ FEWEST_WORDS = 4  # of shorter questions two that differ in a word are two quest
 
 
 @dataclass(frozen=True)
-class Asked:
+class GoldenQuestion:
     """One golden question with its right answers, and the line that it stands on."""
 
     line: int
@@ -30,7 +30,7 @@ class Asked:
 class Near:
     """A golden question that is nearly a row's, and how alike they are, from 0 to 1."""
 
-    golden: Asked
+    golden: GoldenQuestion
     question: str
     alike: float
 
@@ -38,7 +38,7 @@ class Near:
 class NearQuestions:
     """An index of golden questions. A row is near one where the answers are alike too: else it is another question."""
 
-    def __init__(self, asked: Iterable[Asked]) -> None:
+    def __init__(self, asked: Iterable[GoldenQuestion]) -> None:
         self.asked = [one for one in asked if len(_words(one.question)) >= FEWEST_WORDS]
         self._parts = [_parts(one.question) for one in self.asked]
         self._library = _library()

@@ -15,7 +15,7 @@ from properties import examples
 
 from launcher.cli.main import main
 from launcher.data import near
-from launcher.data.near import ALIKE, Asked, NearQuestions
+from launcher.data.near import ALIKE, GoldenQuestion, NearQuestions
 
 pytest.importorskip("rensa")
 
@@ -50,14 +50,14 @@ FAR = {
 
 @pytest.mark.parametrize("name", sorted(NEAR))
 def test_a_question_that_is_nearly_asked(name: str) -> None:
-    found = NearQuestions([Asked(7, QUESTION, ("a", ANSWER))]).find(NEAR[name], ANSWER)
+    found = NearQuestions([GoldenQuestion(7, QUESTION, ("a", ANSWER))]).find(NEAR[name], ANSWER)
     assert found is not None
     assert (found.golden.line, ALIKE <= found.alike <= 1) == (7, True)
 
 
 @pytest.mark.parametrize("name", sorted(FAR))
 def test_another_question(name: str) -> None:
-    assert NearQuestions([Asked(7, QUESTION, (ANSWER,))]).find(FAR[name], ANSWER) is None
+    assert NearQuestions([GoldenQuestion(7, QUESTION, (ANSWER,))]).find(FAR[name], ANSWER) is None
 
 
 @pytest.mark.parametrize(
@@ -70,7 +70,10 @@ def test_another_question(name: str) -> None:
     ],
 )
 def test_the_answer_tells_near_questions_apart(question: str, answer: str, alike: bool) -> None:
-    asked = [Asked(1, QUESTION, (ANSWER,)), Asked(2, "What is 17 + 5, if you count it on your fingers?", ("22",))]
+    asked = [
+        GoldenQuestion(1, QUESTION, (ANSWER,)),
+        GoldenQuestion(2, "What is 17 + 5, if you count it on your fingers?", ("22",)),
+    ]
     assert (NearQuestions(asked).find(question, answer) is not None) is alike
 
 
@@ -79,7 +82,7 @@ def test_the_answer_tells_near_questions_apart(question: str, answer: str, alike
 def test_one_word_in_twenty_never_hides_a_question(words: list[str], seed: int) -> None:
     changed = list(words)
     changed[random.Random(seed).randrange(len(words))] = "zzz"
-    index = NearQuestions([Asked(1, " ".join(words), (ANSWER,))])
+    index = NearQuestions([GoldenQuestion(1, " ".join(words), (ANSWER,))])
     parts = near._parts(" ".join(words)), near._parts(" ".join(changed))
     found = index.find(" ".join(changed), ANSWER)
     assert (found is not None) is (near._jaccard(*parts) >= ALIKE)
