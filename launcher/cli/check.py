@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from launcher.cli.options import data_options, json_option
+from launcher.cli.options import data_here, data_options, json_option
 from launcher.cli.words import VERDICT, examples
 from launcher.errors import BadInput, Problem
 
@@ -60,6 +60,7 @@ def command(
     """
     from launcher.data.inspect import DEFAULT_TEMPLATE, inspect_data
 
+    data = data_here(data)
     base = None
     if model is not None:
         from launcher.catalog import load_model, resolve_base

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from launcher.cli.options import Amount, Wanted, data_options, json_option, plan_options
+from launcher.cli.options import Amount, Wanted, data_here, data_options, json_option, plan_options
 from launcher.cli.words import examples, show_asides
 
 if TYPE_CHECKING:
@@ -94,7 +94,7 @@ def command(
         known = request.gpu if names_a_card else None
         request = replace(request, gpu=_card(known, vram, tflops, bandwidth), corrections={})
     if data is not None:
-        request, report = with_file(request, data, ReadAs.of(columns, thoughts))
+        request, report = with_file(request, data_here(data), ReadAs.of(columns, thoughts))
         show_asides(report)
     elif rows is not None and row_tokens is not None:
         request = with_rows(request, rows, row_tokens)

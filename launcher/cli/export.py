@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from launcher.cli.options import Wanted, data_options, json_option, plan_options
+from launcher.cli.options import Wanted, data_here, data_options, json_option, plan_options
 from launcher.cli.words import examples, show_asides
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ def command(
     from launcher.preparing.prepare import prepare
     from launcher.trainers import get_trainer
 
-    prepared = prepare(wanted.request(), data, read_as=ReadAs.of(columns, thoughts))
+    prepared = prepare(wanted.request(), data_here(data), read_as=ReadAs.of(columns, thoughts))
     folder = out or Path(prepared.plan.preset or f"{prepared.plan.gpu}-{prepared.plan.model}")
     written = export(prepared, folder)
     if as_json:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from launcher.cli.options import Amount, Wanted, data_options, json_option, plan_options
+from launcher.cli.options import Amount, Wanted, data_here, data_options, json_option, plan_options
 from launcher.cli.words import examples, show_asides
 
 if TYPE_CHECKING:
@@ -71,7 +71,7 @@ def command(
     from launcher.preparing.propose import write_new
 
     ask = sys.stdin.isatty() and not yes
-    data = data or _ask_data(ask)
+    data = data_here(data or _ask_data(ask))
     proposing = wanted.preset is None and not (wanted.gpu and wanted.model)
     read_as = ReadAs.of(columns, thoughts)
     report = _read(data, read_as) if ask or proposing else None  # bad data is said before anything else is asked

@@ -16,6 +16,7 @@ from launcher.cli.options import (
     HERE,
     Amount,
     Wanted,
+    data_here,
     data_options,
     json_option,
     place_options,
@@ -134,7 +135,9 @@ def command(
     chosen = {key: value for key, value in written.settings.items() if named.get(key) is None} | given
     in_file = written.names()
     others = replace(Names(**in_file), **dict.fromkeys(given.keys() & in_file.keys()))
+    python = trainer_python or written.trainer_python or sys.executable
     data, golden = data or written.data, golden or written.golden
+    data = None if data is None else data_here(data, python)
     if data is None and config is None:
         raise click.UsageError("give --data FILE.jsonl, a job file (`ql init` writes one), or --config EDITED.yaml")
     if data is None and (columns or thoughts):
@@ -150,7 +153,6 @@ def command(
         allow_overlap=allow_overlap or written.allow_overlap,
         read_as=ReadAs.of(columns or written.map, thoughts or written.thoughts),
     )
-    python = trainer_python or written.trainer_python or sys.executable
     options = runs.LaunchOptions(
         runs_dir=runs_dir,
         out=out,

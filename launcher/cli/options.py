@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
 from functools import wraps
@@ -166,6 +167,15 @@ map_option = click.option(
     callback=_columns,
     help="Read a column under another name: question=prompt,answer=completion; repeatable.",
 )
+
+
+def data_here(data: Path, python: str | None = None) -> Path:
+    """A data file, or the rows of the data set of the hub that it names; ``python`` has the library that fetches it."""
+    if data.exists() or "/" not in str(data):
+        return data
+    from launcher.preparing.hub_data import local_data
+
+    return local_data(data, python or sys.executable)
 
 
 def data_options(function: Callable[..., Any]) -> Callable[..., Any]:

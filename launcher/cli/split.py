@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from launcher.cli.options import json_option, map_option
+from launcher.cli.options import data_here, json_option, map_option
 from launcher.cli.words import examples
 from launcher.errors import Problem, Unreadable, counted
 
@@ -42,7 +42,8 @@ def command(
     """
     from launcher.data.cut import plan_cut, write_cut
 
-    folder = out or data.parent
+    named, data = data, data_here(data)
+    folder = out or (data.parent if named == data else Path())
     name = data.name.split(".")[0] or data.name
     golden, train = folder / f"{name}.golden.jsonl", folder / f"{name}.train.jsonl"
     there = [target for target in (golden, train) if target.exists()]

@@ -71,6 +71,7 @@ def file_notes(path: Path) -> Iterator[str]:
     if path.is_dir():
         yield from folder_notes(path)
         return
+    yield from _source_notes(path)
     with open_data(path) as opened:
         if opened.kind == "text" and opened.stream.read(len(BOM)) == BOM:
             yield "the file begins with a byte-order mark, which is passed over"
@@ -104,3 +105,17 @@ def read_with_format(path: Path, columns: Columns | None = None) -> tuple[Format
 def _commonest(rows: Iterable[Mapping[str, object]]) -> Format | None:
     forms = Counter(form for row in rows if (form := format_of(row)) is not None)
     return forms.most_common(1)[0][0] if forms else None
+
+
+def _source_notes(path: Path) -> Iterator[str]:
+    """Where a file that ql fetched comes from (launcher/preparing/hub_data.py), and which splits are not read."""
+    beside = path.with_name(path.name + ".source.json")
+    if not beside.is_file():
+        return
+    try:
+        source = json.loads(beside.read_text(encoding="utf-8"))
+        others = [str(name) for name in source["splits"] if name != source["split"]]
+        named = f"{source['name']} of the hub, configuration {source['config']}, split {source['split']}"
+    except (OSError, ValueError, KeyError, TypeError):
+        return
+    yield f"the rows are those of {named}" + (f"; {', '.join(others)} not read" if others else "")

@@ -12,6 +12,7 @@ from launcher.data.columns import read_columns
 from launcher.data.read_as import Thoughts
 from launcher.errors import Problem, Unreadable
 from launcher.files import program
+from launcher.preparing.hub_data import hub_data
 from launcher.preparing.names import Names
 from launcher.trainers import get_trainer, trainer_names
 from launcher.yaml_source import Positions, load_yaml
@@ -59,7 +60,9 @@ def read_job(path: Path) -> JobFile:
     values["map"] = read_columns(f"{theirs}={ours}" for theirs, ours in values.get("map", {}).items())
     for key in PATHS:
         if key in values:
-            values[key] = path.parent / values[key]
+            beside = path.parent / values[key]
+            named = key == "data" and not beside.exists() and hub_data(values[key]) is not None
+            values[key] = Path(values[key]) if named else beside
     if "trainer_python" in values:
         values["trainer_python"] = program(values["trainer_python"], path.absolute().parent)
     if str(values.get("model", "")).startswith(("./", "../")):

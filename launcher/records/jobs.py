@@ -65,6 +65,26 @@ class Fetched(Record):
 
 
 @dataclass(kw_only=True)
+class DatasetRequest(Record):
+    """A data set of the hub, and the file that its rows go to. None: the only one, else the one called train."""
+
+    name: str
+    config: str | None = None
+    split: str | None = None
+    out: str
+
+
+@dataclass(kw_only=True)
+class FetchedRows(Record):
+    """How many rows came, of which configuration and split; ``splits`` are all that there are."""
+
+    rows: int
+    config: str
+    split: str
+    splits: list[str]
+
+
+@dataclass(kw_only=True)
 class AdapterRequest(Record):
     """``source`` is the trainer's output folder, ``out`` what is shipped, in ``dtype``."""
 
@@ -218,10 +238,13 @@ class Verified(Distance):
 
 PROBE = Job("probe", "launcher.jobs.probe", ProbeRequest, Probed)
 FETCH = Job("fetch", "launcher.jobs.fetch", FetchRequest, Fetched, online=True)
+DATASET = Job("dataset", "launcher.jobs.dataset", DatasetRequest, FetchedRows, online=True)
 ADAPTER = Job("adapter", "launcher.jobs.adapter", AdapterRequest, ShippedAdapter)
 PUSH = Job("push", "launcher.jobs.push", PushRequest, PushedFiles, online=True)
 GOLDEN = Job("golden", "launcher.jobs.golden.generate", GoldenRequest, GoldenAnswers)
 MERGE = Job("merge", "launcher.jobs.merge.job", MergeRequest, Merged)
 VERIFY = Job("verify", "launcher.jobs.merge.verify", VerifyRequest, Verified)
 CHAT = Job("chat", "launcher.jobs.chat", ChatRequest, Chatted)
-JOBS: dict[str, Job[Any, Any]] = {job.name: job for job in (PROBE, FETCH, ADAPTER, PUSH, GOLDEN, MERGE, VERIFY, CHAT)}
+JOBS: dict[str, Job[Any, Any]] = {
+    job.name: job for job in (PROBE, FETCH, DATASET, ADAPTER, PUSH, GOLDEN, MERGE, VERIFY, CHAT)
+}
