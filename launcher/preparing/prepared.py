@@ -98,6 +98,12 @@ class Prepared:
     notes: tuple[str, ...] = ()
 
     @property
+    def is_estimated(self) -> bool:
+        """Whether the rows' lengths are estimates from bytes."""
+        lengths = self.report.lengths if self.report else None
+        return lengths is not None and not lengths.exact
+
+    @property
     def plan(self) -> Plan:
         return self.forecast.plan
 

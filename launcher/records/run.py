@@ -259,6 +259,16 @@ class Resume(Record):
 
 
 @dataclass(kw_only=True)
+class Recount(Record):
+    """What changed of the plan when the base's tokenizer counted rows whose lengths were estimated from bytes."""
+
+    source: Annotated[str, "The tokenizer."]
+    longest: Annotated[int, "Tokens of the longest row."]
+    before: dict[str, object] = field(default_factory=dict)
+    after: dict[str, object] = field(default_factory=dict)
+
+
+@dataclass(kw_only=True)
 class Pushed(Record):
     """An upload to the hub."""
 
@@ -306,6 +316,8 @@ class Manifest(Record):
     base_mode: Annotated[str, "The weights that the adapter is merged into."] = "dequantized"
     merge_wanted: Annotated[bool, "Whether the adapter is merged."] = True
     base_folder: Annotated[str | None, "Where the base model was found."] = None
+    lengths_estimated: Annotated[bool, LATE, "Whether the rows' lengths are still estimates from bytes."] = False
+    recount: Annotated[Recount | None, LATE, "The plan, corrected by the base's tokenizer before training."] = None
     warnings: Annotated[list[str], LATE, "What may be wrong, with the rows or the config."] = field(
         default_factory=list
     )

@@ -16,6 +16,7 @@ from launcher.runs.events import mend_events
 from launcher.runs.follow import Recording
 from launcher.runs.inputs import fingerprint
 from launcher.runs.observer import Observer
+from launcher.runs.recount import recount, take
 from launcher.runs.run import MANIFEST, Run
 from launcher.runs.signals import stopped_by_signals
 
@@ -81,17 +82,21 @@ def _stages(run: Run, prepared: Prepared | None) -> dict[str, Stage | str]:
 
 def _prepare(run: Run, observer: Observer, *, prepared: Prepared | None) -> None:
     """The base on this machine, the trainer's files and its data in the run, and the hashes of all that."""
-    again = prepared or _prepare_again(run)
+    again = prepared or _prepare_again(run, observer)
     base = preflight.fetch_base(run.trainer_python, again.plan.base_model, run.path / "prepare.log")
     preflight.check_base(base)
     run.record.base_folder = base
+    if again.is_estimated:
+        again = recount(run, again, observer)
     assert run.record.data is not None
     run.record.data = again.write(run.path)
     run.record.inputs = fingerprint(run)
 
 
-def _prepare_again(run: Run) -> Prepared:
+def _prepare_again(run: Run, observer: Observer) -> Prepared:
     """Prepare the run from what was asked for. Raises RunFailed when another plan or another config would come of it.
+
+    Rows that could only be estimated at first may be counted by now: then the plan is that of the counted rows.
 
     Keys that a config has beside the plan's are only seen in its hash.
     """
@@ -99,6 +104,8 @@ def _prepare_again(run: Run) -> Prepared:
     if asked is None:
         raise RunFailed(f"{run.path.name} was stopped while it was prepared", hint="start it again with `ql launch`")
     prepared = prepare_asked(Asked.of(asked), partial(preflight.card_here, run.trainer_python))
+    if run.record.lengths_estimated and not prepared.is_estimated:
+        return take(run, prepared, observer)
     now, then = prepared.plan.to_dict(), run.record.plan
     different = [key for key in then if key not in ("reasons", "sources") and now.get(key) != then[key]]
     if different:

@@ -123,6 +123,7 @@ def _create(
         repair_policy=options.policy,
         base_mode=options.base_mode,
         merge_wanted=options.merge,
+        lengths_estimated=prepared.is_estimated,
         warnings=warnings_of(prepared),
         notes=list(notes) + notes_of(prepared),
         stages=[Stage(name=stage, state="pending") for stage in STAGES],

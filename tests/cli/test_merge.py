@@ -158,7 +158,11 @@ def test_merges_a_run_and_records_it(trained: dict[str, Path], tmp_path: Path) -
         ([], 2, "give a RUN, or --base, --adapter, --out as well"),
         (["no-such-run"], 2, "no run 'no-such-run'"),
         (["--check", "nowhere"], 2, "merge.json"),
-        (["--base", "nowhere", "--adapter", "nowhere", "--out", "merged"], 2, "nowhere/config.json"),
+        (
+            ["--base", "nowhere", "--adapter", "nowhere", "--out", "merged"],
+            2,
+            "nowhere: no such folder",
+        ),
     ],
 )
 def test_wrong_usage(arguments: list[str], code: int, said: str, tmp_path: Path) -> None:
