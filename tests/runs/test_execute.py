@@ -210,10 +210,10 @@ def test_a_config_that_was_edited_while_its_run_lay_in_prepare_is_noticed(tmp_pa
     prepared = prepare_asked(asked, "python")
     options = LaunchOptions(runs_dir=tmp_path / "runs", trainer_python="python", asked=asked)
     run = _create(prepared, options, {}, None, [])
-    assert executing._prepare_again(open_run(run.path)).files == prepared.files
+    assert executing._prepare_again(open_run(run.path), Silent()).files == prepared.files
     with (folder / "config.yaml").open("a") as stream:
         stream.write("\nneftune_noise_alpha: 5\n")
     assert prepare_asked(asked, "python").plan == prepared.plan
     with pytest.raises(RunFailed, match=r"changed since, config\.yaml") as caught:
-        executing._prepare_again(open_run(run.path))
+        executing._prepare_again(open_run(run.path), Silent())
     assert str(folder / "config.yaml") in str(caught.value)
