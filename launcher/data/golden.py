@@ -147,7 +147,8 @@ def _asked_by_golden(row: Mapping[str, Any]) -> tuple[list[str], tuple[str, ...]
     except BadRow:
         return None
     value = next((row[key] for key in TARGET_KEYS if key in row), ())
-    answers = (value,) if isinstance(value, str) else tuple(one for one in value if isinstance(one, str))
+    given = value if isinstance(value, list | tuple) else [value]
+    answers = tuple(one for one in given if isinstance(one, str))
     return [message["content"] for message in normal["messages"] if message["role"] == "user"], answers
 
 
