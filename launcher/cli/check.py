@@ -117,7 +117,7 @@ def _golden_problems(
     from launcher.golden.rows import find_repeats, read_golden, unread_notes
 
     try:
-        rows = read_golden(golden, conversational=report.conversational, columns=columns)
+        rows = read_golden(golden, conversational=report.conversational, columns=columns, most=None)
     except BadInput as error:
         return error.problems, [], ()
     repeats = [Problem(str(repeat), file=str(golden), line=repeat.line) for repeat in find_repeats(rows)]

@@ -72,6 +72,7 @@ def version_options(command: Callable[..., None]) -> Callable[..., None]:
 @click.option(
     "--explain", metavar="CODE", help="Print what a code means, and nothing else; QL7 lists those that begin so."
 )
+@click.option("--all", "everything", is_flag=True, help="Print every finding, not the first 20 of a code.")
 @click.option("--skip-unknown", is_flag=True, help="Leave files alone that do not say what they are.")
 @click.option("--quiet", is_flag=True, help="Leave out notes.")
 def command(
@@ -89,6 +90,7 @@ def command(
     strict: bool,
     fix: bool,
     explain: str | None,
+    everything: bool,
     skip_unknown: bool,
     quiet: bool,
     **versions: str | None,
@@ -130,7 +132,8 @@ def command(
         name = "json" if as_json else output
         colour = name == "text" and sys.stdout.isatty()
         write = FORMATS[name]
-        click.echo(write(checked.findings, checked.sources, checked.files, colour=colour), nl=False)
+        most = {"most": None} if everything else {}
+        click.echo(write(checked.findings, checked.sources, checked.files, colour=colour, **most), nl=False)
     if checked.fixed:
         click.echo(f"fixed {checked.fixed}", err=True)
     sys.exit(code)

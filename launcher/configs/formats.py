@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from urllib.parse import quote
 
@@ -11,6 +12,7 @@ from launcher.configs.findings import SEVERITIES, Finding
 
 Sources = Mapping[str, Sequence[str]]  # file -> its lines, for excerpts
 Formatter = Callable[..., str]
+SHOWN = 20  # findings of a code that people are shown, where they did not ask for all; programs get every one
 COLOURS = {"error": "31", "warning": "33", "note": "36"}
 SARIF_SCHEMA = "https://docs.oasis-open.org/sarif/sarif/v2.1.0/errata01/os/schemas/sarif-schema-2.1.0.json"
 
@@ -20,15 +22,34 @@ def counts(findings: Sequence[Finding]) -> dict[str, int]:
     return {severity: sum(finding.severity == severity for finding in findings) for severity in SEVERITIES}
 
 
-def text(findings: Sequence[Finding], sources: Sources, files: int, *, colour: bool = False) -> str:
-    """Each finding with its line and a caret under the span, then one line of counts. Why comes once."""
+def first_of_each(findings: Sequence[Finding], most: int | None) -> tuple[list[Finding], list[str]]:
+    """The first ``most`` findings of each code (all, for None), and a line for each code of which there are more."""
+    if most is None:
+        return list(findings), []
+    seen: Counter[str] = Counter()
+    shown = []
+    for finding in findings:
+        seen[finding.code] += 1
+        if seen[finding.code] <= most:
+            shown.append(finding)
+    return shown, [f"and {n - most:,} more of {code}; --all prints them" for code, n in seen.items() if n > most]
+
+
+def text(
+    findings: Sequence[Finding], sources: Sources, files: int, *, colour: bool = False, most: int | None = SHOWN
+) -> str:
+    """Each finding with its line and a caret under the span, then one line of counts. Why comes once.
+
+    Of a code the first ``most``.
+    """
 
     def paint(code: str, words: str) -> str:
         return f"\033[{code}m{words}\033[0m" if colour else words
 
     blocks = []
     explained = set()  # the reason for a code is the same wherever it is found: once for each file
-    for finding in findings:
+    shown, more = first_of_each(findings, most)
+    for finding in shown:
         where = paint("1", f"{finding.file}:{finding.line}:{finding.column}:")
         severity = paint(COLOURS[finding.severity], finding.severity)
         block = [f"{where} {severity} {finding.code} {finding.message}", *_excerpt(finding, sources, paint)]
@@ -37,7 +58,7 @@ def text(findings: Sequence[Finding], sources: Sources, files: int, *, colour: b
             block.append(f"  why: {finding.why}")
         explained.add((finding.file, finding.why))
         blocks.append("\n".join(block))
-    return "\n\n".join([*blocks, summary(findings, files)]) + "\n"
+    return "\n\n".join([*blocks, *more, summary(findings, files)]) + "\n"
 
 
 def summary(findings: Sequence[Finding], files: int) -> str:
@@ -63,7 +84,9 @@ def _excerpt(finding: Finding, sources: Sources, paint: Callable[[str, str], str
     return [f"{number} | {shown}", f"{'':>5} | {caret}"]
 
 
-def as_json(findings: Sequence[Finding], sources: Sources, files: int, *, colour: bool = False) -> str:
+def as_json(
+    findings: Sequence[Finding], sources: Sources, files: int, *, colour: bool = False, most: int | None = None
+) -> str:
     """One object: the findings, and the counts."""
     body = {
         "version": __version__,
@@ -74,14 +97,17 @@ def as_json(findings: Sequence[Finding], sources: Sources, files: int, *, colour
     return json.dumps(body, indent=2, ensure_ascii=False) + "\n"
 
 
-def github(findings: Sequence[Finding], sources: Sources, files: int, *, colour: bool = False) -> str:
+def github(
+    findings: Sequence[Finding], sources: Sources, files: int, *, colour: bool = False, most: int | None = SHOWN
+) -> str:
     """One workflow command per finding: GitHub shows it beside the line of the pull request.
 
     https://docs.github.com/en/actions/reference/workflow-commands-for-github-actions
     """
     kinds = {"error": "error", "warning": "warning", "note": "notice"}
     out = []
-    for finding in findings:
+    listed, more = first_of_each(findings, most)
+    for finding in listed:
         message = finding.message + (f"\nfix: {finding.hint}" if finding.hint else "")
         properties = {
             "file": finding.file,
@@ -92,7 +118,7 @@ def github(findings: Sequence[Finding], sources: Sources, files: int, *, colour:
         }
         shown = ",".join(f"{key}={_escape(str(value), ':,')}" for key, value in properties.items())
         out.append(f"::{kinds[finding.severity]} {shown}::{_escape(message)}")
-    return "\n".join([*out, summary(findings, files)]) + "\n"
+    return "\n".join([*out, *more, summary(findings, files)]) + "\n"
 
 
 def _escape(words: str, more: str = "") -> str:
@@ -101,7 +127,9 @@ def _escape(words: str, more: str = "") -> str:
     return words
 
 
-def sarif(findings: Sequence[Finding], sources: Sources, files: int, *, colour: bool = False) -> str:
+def sarif(
+    findings: Sequence[Finding], sources: Sources, files: int, *, colour: bool = False, most: int | None = None
+) -> str:
     """A SARIF 2.1.0 log with one run: the codes that occur as rules, the findings as results, repairs as fixes."""
     codes = sorted({finding.code for finding in findings})
     driver = {

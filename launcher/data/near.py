@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import re
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -14,6 +15,7 @@ ALIKE = 0.7
 # 32 bands of 4: a pair that is alike enough is a candidate in 9,998 of 10,000 cases (1 - (1 - 0.7^4)^32).
 _PERMUTATIONS, _BANDS, _SEED = 128, 32, 42
 _WORD = re.compile(r"[぀-ヿ㐀-鿿가-힯]|[^\W_]+")  # a character is a word where none are parted
+COMMON, COMMON_ROWS = 0.2, 3  # a part of more than this share of the questions, and of more than so many, is common
 FEWEST_WORDS = 4  # of shorter questions two that differ in a word are two questions
 
 
@@ -40,13 +42,19 @@ class NearQuestions:
 
     def __init__(self, asked: Iterable[GoldenQuestion]) -> None:
         self.asked = [one for one in asked if len(_words(one.question)) >= FEWEST_WORDS]
-        self._parts = [_parts(one.question) for one in self.asked]
+        whole = [_parts(one.question) for one in self.asked]
+        counts = Counter(part for parts in whole for part in parts)
+        often = max(COMMON_ROWS, COMMON * len(whole))
+        # What many questions have is the wording around them, such as an instruction: it makes no two of them alike.
+        self._common = frozenset(part for part, count in counts.items() if count > often)
+        self._parts = [parts - self._common for parts in whole]
         self._library = _library()
         self._index: Any = None
         if self._library is not None and self.asked:
             self._index = self._library.RMinHashLSH(ALIKE, _PERMUTATIONS, _BANDS)
             for number, parts in enumerate(self._parts):
-                self._index.insert(number, self._hashed(parts))
+                if parts:
+                    self._index.insert(number, self._hashed(parts))
 
     @property
     def note(self) -> str | None:
@@ -61,7 +69,9 @@ class NearQuestions:
         """The golden question that is most like this one, where its answer is alike, too."""
         if self._index is None or len(_words(question)) < FEWEST_WORDS:
             return None
-        parts = _parts(question)
+        parts = _parts(question) - self._common
+        if not parts:
+            return None
         found: list[Near] = []
         for number in self._index.query(self._hashed(parts)):
             golden, alike = self.asked[number], _jaccard(parts, self._parts[number])

@@ -17,6 +17,7 @@ from launcher.data.told import holds
 from launcher.errors import BadInput, Problem, candidates, did_you_mean
 
 KEYS = ("input", *TARGET_KEYS, "id", "metadata", *BESIDE)
+MOST = 20  # problems that are said
 NOTED = 3  # repeated prompts that a note names
 
 
@@ -48,13 +49,15 @@ class GoldenRow:
         return {"id": self.id, "messages": self.messages} | ({"tools": list(self.tools)} if self.tools else {})
 
 
-def read_golden(path: Path, *, conversational: bool = True, columns: Columns | None = None) -> list[GoldenRow]:
+def read_golden(
+    path: Path, *, conversational: bool = True, columns: Columns | None = None, most: int | None = MOST
+) -> list[GoldenRow]:
     """Every row of a golden set, in the order of the file.
 
     A row may be in a training format: its last answer is the target. ``columns`` are the person's names for ql's.
     ``conversational`` says whether the model was trained on chats: one trained on plain text has no chat template,
-    so its prompts must be strings. Raises Unreadable when there is no such file, BadInput with all bad rows and
-    their lines, or when there is no row at all.
+    so its prompts must be strings. Raises Unreadable when there is no such file, BadInput with the bad rows and their
+    lines, the first ``most`` of them, or when there is no row at all.
     """
     rows: list[GoldenRow] = []
     problems: list[Problem] = []
@@ -84,7 +87,9 @@ def read_golden(path: Path, *, conversational: bool = True, columns: Columns | N
             [Problem(f"each of its {found:,} rows {what}", str(path), hint=hint) for what, hint in refused[0]]
         )
     if problems:
-        raise BadInput(problems)
+        more = 0 if most is None else len(problems) - most
+        last = [Problem(f"and {more:,} more; `ql validate {path} --all` prints them", str(path))] if more > 0 else []
+        raise BadInput([*problems[:most], *last])
     if not found:
         raise BadInput(Problem("holds no row", file=str(path), hint='one a line: {"input": "…", "target": "…"}'))
     return rows

@@ -5,9 +5,11 @@ import os
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 from jsonschema import Draft202012Validator
 from jsonschema.validators import validator_for
 
+from launcher.cli.main import main
 from launcher.configs.catalogue import codes, explain
 from launcher.configs.check_files import check_files
 from launcher.configs.findings import Finding, errors_of, path_text, refuse_errors
@@ -159,3 +161,16 @@ def test_refusing_errors() -> None:
         refuse_errors(found)
     assert len(caught.value.problems) == len(errors_of(found)) > 1
     refuse_errors([finding for finding in found if finding.severity != "error"])
+
+
+@pytest.mark.parametrize(("output", "shown"), [("text", 20), ("github", 20), ("json", 50), ("sarif", 50)])
+def test_people_see_twenty_of_a_code_and_programs_all(output: str, shown: int, tmp_path: Path) -> None:
+    path = tmp_path / "golden.jsonl"
+    path.write_text("".join(f'{{"input": "q{number}", "target": 5}}\n' for number in range(50)))
+    done = CliRunner().invoke(main, ["validate", str(path), "--format", output])
+    assert done.exit_code == 1
+    assert done.output.count("target is 5, a whole number") == shown
+    assert ("and 30 more of QL102; --all prints them" in done.output) is (shown == 20)
+    assert "50 error" in done.output or shown == 50
+    everything = CliRunner().invoke(main, ["validate", str(path), "--format", output, "--all"])
+    assert everything.output.count("target is 5, a whole number") == 50

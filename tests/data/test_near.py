@@ -77,6 +77,26 @@ def test_the_answer_tells_near_questions_apart(question: str, answer: str, alike
     assert (NearQuestions(asked).find(question, answer) is not None) is alike
 
 
+INSTRUCTION = (
+    "You sort the tickets of a company into the queues hardware, software, billing and login. Read the ticket with care, "
+    "think of what the person wants, and answer with the name of the queue alone, in small letters. The ticket is: "
+)
+TICKETS = [
+    "my keyboard lost three of its keys", "the screen shows stripes after lunch", "printer jams on every second page",
+    "laptop does not charge in the dock", "mouse stopped moving yesterday evening", "fan is loud like a vacuum cleaner",
+    "projector in room twelve has no picture", "headset crackles during long calls",
+]  # fmt: skip
+
+
+def test_an_instruction_that_all_questions_have_makes_none_of_them_alike() -> None:
+    index = NearQuestions([GoldenQuestion(n, INSTRUCTION + ticket, (ANSWER,)) for n, ticket in enumerate(TICKETS[:6])])
+    for ticket in TICKETS[6:]:
+        assert index.find(INSTRUCTION + ticket, ANSWER) is None
+    near_one = index.find(INSTRUCTION + "the screen shows stripes after lunch today", ANSWER)
+    assert near_one is not None
+    assert near_one.golden.line == 1
+
+
 @settings(max_examples=examples(50))
 @given(words=st.lists(st.text("abcdefghij", min_size=2, max_size=6), min_size=20, max_size=60), seed=st.integers(0, 99))
 def test_one_word_in_twenty_never_hides_a_question(words: list[str], seed: int) -> None:

@@ -267,3 +267,14 @@ def test_functions_are_tools_in_a_golden_row_too(tmp_path: Path) -> None:
     path.write_text(json.dumps({"input": "q", "target": "a", "functions": [{"name": "f", "parameters": {}}]}) + "\n")
     [row] = read_golden(path)
     assert row.tools == ({"type": "function", "function": {"name": "f", "parameters": {}}},)
+
+
+def test_no_more_than_twenty_bad_rows_are_said(tmp_path: Path) -> None:
+    path = write(tmp_path, *[{"input": f"q{number}", "target": 5 if number % 3 else "a"} for number in range(90)])
+    with pytest.raises(BadInput) as caught:
+        read_golden(path)
+    assert len(caught.value.problems) == 21
+    assert "and 40 more" in str(caught.value.problems[-1])
+    with pytest.raises(BadInput) as caught:
+        read_golden(path, most=None)
+    assert len(caught.value.problems) == 60
