@@ -15,8 +15,6 @@ from launcher.cli.main import main
 
 LABELS = ("billing", "login")
 QUESTIONS = [{"question": f"Which queue for ticket {n}?", "answer": LABELS[n % 2]} for n in range(300)]
-    {"question": f"Which queue for ticket {n}?", "answer": "login" if n % 2 else "billing"} for n in range(300)
-]
 
 
 def ql(*words: object) -> Result:

@@ -78,7 +78,7 @@ def test_the_answer_tells_near_questions_apart(question: str, answer: str, alike
 
 
 INSTRUCTION = (
-    "You sort the tickets of a company into the queues hardware, software, billing and login. Read the ticket with care, "
+    "You sort the tickets of a company into the queues hardware, software, billing and login. Read each with care, "
     "think of what the person wants, and answer with the name of the queue alone, in small letters. The ticket is: "
 )
 TICKETS = [
