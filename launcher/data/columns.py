@@ -70,7 +70,9 @@ def propose(row: Mapping[str, object]) -> str | None:
     question = next((keys[name] for name in _QUESTION if name in keys), None)
     answer = next((keys[name] for name in _ANSWER if name in keys and keys[name] != question), None)
     if question is not None and answer is not None:
-        pairs = [(question, "prompt"), (answer, "completion")]
+        beside = {"context", "input"} & (keys.keys() - {question, answer})  # what is read beside an instruction alone
+        names = ("instruction", "output") if beside else ("prompt", "completion")
+        pairs = list(zip((question, answer), names, strict=True))
         return "--map " + ",".join(f"{_shell(theirs)}={ours}" for theirs, ours in pairs if theirs != ours)
     text = next((keys[name] for name in _TEXT if name in keys and isinstance(row[keys[name]], str)), None)
     return f"--map {_shell(text)}=text" if text is not None and answer is None else None

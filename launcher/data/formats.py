@@ -12,7 +12,7 @@ from launcher.data.told import Row as Row
 from launcher.data.told import Told, holds
 from launcher.data.tools import MAX_DEPTH as MAX_DEPTH
 from launcher.data.tools import tell_unasked, tools_of
-from launcher.data.turns import THOUGHT_KEYS, history_of, is_off, is_on, turns_in_text, turns_of
+from launcher.data.turns import THOUGHT_KEYS, doubt_unread, history_of, is_off, is_on, turns_in_text, turns_of
 
 Format = Literal["messages", "sharegpt", "alpaca", "prompt_completion", "text"]
 
@@ -145,6 +145,7 @@ def _tell_keys(row: Mapping[str, object], form: Format, told: Told) -> None:
             told.media.add(key)
         elif key not in _KEYS[form] and holds(value):
             told.unread.add(key)
+            doubt_unread(key, value, told)
     for names in (_SYSTEM, _ANSWERS, ("tools", "functions"), THOUGHT_KEYS):
         given = [key for key in names if key in _KEYS[form] and holds(row.get(key))]
         told.unread.update(key for key in given[1:] if row[key] != row[given[0]])

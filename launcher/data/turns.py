@@ -27,7 +27,7 @@ _ROLES = {
     "function_response": "tool",
     "function_call": "assistant",
 }
-THOUGHT_KEYS = ("reasoning_content", "reasoning", "thinking")
+THOUGHT_KEYS = ("reasoning_content", "reasoning", "thinking", "thought")
 _MASK_KEYS = ("weight", "train", "training", "loss")  # false or 0: the turn is not trained
 _READ = frozenset(
     {"role", "from", "content", "value", "text", "tool_calls", "function_call", "tool_call_id", "name"}
@@ -190,12 +190,32 @@ def _tell_unread(item: Row, role: str, told: Told) -> None:
             told.media.add(f"{key} of a turn")
         elif key not in _READ or (role != "assistant" and key in THOUGHT_KEYS):
             told.unread.add(f"{key} of a turn" + (" that is not the assistant's" if key in _READ else ""))
+            doubt_unread(key, value, told)
     contents = [key for key in ("content", "value", "text") if holds(item.get(key))]
     told.unread.update(f"{key} of a turn" for key in contents[1:])
     thoughts = [key for key in THOUGHT_KEYS if holds(item.get(key))] if role == "assistant" else []
     told.unread.update(f"{key} of a turn" for key in thoughts[1:] if item[key] != item[thoughts[0]])
     if "role" in item and holds(item.get("from")):
         told.unread.add("from of a turn")
+
+
+# Names that are not read, and whose loss changes what is trained: said louder than other keys.
+_LIKE_MASKS = frozenset(
+    {*_MASK_KEYS, "mask", "masks", "loss_mask", "do_train", "trainable", "train_mask", "loss_weight"}
+)
+_LIKE_THOUGHTS = frozenset(
+    {"thoughts", "think", "cot", "chain_of_thought", "rationale", "reasoning_details", "reasoning_text", "scratchpad"}
+)
+
+
+def doubt_unread(key: str, value: Any, told: Told) -> None:
+    """Warn of a key that is not read, where it looks like a mask that is set, or like a thought."""
+    name = key.casefold()
+    if (name in _LIKE_MASKS and not is_on(value)) or (name in _MASK_KEYS and is_off(value)):
+        right = "in a turn of the assistant, weight: 0 or train: false masks it"
+        told.doubts.append(("mask", f"{key} looks like a mask and is not read, so what it masks is trained: {right}"))
+    elif name in _LIKE_THOUGHTS:
+        told.doubts.append(("thoughts", f"{key} looks like a thought and is not read: reasoning_content is"))
 
 
 def history_of(value: Any, told: Told) -> list[Row]:

@@ -51,6 +51,8 @@ FAULTS: dict[str, tuple[str, str]] = {
     "preferences after a conversation": (
         each({"conversations": TURNS[:1], "chosen": TURNS[1], "rejected": TURNS[1]}), "a preference row"),
     "questions": (each({"question": "a", "answer": "b"}), "--map question=prompt,answer=completion"),
+    "questions with a context": (
+        each({"question": "a", "context": "p", "answer": "b"}), "--map question=instruction,answer=output"),
     "input and output": (each({"input": "a", "output": "b"}), "--map input=prompt,output=completion"),
     "prompt and response": (each({"prompt": "a", "response": "b"}), "--map response=completion"),
     "Capitals": (each({"Question": "a", "Answer text": "b", "Answer": "c"}), "--map Question=prompt,Answer=completion"),

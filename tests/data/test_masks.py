@@ -102,6 +102,7 @@ FOLDED = "<think>\nbecause\n</think>\n\nright"
         THOUGHT,
         {**GOOD, "reasoning": "because"},
         {**GOOD, "thinking": " because\n"},
+        {**GOOD, "thought": "because"},
         {**GOOD, "reasoning_content": [{"type": "text", "text": "because"}]},
         {**GOOD, "content": [{"type": "thinking", "thinking": "because"}, {"type": "text", "text": "right"}]},
         {**GOOD, "reasoning": "because", "reasoning_content": "because"},

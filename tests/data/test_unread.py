@@ -240,3 +240,34 @@ def test_a_tool_without_a_function_is_refused(tool: dict[str, Any]) -> None:
 def test_a_function_as_json_text_is_read() -> None:
     tools = [{"type": "function", "function": json.dumps(FUNCTION)}]
     assert normalise({**ROWS["messages"], "tools": tools}, "messages")[0]["tools"] == [WHOLE]
+
+
+@pytest.mark.parametrize(
+    ("more", "warned"),
+    [
+        ({"loss_mask": [0, 1]}, True),
+        ({"weight": 0}, True),
+        ({"train": False}, True),
+        ({"train": True}, False),
+        ({"weight": 1}, False),
+        ({"loss": 0.3}, False),
+        ({"mood": 0}, False),
+    ],
+)
+@pytest.mark.parametrize("form", [form for form in FORMATS if form != "text"])
+def test_a_mask_that_is_not_read_is_warned_of(form: Format, more: dict[str, Any], warned: bool) -> None:
+    told = normalise({**ROWS[form], **more}, form)[1]
+    assert [kind for kind, _ in told.doubts] == ["mask"] * warned
+
+
+@pytest.mark.parametrize("key", ["mask", "do_train", "trainable"])
+def test_a_mask_of_a_turn_that_is_not_read_is_warned_of(key: str) -> None:
+    told = normalise({"messages": [USER, {**ANSWER, key: [0]}]}, "messages")[1]
+    assert [kind for kind, _ in told.doubts] == ["mask"]
+    assert told.unread == {f"{key} of a turn"}
+
+
+@pytest.mark.parametrize("key", ["cot", "rationale", "thoughts", "reasoning_details"])
+def test_a_thought_that_is_not_read_is_warned_of(key: str) -> None:
+    for row in ({"messages": [USER, {**ANSWER, key: "hm"}]}, {**ROWS["messages"], key: "hm"}):
+        assert [kind for kind, _ in normalise(row, "messages")[1].doubts] == ["thoughts"]
