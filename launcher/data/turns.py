@@ -200,9 +200,7 @@ def _tell_unread(item: Row, role: str, told: Told) -> None:
 
 
 # Names that are not read, and whose loss changes what is trained: said louder than other keys.
-_LIKE_MASKS = frozenset(
-    {*_MASK_KEYS, "mask", "masks", "loss_mask", "do_train", "trainable", "train_mask", "loss_weight"}
-)
+_LIKE_MASKS = frozenset({"mask", "masks", "loss_mask", "do_train", "trainable", "train_mask", "loss_weight"})
 _LIKE_THOUGHTS = frozenset(
     {"thoughts", "think", "cot", "chain_of_thought", "rationale", "reasoning_details", "reasoning_text", "scratchpad"}
 )
