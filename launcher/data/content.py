@@ -31,6 +31,11 @@ def without_thought(text: str) -> str:
     return answer if answer.strip() else text
 
 
+def after_thought(text: str) -> str:
+    """What a model answers once it has thought: the text behind ``</think>``, whether or not its beginning is there."""
+    return text.partition("</think>")[2] if "</think>" in text else text
+
+
 def inline_thought(text: str) -> str:
     """The thought that stands before an answer in <think> … </think>; empty where there is none."""
     found = _INLINE.match(text)

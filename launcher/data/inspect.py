@@ -20,7 +20,7 @@ from launcher.data.read import Line, file_notes, read_with_format
 from launcher.data.rendering import ReadRows, Renderer, Thoughts
 from launcher.data.report import DataReport, ExcessLength, Findings, Rows, Severity, summarise
 from launcher.data.template_names import OWN_TEMPLATE
-from launcher.data.tokens import Measure, Rendered, measure_for
+from launcher.data.tokens import BYTES_PER_TOKEN, Measure, Rendered, measure_for
 
 DEFAULT_TEMPLATE = "chatml"
 _NOT_A_NUMBER = frozenset({"nan", "NaN", "NAN", "<NA>", "#N/A"})  # what pandas and spreadsheets make of an empty cell
@@ -154,6 +154,7 @@ class _Inspection:
             lengths=summarise(self.rows, self.measure.exact, self.measure.source),
             excess=None,
             reading=ReadRows(self.path, self.form, self.columns, self.renderer) if self.form else None,
+            thought_tokens=round(self.notes.longest_thought / BYTES_PER_TOKEN) if self.notes.thinks else 0,
             template_settings=self.renderer.prompt_settings(thinks=self.notes.thinks) or {},
         )
 

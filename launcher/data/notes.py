@@ -28,7 +28,7 @@ class Notes:
         self.unread: Counter[str] = Counter()
         self.rows: Counter[str] = Counter()  # of what is counted by rows
         self.masked = 0
-        self.read = self.parts = 0
+        self.read = self.parts = self.longest_thought = 0  # the last in bytes
 
     def add(self, row: Row, written: Row, parts: int, told: Told) -> None:
         """Count one row: as it was read, as it is written, and how many rows are made of it."""
@@ -40,6 +40,8 @@ class Notes:
         self._count("masked", told.masked > 0)
         self._count("silenced", told.silenced > 0)
         self._count("thoughts", told.thoughts > 0)
+        thoughts = (thought_of(turn) for turn in row.get("messages", ()) if turn["role"] == "assistant")
+        self.longest_thought = max(self.longest_thought, *(len(thought.encode()) for thought in thoughts), 0)
         self._count("inline", any("<think>" in answer for answer in answers))
         self._count("trimmed", any(answer != answer.strip() for answer in answers))
         if "text" in row:

@@ -116,6 +116,7 @@ class DataReport:
     excess: Excess | None
     reading: ReadRows | None = None
     template_settings: Mapping[str, object] = field(default_factory=dict)  # with which a prompt begins as the rows do
+    thought_tokens: int = 0  # of the longest thought before an answer, about; 0 where none is trained
 
     @property
     def row_count(self) -> int:

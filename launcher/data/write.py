@@ -54,6 +54,7 @@ class WrittenData:
             cut=asdict(excess) if excess else None,
             lengths=None if lengths is None else _recorded(lengths, even_histogram(report.rows.totals)),
             template_settings=dict(report.template_settings),
+            thought_tokens=report.thought_tokens,
         )
 
 

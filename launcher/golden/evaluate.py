@@ -68,12 +68,14 @@ def evaluate(
     conversational: bool = True,
     folder: Path | None = None,
     max_new_tokens: int | None = None,
+    thought_tokens: int = 0,
     shrink: bool = True,
 ) -> GoldenResult:
     """Score ``subjects`` of the run in ``run_dir`` (adapter/ and merged/ there), greedily, on the same prompts.
 
     ``models`` are the run's base and adapter; ``call`` runs a job under the trainer's python. Answers and scores go
-    into ``folder`` (default: golden/ of the run). ``shrink``: a batch that runs out of memory is halved. Raises
+    into ``folder`` (default: golden/ of the run). ``thought_tokens`` is how long the longest trained thought is: an
+    answer follows one, and is scored without it. ``shrink``: a batch that runs out of memory is halved. Raises
     RunFailed when the worker fails.
     """
     folder = folder or run_dir / "golden"
@@ -86,6 +88,7 @@ def evaluate(
         prompts=[row.prompt(conversational=conversational) for row in rows],
         answers=sorted({target for row in rows for target in row.targets}),
         max_new_tokens=max_new_tokens,
+        thought_tokens=thought_tokens,
         shrink=shrink,
     )
     found = call(GOLDEN, request).subjects

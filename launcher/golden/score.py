@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from launcher.data.content import after_thought
 from launcher.errors import RunFailed
 from launcher.files import read_json_lines, write_atomic
 from launcher.golden.metrics import score_answer
@@ -35,6 +36,8 @@ def score_answers(
 ) -> Scored:
     """Score every answer; ``path`` gets a line for each prompt with input, targets, answer and its scores.
 
+    A thought before an answer is no part of it, unless the targets have one.
+
     Raises RunFailed when a prompt has no answer.
     """
     missing = [row.id for row in rows if row.id not in answers]
@@ -45,7 +48,8 @@ def score_answers(
     totals = dict.fromkeys(metrics, 0.0)
     for row in rows:
         output = answers[row.id]["output"]
-        scores = score_answer(output, row.targets, metrics, undecided)
+        thinks = any("</think>" in target for target in row.targets)  # then the thought is asked for, too
+        scores = score_answer(output if thinks else after_thought(output), row.targets, metrics, undecided)
         for name, value in scores.items():
             totals[name] += value
         line = {"id": row.id, "input": row.input, "targets": row.targets, "output": output, **scores}

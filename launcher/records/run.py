@@ -149,6 +149,7 @@ class DataRecord(Record):
     template_settings: Annotated[dict[str, object], LATE, "What the chat template is told in prompts."] = field(
         default_factory=dict
     )
+    thought_tokens: Annotated[int, LATE, "Tokens of the longest thought before an answer, about."] = 0
 
     @property
     def written(self) -> dict[str, str]:

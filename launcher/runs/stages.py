@@ -139,6 +139,7 @@ def _score(run: Run, subjects: list[str], call: Call) -> None:
         models=model_request(run),
         gates=parse_gates(golden.gates),
         conversational=conversational,
+        thought_tokens=run.record.data.thought_tokens if run.record.data else 0,
         shrink=allows(run.record.repair_policy, "oom_eval"),
     )
     run.record.golden_scores |= {subject: dict(scores) for subject, scores in result.scores.items()}

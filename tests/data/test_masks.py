@@ -338,3 +338,19 @@ def test_thoughts_left_out_of_many_turns(tmp_path: Path, bases: dict[str, Path])
     report = inspect_data(path, **settings, thoughts="drop")
     assert (report.ok, list(report.rows.lines)) == (True, [1, 1])
     assert "1 row becomes 2" in report.notes[0]
+
+
+@pytest.mark.parametrize(
+    ("turn", "thoughts", "tokens"),
+    [
+        ({**GOOD, "reasoning": "a" * 317}, "train", 100),
+        ({**GOOD, "content": f"<think>\n{'a' * 317}\n</think>\n\nright"}, "train", 100),
+        ({**GOOD, "reasoning": "a" * 317}, "drop", 0),
+        (GOOD, "train", 0),
+    ],
+)
+def test_how_long_a_thought_gets_is_known(turn: Any, thoughts: Any, tokens: int, tmp_path: Path) -> None:
+    path = write(tmp_path, {"messages": [USER, GOOD, USER, turn]}, {"messages": [USER, GOOD]})
+    report = inspect_data(path, thoughts=thoughts)
+    assert report.thought_tokens == tokens
+    assert write_data(report, tmp_path, eval_fraction=0, seed=0).record(path).thought_tokens == tokens

@@ -102,3 +102,23 @@ def test_targets_that_are_no_patterns_are_told_before_the_run(tmp_path: Path) ->
     with pytest.raises(BadInput) as caught:
         metrics_for(rows, parse_gates(["regex>0"]), tmp_path / "g.jsonl")
     assert caught.value.problems[0].line == 9
+
+
+@pytest.mark.parametrize(
+    ("output", "targets", "score"),
+    [
+        ("<think>\ntwo and two\n</think>\n\n4", ("4",), 1.0),
+        ("two and two\n</think>\n\n4", ("4",), 1.0),  # the prompt has opened the thought
+        ("<think>\ntwo and two is 4", ("4",), 0.0),  # cut off in its thought
+        ("4", ("4",), 1.0),
+        ("<think>a</think>4", ("<think>a</think>4",), 1.0),  # the thought is asked for
+        ("<think>b</think>4", ("<think>a</think>4",), 0.0),
+    ],
+)
+def test_an_answer_is_scored_without_its_thought(
+    output: str, targets: tuple[str, ...], score: float, tmp_path: Path
+) -> None:
+    path = tmp_path / "scores.jsonl"
+    rows = [GoldenRow("a", "2+2?", targets, 1)]
+    assert score_answers(rows, {"a": {"output": output}}, ["exact_match"], path).means == {"exact_match": score}
+    assert json.loads(path.read_text())["output"] == output

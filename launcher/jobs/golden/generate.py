@@ -52,7 +52,7 @@ def run(request: GoldenRequest, emit: Emit) -> GoldenAnswers:
         tokenizer=tokenizer,
         template=template,
         ids=all_prompt_ids(request.prompts, tokenizer, template, request.template_settings),
-        limit=request.max_new_tokens or answer_limit(request.answers, tokenizer),
+        limit=request.max_new_tokens or answer_limit(request.answers, tokenizer, request.thought_tokens),
         device=choose_device(request.device),
         emit=emit,
     )

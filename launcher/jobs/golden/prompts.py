@@ -96,7 +96,7 @@ def end_of_turn(tokenizer: Any, template: str) -> int | None:
     return ids[0] if ids and ids[0] in tokenizer.added_tokens_decoder else None
 
 
-def answer_limit(answers: Sequence[str], tokenizer: Any) -> int:
-    """Tokens that an answer may have: those of the longest right one, and some room."""
+def answer_limit(answers: Sequence[str], tokenizer: Any, thought_tokens: int = 0) -> int:
+    """Tokens that an answer may have: those of the longest right one after the longest thought, and some room."""
     longest = max((len(tokenizer(answer, add_special_tokens=False)["input_ids"]) for answer in answers), default=0)
-    return int(longest * ROOM_FACTOR) + ROOM_TOKENS
+    return int((longest + thought_tokens) * ROOM_FACTOR) + ROOM_TOKENS

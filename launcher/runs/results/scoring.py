@@ -72,6 +72,7 @@ def evaluate_run(
         conversational=conversational,
         folder=folder,
         max_new_tokens=max_new_tokens,
+        thought_tokens=run.record.data.thought_tokens if run.record.data else 0,
     )
     evaluation = Evaluation(folder, len(rows), result, judge(gates, result.scores))
     if not own:

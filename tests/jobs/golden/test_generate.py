@@ -236,3 +236,9 @@ def test_with_the_repair_off_it_fails_and_keeps_what_is_answered(request_for: Re
     assert [event["event"] for event in said] == []
     GOLDEN.do({**request, "batch_size": 2}, ignore)
     assert len(outputs(request, "base")) == 6
+
+
+def test_a_thought_has_room_before_the_answer(adapter: Path) -> None:
+    tokenizer = prompts.load_tokenizer(str(adapter))
+    short = prompts.answer_limit(["sales"], tokenizer)
+    assert prompts.answer_limit(["sales"], tokenizer, 400) >= short + 400
