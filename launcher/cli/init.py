@@ -71,7 +71,8 @@ def command(
     from launcher.preparing.propose import write_new
 
     ask = sys.stdin.isatty() and not yes
-    data = data_here(data or _ask_data(ask))
+    named = data or _ask_data(ask)
+    data = data_here(named)
     proposing = wanted.preset is None and not (wanted.gpu and wanted.model)
     read_as = ReadAs.of(columns, thoughts)
     report = _read(data, read_as) if ask or proposing else None  # bad data is said before anything else is asked
@@ -98,7 +99,8 @@ def command(
     asked = {key: getattr(wanted, key) for key in ("gpu", "model", "method", "backend")}
     asked |= {"thoughts": thoughts}
     asked["model"] = whole_name(wanted.model) if wanted.model else None
-    write_new(out, job_text(prepared, estimate, out, card, others, asked, chosen))
+    named_so = _relative(data, out) if named == data else str(named)  # a data set of the hub stays its name
+    write_new(out, job_text(prepared, estimate, out, card, others, asked, chosen, data=named_so))
     if as_json:
         facts = {"file": str(out), "preset": wanted.preset, "card": card, "estimate": estimate.to_dict()}
         click.echo(json.dumps(facts, indent=2))
@@ -232,6 +234,8 @@ def job_text(
     others: Sequence[Forecast],
     asked: dict[str, object],
     settings: dict[str, object],
+    *,
+    data: str,
 ) -> str:
     """The job file: the proposal, with what was found and what else there is as comments."""
     from launcher.configs.render import render_text
@@ -250,7 +254,7 @@ def job_text(
         others=[f"instead {one.plan.preset}: {describe(one, short=True)}" for one in others],
         preset=plan.preset,
         request={key: value for key, value in asked.items() if value is not None},
-        data=_relative(report.path, path),
+        data=data,
         data_facts=f"{report.row_count:,} rows ({report.format}), {longest}.",
         columns=report.reading.columns if report.reading else {},
         golden=prepared.golden_path and _relative(prepared.golden_path, path),

@@ -146,8 +146,8 @@ class GoldenRequest(ModelRequest):
     """Greedy answers of ``subjects`` (base, adapter, merged) to ``prompts``, in the files ``outputs``.
 
     A prompt is ``{"id", "messages", "tools"?}`` or ``{"id", "text"}``. ``answers`` are the right ones: the longest sets
-    how long an answer may get, after a thought of ``thought_tokens``, unless ``max_new_tokens`` does. ``batch_size`` are
-    prompts at once; with ``shrink`` a batch that runs out of memory is halved.
+    how long an answer may get, after a thought of ``thought_tokens``, unless ``max_new_tokens`` does. ``batch_size``
+    are prompts at once; with ``shrink`` a batch that runs out of memory is halved.
     """
 
     subjects: list[str]

@@ -95,6 +95,8 @@ def test_every_verb_that_reads_rows_takes_it(hub: None, tmp_path: Path) -> None:
         done = ql(*words)
         assert done.exit_code == 0, done.output
         assert f"the rows are those of {NAME} of the hub" in done.stderr, words
+    assert f"data: {NAME}\n" in (tmp_path / "job.yaml").read_text()
+    assert ql("launch", "job.yaml", "--dry-run").exit_code == 0
     assert ql("split", NAME, "--golden", 5).exit_code == 0
     assert len((tmp_path / f"{NAME.replace('/', '--')}.golden.jsonl").read_text().splitlines()) == 5, "where one is"
     (tmp_path / "mine.yaml").write_text(f"preset: cpu-tiny\ndata: {NAME}\n")
