@@ -48,6 +48,9 @@ class NearQuestions:
         # What many questions have is the wording around them, such as an instruction: it makes no two of them alike.
         self._common = frozenset(part for part, count in counts.items() if count > often)
         self._parts = [parts - self._common for parts in whole]
+        answers = [_words(answer) for one in self.asked for answer in one.answers]
+        self._short = frozenset(tuple(words) for words in answers if len(words) < FEWEST_WORDS)
+        self._any_long = any(len(words) >= FEWEST_WORDS for words in answers)
         self._library = _library()
         self._index: Any = None
         if self._library is not None and self.asked:
@@ -68,6 +71,9 @@ class NearQuestions:
     def find(self, question: str, answer: str) -> Near | None:
         """The golden question that is most like this one, where its answer is alike, too."""
         if self._index is None or len(_words(question)) < FEWEST_WORDS:
+            return None
+        words = tuple(_words(answer))  # looked at first: it costs least, and most rows have another answer
+        if words not in self._short if len(words) < FEWEST_WORDS else not self._any_long:
             return None
         parts = _parts(question) - self._common
         if not parts:
