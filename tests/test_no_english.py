@@ -22,7 +22,6 @@ ALLOWED: dict[tuple[str, str], str] = {
     ("inject/ql_rescue.py", "ran_out"): LOG,
     ("records/decision.py", "sources_of"): "run.json of before it said who decided: its reasons are all there is",
     ("data/formats.py", "optional_keys"): "a chat message of a row: a mapping",
-    ("data/notes.py", "Notes.lost_thoughts"): "a chat message of a row: a mapping",
     ("data/rendering.py", "Renderer._with_thought"): "a chat message of a row: a mapping",
     ("data/chat.py", "_before_answers"): "a mark of ql's own, looked for in what a chat template made of it",
     ("data/tables.py", "table_rows"): "the csv module: nothing else tells that the file ended within a row",

@@ -259,8 +259,8 @@ def prompt_settings(template: ChatTemplate, tokens: Mapping[str, str]) -> Mappin
     """
     question = {"role": "user", "content": "a question that no row has"}
     try:
-        row = render([question, {"role": "assistant", "content": _ANY_ANSWER}], template, tokens)
-        opening = row.partition(_ANY_ANSWER)[0]
+        answered = [question, {"role": "assistant", "content": _ANY_ANSWER}]
+        opening = render(answered, template, tokens).partition(_ANY_ANSWER)[0]
         for settings in ({}, *NO_THOUGHTS):
             asked = render([question], template, tokens, add_generation_prompt=True, settings=settings)
             if opening.startswith(asked) and not opening[len(asked) :].strip():

@@ -51,7 +51,7 @@ class NearQuestions:
         answers = [_words(answer) for one in self.asked for answer in one.answers]
         self._short = frozenset(tuple(words) for words in answers if len(words) < FEWEST_WORDS)
         self._any_long = any(len(words) >= FEWEST_WORDS for words in answers)
-        self._library = _library()
+        self._library = _library() if self.asked else None
         self._index: Any = None
         if self._library is not None and self.asked:
             self._index = self._library.RMinHashLSH(ALIKE, _PERMUTATIONS, _BANDS)
