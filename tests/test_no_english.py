@@ -23,6 +23,7 @@ ALLOWED: dict[tuple[str, str], str] = {
     ("records/decision.py", "sources_of"): "run.json of before it said who decided: its reasons are all there is",
     ("data/formats.py", "optional_keys"): "a chat message of a row: a mapping",
     ("data/rendering.py", "Renderer._with_thought"): "a chat message of a row: a mapping",
+    ("data/chat.py", "prompt_settings"): "a mark of ql's own, looked for in what a chat template made of it",
     ("data/chat.py", "_before_answers"): "a mark of ql's own, looked for in what a chat template made of it",
     ("data/tables.py", "table_rows"): "the csv module: nothing else tells that the file ended within a row",
     ("data/findings.py", "Findings.add"): TOLD_ONCE,
