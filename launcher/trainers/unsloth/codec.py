@@ -44,7 +44,7 @@ def read_eval_fraction(reading: Reading) -> None:
 
 
 def read_evals(reading: Reading) -> None:
-    share = reading.config.get("eval_interval") * reading.epochs
+    share = reading.config.get("eval_interval", 0.25) * reading.epochs
     reading.put("evals_per_epoch", times_per_epoch(share), "eval_interval")
 
 

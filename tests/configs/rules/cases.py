@@ -274,6 +274,7 @@ CASES: dict[str, tuple[Data, Data]] = {
         {"base_model": TINY, "special_tokens": {"eos_token": "<|end|>"}},
         {"base_model": TINY, "special_tokens": {"eos_token": "<|im_end|>", "pad_token": "<|pad|>"}},
     ),
+    "QL416": ({"datasets": [CHAT | {"type": "chatml"}]}, {"datasets": [CHAT | {"type": "alpaca_chat.load_qa"}]}),
     "QL501": (
         {"adapter": "lora", "load_in_4bit": False, "load_in_8bit": True},
         {"adapter": "lora", "load_in_4bit": False},

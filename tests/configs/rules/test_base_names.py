@@ -82,3 +82,29 @@ TRAINED = {"lora_modules_to_save": ["embed_tokens", "lm_head"]}
 )
 def test_new_tokens(base: str, more: dict[str, Any], found: set[str]) -> None:
     assert codes(base_model=base, **more) & {"QL414", "QL415", "QL718"} == found
+
+
+@pytest.mark.parametrize(
+    ("kind", "hint"),
+    [
+        ("chatml", "type: chat_template"),
+        ("openai", "type: chat_template"),
+        ("alpacca", "did you mean 'alpaca'?"),
+        ("alpaca:load_qa", "type: alpaca.load_qa"),
+        ("chat_templates", "did you mean 'chat_template'?"),
+        ("unheard.load_it", "known: "),
+        ("alpaca", None),
+        ("alpaca:chat", None),
+        ("alpaca_chat.load_qa", None),
+        ("context_qa.load_v2", None),
+        ("my.own.module", None),
+        ("sharegpt", None),
+        ("sharegpt:chat", None),
+        ({"field_instruction": "q", "format": "{instruction}"}, None),
+    ],
+)
+def test_types_of_data_sets(kind: Any, hint: str | None) -> None:
+    data = {"base_model": "a/b", "datasets": [{"path": "rows.jsonl", "type": kind}]}
+    found = [one for one in check_text(yaml.safe_dump(data), file="config.yaml", kind="axolotl") if one.code == "QL416"]
+    assert len(found) == (hint is not None)
+    assert all(hint is not None and hint in one.hint for one in found)

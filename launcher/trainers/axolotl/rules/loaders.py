@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
+from launcher.errors import did_you_mean
 from launcher.rules.base import Hit
 from launcher.trainers.axolotl.config import INIT_HINT, SAFE_INITS, AxolotlConfig, rule
 from launcher.trainers.axolotl.rules.advice import ALREADY_CHAT
@@ -118,3 +119,58 @@ def adapter_without_its_base(c: AxolotlConfig) -> Iterator[Hit]:
         yield c.at(
             "peft_init_lora_weights", f"peft_init_lora_weights: {init} changes the base that it trains", INIT_HINT
         )
+
+
+# Types of data sets: modules of prompt_strategies/, and the names that utils/data/wrappers.py handles itself.
+_TYPES = frozenset(
+    {
+        *(
+            "alpaca",
+            "alpaca_chat",
+            "alpaca_instruct",
+            "alpaca_w_system",
+            "chat_template",
+            "completion",
+            "concisechoice",
+        ),
+        *(
+            "concisechoice",
+            "context_qa",
+            "creative_acr",
+            "explainchoice",
+            "gpteacher",
+            "input_output",
+            "jeopardy",
+            "llama2_chat",
+        ),
+        *("messages", "metharme", "oasst", "orcamini", "pretrain", "pygmalion", "reflection", "summarizetldr"),
+        *("user_defined", "bradley_terry", "stepwise_supervised", "dpo", "kto", "orpo", "ebft"),
+    }
+)
+_CHAT = frozenset(
+    {"chatml", "chat", "conversation", "conversations", "openai", "vicuna", "llama3", "messages", "gemma"}
+)
+
+
+@rule("QL416", "error")
+def unknown_type(c: AxolotlConfig) -> Iterator[Hit]:
+    """A data set `type` that Axolotl does not have.
+
+    It takes any text, and stops when the rows are to be tokenised. A name with a dot may be a module of your own.
+    """
+    if c.any_of("rl", "reward_model", "process_reward_model", "skip_prepare_dataset"):
+        return
+    for key in ("datasets", "test_datasets"):
+        for index, data_set in c.datasets(key):
+            kind = data_set.get("type")
+            if not isinstance(kind, str) or kind.startswith("sharegpt"):
+                continue  # QL402 speaks of that
+            name, _, style = kind.partition(":")
+            first, *rest = name.split(".")
+            if (first in _TYPES or (rest and not rest[-1].startswith("load_"))) and not style.startswith("load_"):
+                continue
+            if style.startswith("load_"):
+                hint = f"type: {name}.{style}"
+            else:
+                hint = "type: chat_template" if first in _CHAT else did_you_mean(first, sorted(_TYPES))
+            yield c.at((key, index, "type"), f"no such type: {kind}", hint)
