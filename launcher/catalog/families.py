@@ -225,7 +225,7 @@ def _parse(path: Path) -> Family:
 
     if not path.is_relative_to(resource("presets")):  # ours are checked by a test, and a check costs more than a read
         _check(path)
-    data: dict[str, Any] = plain(read(path))
+    data: Any = plain(read(path))
     evidence = data.pop("evidence", {})
     layers = tuple(_kind(each) for each in data.pop("layers", ()))
     outside, towers = (tuple(data.pop(key, ())) for key in ("outside", "towers"))
@@ -242,7 +242,7 @@ def _check(path: Path) -> None:
         raise Unreadable(problems)
 
 
-def _kind(data: dict[str, Any]) -> LayerKind:
+def _kind(data: Any) -> LayerKind:
     experts = data.get("experts")
     return LayerKind(
         kind=data["kind"],
