@@ -83,8 +83,6 @@ def test_every_preset_names_what_exists(name: str) -> None:
     assert load_gpu(preset.gpu)
     assert load_recipe(preset.recipe)
     assert set(preset.reasons) <= set(preset.settings)
-    text = resource("presets", f"{name}.yaml").read_text(encoding="utf-8")
-    assert text.startswith(f"# ql launch --preset {name} ")
 
 
 def test_a_wrong_name_is_answered_with_the_nearest() -> None:

@@ -19,9 +19,11 @@ from launcher.files import expand
 from launcher.resources import resource
 from launcher.yaml_source import parse_yaml
 
+SIZES = "sizes"  # presets/sizes.yaml: the one file beside the named presets that is no preset
+
 
 def _names(*folder: str) -> list[str]:
-    return sorted(path.stem for path in resource("presets", *folder).glob("*.yaml"))
+    return sorted(path.stem for path in resource("presets", *folder).glob("*.yaml") if folder or path.stem != SIZES)
 
 
 def list_gpus() -> list[str]:
@@ -40,8 +42,8 @@ def list_recipes() -> list[str]:
 
 
 def list_presets() -> list[str]:
-    """Names of all named presets."""
-    return _names()
+    """Names of all named presets: each card with each of its sizes, and those that have a file of their own."""
+    return sorted([*_names(), *(f"{gpu}-{size}" for gpu in list_gpus() for size in _of_gpu(gpu)["sizes"])])
 
 
 def _read(path: Path, schema: str) -> dict[str, Any]:
@@ -69,6 +71,7 @@ def _load(kind: str, name: str, folder: tuple[str, ...], schema: str) -> dict[st
 def load_gpu(name: str) -> Gpu:
     """The card ``name``, such as "a10g"."""
     data = _load("GPU", name, ("gpus",), "gpu.json")
+    data = {key: value for key, value in data.items() if key not in ("presets", "stand_in")}
     prices = tuple(Price(**price) for price in data.pop("prices", ()))
     return Gpu(**data | {"match": tuple(data["match"]), "prices": prices})
 
@@ -89,7 +92,35 @@ def load_recipe(name: str) -> Recipe:
 
 def load_preset(name: str) -> Preset:
     """The named preset ``name``, such as "a10g-7b"."""
-    return Preset(**_load("preset", name, (), "preset.json"))
+    if name in _names():
+        return Preset(**_load("preset", name, (), "preset.json"))
+    gpu, _, size = name.rpartition("-")
+    if gpu not in list_gpus() or size not in _of_gpu(gpu)["sizes"]:
+        raise Unreadable(f"no such preset: {name!r}", hint=did_you_mean(name, list_presets()))
+    return _preset_of(gpu, size)
+
+
+def _preset_of(gpu: str, size: str) -> Preset:
+    """A card and a size; what the pair needs comes before what the size sets."""
+    known = _read(resource("presets", f"{SIZES}.yaml"), "sizes.json")
+    name, of_size = f"{gpu}-{size}", known["sizes"][size]
+    parts = [known.get("pairs", {}).get(name, {}), of_size]
+    settings, reasons = (
+        {key: value for part in parts for key, value in part.get(kind, {}).items()} for kind in ("settings", "reasons")
+    )
+    title = f"{size.upper()} QLoRA on {_of_gpu(gpu)['said']}"
+    return Preset(name, title, gpu, of_size["model"], "qlora", settings, reasons)
+
+
+def _of_gpu(name: str) -> dict[str, Any]:
+    """What a card's file says of its presets: how the card is called in their titles, and the sizes."""
+    found: dict[str, Any] = _load("GPU", name, ("gpus",), "gpu.json").get("presets", {"sizes": []})
+    return found
+
+
+def stand_in_gpu() -> str:
+    """The card that is planned for while the real one is still to be put in: it refuses nothing."""
+    return next(name for name in list_gpus() if _load("GPU", name, ("gpus",), "gpu.json").get("stand_in"))
 
 
 def load_model(name: str) -> Model:

@@ -6,6 +6,8 @@ import re
 from dataclasses import dataclass, field
 from typing import Literal
 
+from launcher.catalog.capability import has_bfloat16
+
 
 @dataclass(frozen=True)
 class Price:
@@ -31,13 +33,15 @@ class Gpu:
     compute_dtype: Literal["float16", "bfloat16", "float32"]  # the house rule's dtype for this card
     match: tuple[str, ...]  # device names, as the driver gives them, or the beginnings of such names
     prices: tuple[Price, ...] = ()
+    rate_share: float = 1.0  # of tflops_16bit, what a plain 16-bit matrix product reaches
+    speed_checked: bool = False  # the predicted speed was held against a measured or published run on it
     is_budget: bool = False  # a share of a larger card's memory, held there by a cap; no card of its own
     note: str = ""
 
     @property
     def supports_bf16(self) -> bool:
-        """Compute capability 8.0 and newer multiply bf16 at the fp16 rate."""
-        return self.kind == "cpu" or self.compute_capability >= 8.0
+        """Whether it multiplies bf16 at the fp16 rate."""
+        return has_bfloat16(self.compute_capability, is_cpu=self.kind == "cpu")
 
     def matches(self, device_name: str) -> bool:
         """Whether the driver's name of a device is this card's: an L40S is no L4, a laptop's 4090 no desktop's."""

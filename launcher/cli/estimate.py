@@ -21,8 +21,6 @@ if TYPE_CHECKING:
     from launcher.data.read_as import Thoughts
     from launcher.planning.forecast import Forecast, Refused
 
-STAND_IN = "h100"  # planned for while the real card is still to be put in: it refuses nothing
-
 
 @click.command(
     epilog=examples(
@@ -78,6 +76,7 @@ def command(
     Memory is what the device shows, against what the card can give. Exits 1 when the run does not fit; with
     --compare, when it fits no card.
     """
+    from launcher.catalog.load import stand_in_gpu
     from launcher.cli import estimate_text as text
     from launcher.data.read_as import ReadAs
     from launcher.planning.forecast import compare as compare_cards
@@ -88,7 +87,7 @@ def command(
     _check_together(data, columns, thoughts, rows, row_tokens, vram, tflops, bandwidth, compare)
     names_a_card = wanted.gpu is not None or wanted.preset is not None
     if not names_a_card and (vram is not None or compare):
-        wanted = replace(wanted, gpu=STAND_IN)
+        wanted = replace(wanted, gpu=stand_in_gpu())
     request = wanted.request(architecture=architecture, sequence_len=seq_len, micro_batch_size=micro_batch)
     if vram is not None:
         known = request.gpu if names_a_card else None

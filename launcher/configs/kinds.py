@@ -21,6 +21,7 @@ _FOLDERS: dict[str, Kind] = {"gpus": "gpu", "models": "model", "families": "fami
 _MARKS: tuple[tuple[Kind, frozenset[str]], ...] = (
     ("gpu", frozenset({"compute_capability", "vram_gib"})),
     ("model", frozenset({"hidden_size", "num_layers"})),
+    ("sizes", frozenset({"sizes"})),
     ("family", frozenset({"launched", "title"})),
     ("preset", frozenset({"gpu", "model", "recipe"})),
     ("run", frozenset({"stages", "state"})),

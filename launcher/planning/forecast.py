@@ -24,7 +24,6 @@ from launcher.planning.estimate import (
 from launcher.planning.plan import Plan
 from launcher.planning.request import Request
 from launcher.sizing import Cost, MemoryEstimate, Workload, estimate_cost, row_lengths
-from launcher.sizing.throughput import CHECKED_CARDS
 
 
 @dataclass(frozen=True)
@@ -287,7 +286,7 @@ def _notes(plan: Plan, request: Request, speed: float | None, price: Price | Non
         notes.append(correction.describe())
     if speed is None:
         notes.append(f"the rate of {request.gpu.title} is not known: no speed, hours or cost")
-    elif request.gpu.name not in CHECKED_CARDS and correction is None:
+    elif not request.gpu.speed_checked and correction is None:
         notes.append(f"speed on {request.gpu.title} is arithmetic: it was not checked against a run on that card")
     if speed is not None and (request.data is None or not request.data.rows):
         notes.append("no data given: no hours or cost; speed is that of rows of full length")

@@ -8,13 +8,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
+from launcher.catalog.capability import has_bfloat16
+
 if TYPE_CHECKING:
     from launcher.data.survey import Survey
     from launcher.sizing import Correction
 
 Severity = Literal["error", "warning", "note"]
 Kind = str  # the name of a trainer, or one of `OWN_KINDS`
-OWN_KINDS: tuple[Kind, ...] = ("preset", "gpu", "model", "family", "recipe", "golden", "run", "job")
+OWN_KINDS: tuple[Kind, ...] = ("preset", "gpu", "model", "family", "sizes", "recipe", "golden", "run", "job")
 KeyPath = tuple[Any, ...]
 Version = tuple[int, int]
 
@@ -62,8 +64,8 @@ class Card:
 
     @property
     def has_bf16(self) -> bool:
-        """Compute capability 8.0 and newer; a CPU computes in bf16 too."""
-        return self.is_cpu or self.compute_capability >= 8.0
+        """Whether it computes in bf16."""
+        return has_bfloat16(self.compute_capability, is_cpu=self.is_cpu)
 
 
 @dataclass

@@ -18,12 +18,7 @@ from launcher.sizing.request import MemoryRequest
 # state and of the feed-forward width (16-bit activations of norms, projections, gates and adapters).
 LAYER_BYTES_PER_HIDDEN = 34
 LAYER_BYTES_PER_INTERMEDIATE = 8
-# Share of its datasheet's rate that a plain 16-bit matrix product reaches on Hopper, whose power limits it: 790 of 989
-# TFLOP/s on an H200. Older cards come near theirs.
-HOPPER, HOPPER_RATE = 9.0, 0.8
 NF4_BYTES = 4.127 / 8  # read for each weight that is dequantised, beside the 2 bytes that are written
-# Cards on which the prediction was held against a measured or published run; elsewhere it is arithmetic alone.
-CHECKED_CARDS = frozenset({"h100", "h200", "4090", "3090", "a100-40gb", "a10g"})
 
 
 @dataclass(frozen=True)
@@ -83,7 +78,7 @@ def micro_batch_seconds(
     model, passes = request.model, _passes(request)
     count = request.tokens if tokens is None else tokens
     bandwidth = gpu.bandwidth_gbs * 1e9
-    rate = gpu.tflops_16bit * 1e12 * (HOPPER_RATE if gpu.compute_capability >= HOPPER else 1.0)
+    rate = gpu.tflops_16bit * 1e12 * gpu.rate_share
     arithmetic = count * flops_per_token(request, attended) / (rate * speed.matmul)
     layer_bytes = LAYER_BYTES_PER_HIDDEN * model.hidden_size + LAYER_BYTES_PER_INTERMEDIATE * model.intermediate_size
     moved = count * model.num_layers * layer_bytes * speed.traffic * passes

@@ -12,6 +12,7 @@ from importlib import import_module
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
+from launcher.catalog.capability import FLASH_ATTENTION_2
 from launcher.errors import Problem
 from launcher.trainers.releases import defaults_in
 
@@ -25,8 +26,6 @@ if TYPE_CHECKING:
     from launcher.trainers.launch import Launch
     from launcher.trainers.releases import Release
 
-FLASH_ATTENTION_2 = 8.0  # compute capability that FlashAttention 2 needs (its README: Ampere, Ada, Hopper)
-TRITON = 7.5  # compute capability from which Triton's kernels are maintained
 BITSANDBYTES_OPTIMIZERS = ("paged_adamw_8bit", "paged_adamw_32bit", "adamw_bnb_8bit")
 
 
@@ -189,7 +188,8 @@ def supports_on_any(setting: str, value: Any, gpu: Gpu) -> str | None:
         if gpu.kind == "cpu":
             return "FlashAttention 2 needs a GPU; sdpa runs on a CPU"
         if gpu.compute_capability < FLASH_ATTENTION_2:
-            return f"FlashAttention 2 needs compute capability 8.0, {gpu.title} has {gpu.compute_capability}; use sdpa"
+            needs = f"FlashAttention 2 needs compute capability {FLASH_ATTENTION_2}"
+            return f"{needs}, {gpu.title} has {gpu.compute_capability}; use sdpa"
     if setting == "activation_offload" and value and gpu.kind == "cpu":
         return "there is no GPU memory to save on a CPU"
     return None

@@ -11,7 +11,7 @@ from references.text import code, page, table
 
 ROOT = Path(__file__).resolve().parents[2]
 # File and how an editor or `ql validate` finds out that it is meant; Axolotl's are too long for a page.
-ORDER = ("job", "settings", "preset", "gpu", "model", "family", "recipe", "golden", "unsloth", "run")
+ORDER = ("job", "settings", "preset", "sizes", "gpu", "model", "family", "recipe", "golden", "unsloth", "run")
 
 
 def schemas_page() -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from launcher.catalog import Gpu
+from launcher.catalog.capability import has_bfloat16
 from launcher.errors import Problem
 from launcher.planning.plan import Plan
 from launcher.records.environment import CardProcess, Environment
@@ -32,7 +33,7 @@ def check_card(
     device = facts.devices[0]
     name, total, free, capability = device.name, device.total_gib, device.free_gib, device.capability
     problems = []
-    if plan.compute_dtype == "bfloat16" and capability < 8.0:
+    if plan.compute_dtype == "bfloat16" and not has_bfloat16(capability):
         problems.append(Problem(f"{name} has no bfloat16", hint="--compute-dtype float16"))
     if capability < gpu.compute_capability:
         here = replace(gpu, compute_capability=capability, title=name)

@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from launcher.catalog.capability import PACKED_SDPA_IN_BFLOAT16
 from launcher.processes.faults import CAUSES, TrainerFailed
 from launcher.records.run import Repair, RepairPolicy
 
@@ -157,7 +158,7 @@ def likely_cause(kind: str, plan: Mapping[str, object], capability: float | None
             return f"no token is trained: a wrong chat template, or rows cut before the answer; {template}"
         case "zero_loss" | "zero_gradients":
             packed = plan.get("packing") and plan.get("attn_implementation") == "sdpa"
-            if packed and capability is not None and capability < 9.0:
+            if packed and capability is not None and capability < PACKED_SDPA_IN_BFLOAT16:
                 return "packed rows with SDPA below compute capability 9.0: --set packing=false, or flash_attention_2"
             return f"masked labels, or a template that does not fit the model; {template}"
         case "divergence" | "nonfinite_loss":

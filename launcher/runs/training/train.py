@@ -8,6 +8,7 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
+from launcher.catalog.capability import has_bfloat16
 from launcher.catalog.local import stored_base
 from launcher.errors import Problem
 from launcher.files import sync_folder, write_atomic
@@ -155,7 +156,7 @@ def _has_bfloat16(run: Run) -> bool:
     if run.plan.get("on_cpu"):
         return True
     devices = run.record.environment.devices
-    return bool(devices) and devices[0].capability >= 8.0
+    return bool(devices) and has_bfloat16(devices[0].capability)
 
 
 def _finish(run: Run, checkpoint: Checkpoint, state: TrainerState) -> Training:

@@ -7,13 +7,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from launcher.catalog.capability import FLASH_ATTENTION_2, PACKED_SDPA_IN_BFLOAT16, TRITON
 from launcher.trainers.axolotl.releases import RELEASES
-from launcher.trainers.base import FLASH_ATTENTION_2, TRITON, Trainer, supports_on_any
+from launcher.trainers.base import Trainer, supports_on_any
 
 if TYPE_CHECKING:
     from launcher.catalog.types import Gpu, Stored
 
-HOPPER = 9.0
 # What datasets 4 expands in the whole path of a file, when it resolves the relative name that a config has.
 PATTERN = re.compile(r"[*?]|\[[^/]+\]")
 VARIABLE = re.compile(r"\$(\w+|\{[^}/]*\})")
@@ -40,7 +40,7 @@ class Axolotl(Trainer):
         return ("lora", "liger"), "fused LoRA saves activations, Liger's fused cross entropy keeps no fp32 logits"
 
     def attention(self, gpu: Gpu, packing: bool, dtype: str) -> tuple[str, str]:
-        if packing and gpu.kind == "cuda" and dtype == "bfloat16" and gpu.compute_capability < HOPPER:
+        if packing and gpu.kind == "cuda" and dtype == "bfloat16" and gpu.compute_capability < PACKED_SDPA_IN_BFLOAT16:
             return "flash_attention_2", "packed rows: bf16 SDPA below compute capability 9.0 may give a loss of 0"
         return "sdpa", "part of PyTorch, with FlashAttention inside where the card has it; nothing to install"
 
@@ -49,7 +49,7 @@ class Axolotl(Trainer):
             return False, "one row per sequence: rows are kept apart by a kernel of the GPU"
         if gpu.compute_capability < FLASH_ATTENTION_2 or dtype == "float32":
             return False, "one row per sequence: what keeps packed rows apart needs 16 bit and Ampere or newer"
-        if gpu.compute_capability < HOPPER and dtype == "bfloat16":
+        if gpu.compute_capability < PACKED_SDPA_IN_BFLOAT16 and dtype == "bfloat16":
             return False, "one row per sequence: Axolotl warns of a loss of 0 for packed SDPA in bf16 before Hopper"
         return True, "PyTorch's varlen attention keeps packed rows apart"
 

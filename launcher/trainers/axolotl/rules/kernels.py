@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from launcher.catalog.capability import FLASH_ATTENTION_2, PACKED_SDPA_IN_BFLOAT16, TENSOR_FLOAT_32
 from launcher.rules.base import Hit
 from launcher.trainers.axolotl.config import LORA_KERNELS, AxolotlConfig, rule
 
@@ -87,7 +88,7 @@ def tf32_without_hardware(c: AxolotlConfig) -> Iterator[Hit]:
 
     It needs compute capability 8.0; transformers refuses it elsewhere, a CPU included.
     """
-    if c.card and c.get("tf32") is True and c.card.compute_capability < 8.0:
+    if c.card and c.get("tf32") is True and c.card.compute_capability < TENSOR_FLOAT_32:
         yield c.at("tf32", f"{c.card.name} has no TensorFloat-32", "tf32: auto")
 
 
@@ -119,7 +120,7 @@ def attention_without_hardware(c: AxolotlConfig) -> Iterator[Hit]:
     if not c.card or not c.attention:
         return
     capability = 0.0 if c.card.is_cpu else c.card.compute_capability
-    needed = {"flash_attention_2": 8.0, "flash_attention_3": 9.0, "flash_attention_4": 9.0, "fp8": 9.0}
+    needed = {"flash_attention_2": FLASH_ATTENTION_2, "flash_attention_3": 9.0, "flash_attention_4": 9.0, "fp8": 9.0}
     fits = (
         capability in (8.0, 8.6, 8.9, 9.0, 12.0) if c.attention == "sage" else capability >= needed.get(c.attention, 0)
     )
@@ -134,7 +135,7 @@ def packed_sdpa_in_bf16(c: AxolotlConfig) -> Iterator[Hit]:
 
     Axolotl warns that the loss may become 0 there.
     """
-    card_is_old = c.card is not None and not c.card.is_cpu and c.card.compute_capability < 9.0
+    card_is_old = c.card is not None and not c.card.is_cpu and c.card.compute_capability < PACKED_SDPA_IN_BFLOAT16
     if c.get("sample_packing") and c.attention == "sdpa" and card_is_old:
         for key in ("bf16", "bfloat16"):
             if c.get(key) in (True, "auto"):
