@@ -6,6 +6,7 @@ refuses (with all problems and their lines).
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -112,9 +113,9 @@ def _preset_of(gpu: str, size: str) -> Preset:
     return Preset(name, title, gpu, of_size["model"], "qlora", settings, reasons)
 
 
-def _of_gpu(name: str) -> dict[str, Any]:
+def _of_gpu(name: str) -> Mapping[str, Any]:
     """What a card's file says of its presets: how the card is called in their titles, and the sizes."""
-    found: dict[str, Any] = _load("GPU", name, ("gpus",), "gpu.json").get("presets", {"sizes": []})
+    found: Mapping[str, Any] = _load("GPU", name, ("gpus",), "gpu.json").get("presets", {"sizes": []})
     return found
 
 
