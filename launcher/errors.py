@@ -116,7 +116,6 @@ ELSEWHERE: dict[str, str] = SAME_SETTING | {
     "run": "launch",
     "score": "eval",
     "show": "runs",
-    "start": "launch",
     "status": "runs",
     "train": "launch",
     "upload": "push",

@@ -47,11 +47,11 @@ def test_launch_uses_every_key(tmp_path: Path, golden: Path, monkeypatch: pytest
     """What reaches the launch; the run itself is tests/acceptance's."""
     heard: dict[str, Any] = {}
 
-    def stop(prepared: Any, options: Any, observer: Any) -> None:
+    def stop(prepared: Any, options: Any, *_: Any) -> None:
         heard.update(prepared=prepared, options=options)
         raise Unreadable("heard")
 
-    monkeypatch.setattr(launching, "launch", stop)
+    monkeypatch.setattr(launching, "create", stop)
     rows = tmp_path / "rows.jsonl"
     rows.write_text("".join(f'{{"question": "q {n}", "completion": "a {n}"}}\n' for n in range(40)))
     path = written(tmp_path, FULL | {"data": str(rows), "golden": str(golden)})
@@ -210,11 +210,11 @@ def test_a_python_that_is_named_by_a_relative_path_is_launched_by_its_whole_one(
     """The trainer is started in the run's folder, where a relative path would name nothing."""
     heard: list[str] = []
 
-    def stop(prepared: Any, options: Any, observer: Any) -> None:
+    def stop(prepared: Any, options: Any, *_: Any) -> None:
         heard.append(options.trainer_python)
         raise Unreadable("heard")
 
-    monkeypatch.setattr(launching, "launch", stop)
+    monkeypatch.setattr(launching, "create", stop)
     monkeypatch.chdir(tmp_path)
     for name in ("venv/bin/python", "python3"):
         asked = ["launch", "--preset", "cpu-tiny", "--data", str(tickets), "--trainer-python", name]
