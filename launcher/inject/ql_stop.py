@@ -8,11 +8,13 @@ loss may decide which checkpoint is the best.
 from __future__ import annotations
 
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
 from ql_trial import random_state, restore
 
+PATIENCE = 60.0  # seconds
 DUE = "ql-evaluation-due"  # in a checkpoint: the evaluation that belongs to its step was left out
 
 
@@ -27,6 +29,7 @@ class Stop:
         self.path = Path(path) if path else None
         self.begun = False  # the training is being stopped
         self.owed = False  # an evaluation of this step was left out
+        self.waits = False  # all is saved, and the launcher is about to end this process
 
     def asked(self) -> bool:
         return self.path is not None and self.path.exists()
@@ -38,6 +41,13 @@ class Stop:
         """Let the trainer save and end after the step that it is at."""
         self.begun = True
         control.should_save = control.should_training_stop = True
+
+    def wait(self) -> None:
+        """Begin no step that would be lost; not for ever, should nobody come."""
+        begin = time.monotonic()
+        while self.waits and self.asked() and time.monotonic() - begin < PATIENCE:
+            time.sleep(0.05)
+        self.waits = False
 
     def note(self, folder: Path) -> None:
         """Write into a checkpoint that is not sealed yet what its step still owes."""

@@ -144,6 +144,7 @@ class TelemetryCallback(TrainerCallback):  # type: ignore[misc]
 
     @guarded
     def on_step_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        self.stop.wait()
         if self.began is None:
             self.began = time.monotonic()
 
@@ -246,7 +247,8 @@ class TelemetryCallback(TrainerCallback):  # type: ignore[misc]
         self.stop.note(folder)
         seal(folder)
         if self.stop.asked() and not self.stop.begun:  # while this was written: nothing more is to be done
-            self.stop.take(control)
+            # The control is left alone: a trainer may write its state once more, which holds it, into what is sealed.
+            self.stop.begun = self.stop.waits = True
             self.events.write("stop", step=state.global_step, saves=True)
         self.events.write("save", step=state.global_step, checkpoint=name)
         self.beat()

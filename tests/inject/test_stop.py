@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
@@ -30,6 +31,17 @@ def test_it_is_asked_for_by_a_file(ql_stop: Any, stop: Any, tmp_path: Path) -> N
     (tmp_path / "stop").write_text("now")
     assert stop.at_once()
     assert not ql_stop.Stop(None).asked()
+
+
+def test_no_step_is_begun_that_would_be_lost(stop: Any, tmp_path: Path) -> None:
+    (tmp_path / "stop").write_text("now")
+    stop.wait()  # nothing was saved for it: the step goes on
+    stop.waits = True
+    remover = threading.Timer(0.2, (tmp_path / "stop").unlink)
+    remover.start()
+    stop.wait()
+    assert not stop.waits
+    assert not remover.is_alive()
 
 
 def test_a_checkpoint_says_what_it_owes(ql_stop: Any, stop: Any, tmp_path: Path) -> None:
