@@ -47,7 +47,8 @@ def test_the_file_is_what_was_trained(launched: tuple[bytes, Path]) -> None:
     text, run = launched
     assert (run / "config.yaml").read_bytes() == text
     overlay = yaml.safe_load((run / "overlay.yaml").read_text())["config"]
-    assert overlay == {"output_dir": "trainer", "plugins": ["ql_axolotl.TelemetryPlugin"]}
+    plugins = ["ql_axolotl.TelemetryPlugin"]
+    assert overlay == {"output_dir": "trainer", "plugins": plugins, "dataloader_num_workers": 0}
     adapter = read(run / "adapter" / "adapter_config.json")
     assert (adapter["r"], adapter["use_rslora"]) == (RANK, True)
 
