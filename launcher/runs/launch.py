@@ -26,7 +26,7 @@ from launcher.records.run import (
 )
 from launcher.runs import preflight
 from launcher.runs.execute import execute
-from launcher.runs.lock import locked
+from launcher.runs.lock import locked, say_begun
 from launcher.runs.observer import Observer
 from launcher.runs.preflight.machine import require_writable
 from launcher.runs.run import Run, create_run, now
@@ -86,6 +86,7 @@ def carry_out(run: Run, observer: Observer, prepared: Prepared) -> Run:
     been stopped and the manifest says so.
     """
     with locked(run.path):
+        say_begun(run.path)
         execute(run, observer, prepared)
     return run
 

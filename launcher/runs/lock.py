@@ -39,9 +39,7 @@ def locked(folder: Path) -> Iterator[None]:
                         hint=f"`ql runs {quote(str(folder))} --follow` watches it",
                     ) from None
                 time.sleep(PAUSE)
-        said = {"pid": os.getpid(), "host": socket.gethostname(), "since": datetime.now(UTC).isoformat("T", "seconds")}
-        os.ftruncate(descriptor, 0)
-        os.pwrite(descriptor, json.dumps(said).encode() + b"\n", 0)
+        _write(descriptor, {"pid": os.getpid(), "host": socket.gethostname(), "since": _now()})
         yield
     finally:
         os.close(descriptor)
@@ -62,8 +60,23 @@ def is_locked(folder: Path) -> bool:
     return False
 
 
+def say_begun(folder: Path) -> None:
+    """Let whoever looks know that the holder, this process, has passed every check and works on the run."""
+    descriptor = os.open(folder / LOCK, os.O_RDWR | os.O_CLOEXEC)
+    try:
+        _write(descriptor, {**holder(folder), "begun": _now()})
+    finally:
+        os.close(descriptor)
+
+
+def has_begun(folder: Path, pid: int) -> bool:
+    """Whether process ``pid`` said so."""
+    said = holder(folder)
+    return said.get("pid") == pid and "begun" in said
+
+
 def holder(folder: Path) -> dict[str, object]:
-    """What the last holder wrote about itself: pid, host, since; empty when it cannot be read."""
+    """What the last holder wrote about itself: pid, host, since, begun; empty when it cannot be read."""
     try:
         said = json.loads((folder / LOCK).read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError):
@@ -76,3 +89,12 @@ def _holder(folder: Path) -> str:
     if not said:
         return "another process"
     return f"process {said.get('pid')} on {said.get('host')} since {said.get('since')}"
+
+
+def _write(descriptor: int, said: dict[str, object]) -> None:
+    os.ftruncate(descriptor, 0)
+    os.pwrite(descriptor, json.dumps(said).encode() + b"\n", 0)
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat("T", "seconds")

@@ -12,7 +12,7 @@ from launcher.records.run import STAGES
 from launcher.runs import preflight
 from launcher.runs.execute import execute, first_unfinished, is_finished
 from launcher.runs.inputs import check_unchanged
-from launcher.runs.lock import locked
+from launcher.runs.lock import locked, say_begun
 from launcher.runs.observer import Observer
 from launcher.runs.run import Run, open_run
 
@@ -41,6 +41,7 @@ def resume(run: Run, observer: Observer, *, accept_changes: bool = False, traine
             step, answers = reached(run, stage)
             run.record_resume(stage, step, answers)
             observer.note(f"going on with {stage}" + (f" from step {step}" if step else ""))
+        say_begun(run.path)
         execute(run, observer)
     return run
 

@@ -106,8 +106,8 @@ class Sleeper(Submission):
     @property
     def command(self) -> list[str]:
         code = (
-            "import sys, time, pathlib\nfrom launcher.runs.lock import locked\n"
-            "with locked(pathlib.Path(sys.argv[1])):\n    time.sleep(60)\n"
+            "import sys, time, pathlib\nfrom launcher.runs.lock import locked, say_begun\n"
+            "run = pathlib.Path(sys.argv[1])\nwith locked(run):\n    say_begun(run)\n    time.sleep(60)\n"
         )
         return [sys.executable, "-c", code, str(self.folder)]
 
@@ -128,6 +128,25 @@ def test_a_detached_process_is_found_again_and_stopped(run: Run, monkeypatch: py
     assert place.state(run.path, handle).kind == "ended"
     place.stop(run.path, handle)  # once more is nothing
     assert place.state(run.path, "elsewhere:1").kind == "gone"
+
+
+class Loser(Submission):
+    """Takes the run's lock, looks, and must not go on."""
+
+    @property
+    def command(self) -> list[str]:
+        code = (
+            "import sys, time, pathlib\nfrom launcher.runs.lock import locked\n"
+            "with locked(pathlib.Path(sys.argv[1])):\n    time.sleep(1)\n    sys.exit('changed inputs')\n"
+        )
+        return [sys.executable, "-c", code, str(self.folder)]
+
+
+def test_who_holds_the_run_has_not_begun_yet(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).resolve().parents[2]))
+    with pytest.raises(RunFailed, match="did not begin: changed inputs") as caught:
+        Detached().submit(Loser(run.path, Wants("cpu")))
+    assert caught.value.exit_code == 1
 
 
 def test_a_place_that_does_not_take_it_leaves_no_trace(run: Run) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import sys
@@ -11,7 +12,7 @@ import pytest
 
 from launcher.errors import RunFailed
 from launcher.runs import lock
-from launcher.runs.lock import holder, is_locked, locked
+from launcher.runs.lock import has_begun, holder, is_locked, locked, say_begun
 
 HOLD = """
 import sys, time
@@ -56,3 +57,14 @@ def test_a_damaged_lock_file_is_no_obstacle(tmp_path: Path, text: str) -> None:
     assert holder(tmp_path) == {}
     with locked(tmp_path), pytest.raises(RunFailed, match="being worked on"), locked(tmp_path):
         pass
+
+
+def test_the_holder_says_when_it_has_begun(tmp_path: Path) -> None:
+    with locked(tmp_path):
+        assert not has_begun(tmp_path, os.getpid())
+        say_begun(tmp_path)
+        assert has_begun(tmp_path, os.getpid())
+        assert not has_begun(tmp_path, 1)
+        assert holder(tmp_path)["since"]
+    with locked(tmp_path):
+        assert not has_begun(tmp_path, os.getpid())  # of the holder before
