@@ -52,20 +52,15 @@ def find_model(name: str) -> Model:
 
 def config(model: Model, *, quantized: bool, compute_dtype: str = "bfloat16") -> dict[str, Any]:
     """The checkpoint's config.json."""
+    from launcher.catalog.architecture import config_values
+
+    shape = {key: value for key, value in config_values(model).items() if model.num_experts or "expert" not in key}
     values: dict[str, Any] = {
         "architectures": [CLASSES[model.model_type]],
         "model_type": model.model_type,
         "dtype": "bfloat16",
-        "vocab_size": model.vocab_size,
-        "hidden_size": model.hidden_size,
-        "intermediate_size": model.intermediate_size,
-        "num_hidden_layers": model.num_layers,
-        "num_attention_heads": model.num_attention_heads,
-        "num_key_value_heads": model.num_key_value_heads,
-        "head_dim": model.head_dim,
+        **shape,
         "max_position_embeddings": model.max_position_embeddings,
-        "tie_word_embeddings": model.tie_word_embeddings,
-        "attention_bias": model.attention_bias,
         "sliding_window": None,
         "rms_norm_eps": 1e-5,
         "hidden_act": "silu",

@@ -106,6 +106,16 @@ def check(data: Any, schema: str | Json, *, mode: Mode = "strict") -> Checked:
     return Checked(value, checker.errors)
 
 
+def referred(reference: str, root: Json) -> tuple[Json, Any]:
+    """The schema that a ``$ref`` of ``root`` leads into, and what it points at there."""
+    file, _, pointer = reference.partition("#")
+    root = load_schema(file.removesuffix(".json")) if file else root
+    node: Any = root
+    for part in filter(None, pointer.split("/")):
+        node = node[part]
+    return root, node
+
+
 class _Checker:
     """Goes down data and schema together: each method returns the value as the reader sees it, and keeps the errors."""
 
@@ -165,11 +175,7 @@ class _Checker:
 
     def resolve(self, reference: str) -> Any:
         """What ``$ref`` points at: in this schema (#/$defs/…), or in another shipped one (gpu.json#/…)."""
-        file, _, pointer = reference.partition("#")
-        node: Any = load_schema(file.removesuffix(".json")) if file else self.root
-        for part in pointer.strip("/").split("/") if pointer.strip("/") else ():
-            node = node[part]
-        return node
+        return referred(reference, self.root)[1]
 
     def any_of(self, value: Any, branches: list[Any], path: Path, *, exactly_one: bool) -> Any:
         """``value`` as the first branch that it passes reads it; in lax mode one that takes it unconverted goes first.

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import lru_cache
 
-from launcher.catalog.families import LayerKind, described, length
+from launcher.catalog.families import LayerKind, count_weights, described, length
 from launcher.catalog.types import Model
 
 
@@ -49,20 +49,25 @@ def linear_layers(model: Model) -> tuple[Linear, ...]:
     )
 
 
+# Keys of a config.json, and where a `Model` has them: what a launched family's file may name.
+CONFIG_KEYS = {
+    "hidden_size": "hidden_size",
+    "intermediate_size": "intermediate_size",
+    "num_hidden_layers": "num_layers",
+    "num_attention_heads": "num_attention_heads",
+    "num_key_value_heads": "num_key_value_heads",
+    "head_dim": "head_dim",
+    "vocab_size": "vocab_size",
+    "attention_bias": "attention_bias",
+    "tie_word_embeddings": "tie_word_embeddings",
+    "num_local_experts": "num_experts",
+    "num_experts_per_tok": "num_experts_per_token",
+}
+
+
 def config_values(model: Model) -> dict[str, object]:
     """A model's numbers by the keys that its config.json has for them."""
-    return {
-        "hidden_size": model.hidden_size,
-        "intermediate_size": model.intermediate_size,
-        "num_hidden_layers": model.num_layers,
-        "num_attention_heads": model.num_attention_heads,
-        "num_key_value_heads": model.num_key_value_heads,
-        "head_dim": model.head_dim,
-        "vocab_size": model.vocab_size,
-        "attention_bias": model.attention_bias,
-        "num_local_experts": model.num_experts,
-        "num_experts_per_tok": model.num_experts_per_token,
-    }
+    return {key: getattr(model, name) for key, name in CONFIG_KEYS.items()}
 
 
 def _layer(model: Model) -> LayerKind:
@@ -91,9 +96,11 @@ def linear_parameters(model: Model) -> int:
     return model.num_layers * sum(linear.parameters for linear in linear_layers(model))
 
 
+@lru_cache(maxsize=256)
 def expert_parameters(model: Model) -> int:
     """Weights of all experts of all layers: gate, up and down of each."""
-    return model.num_layers * model.num_experts * 3 * model.hidden_size * model.intermediate_size
+    experts = _layer(model).experts
+    return model.num_layers * experts.matrices(config_values(model)) if experts else 0
 
 
 def embedding_parameters(model: Model) -> int:
@@ -101,19 +108,15 @@ def embedding_parameters(model: Model) -> int:
     return model.vocab_size * model.hidden_size * (1 if model.tie_word_embeddings else 2)
 
 
-@lru_cache(maxsize=256)
 def vector_parameters(model: Model) -> int:
     """Everything that is neither a linear layer, an expert nor an embedding: norms, biases, routers."""
-    biases = sum(linear.out_features for linear in linear_layers(model) if linear.bias)
-    layer, values = _layer(model), config_values(model)
-    norms = sum(length(each, values) for each in (*layer.norms, *layer.qk_norm))
-    router = model.num_experts * model.hidden_size
-    return model.num_layers * (biases + norms + router) + model.hidden_size
+    return count_parameters(model) - linear_parameters(model) - expert_parameters(model) - embedding_parameters(model)
 
 
+@lru_cache(maxsize=256)
 def count_parameters(model: Model) -> int:
     """All weights of the model, shared ones once: the sum of its checkpoint's tensor sizes."""
-    return linear_parameters(model) + expert_parameters(model) + embedding_parameters(model) + vector_parameters(model)
+    return count_weights(described(model.model_type), config_values(model))
 
 
 @lru_cache(maxsize=256)

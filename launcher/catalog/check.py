@@ -38,10 +38,11 @@ def _hint(mismatch: Mismatch, hint: str, description: str | None) -> str | None:
 
 
 def _description(schema: Json, path: tuple[Hashable, ...]) -> str | None:
-    """What the schema says of the key at ``path``; it may lie in another file, behind a ``$ref``."""
+    """What the schema says of the key at ``path``; it may lie behind a ``$ref``, in another file or in this one."""
+    root = schema
     for part in path:
         if "$ref" in schema:
-            schema = json_schema.load_schema(schema["$ref"].removesuffix(".json"))
+            root, schema = json_schema.referred(schema["$ref"], root)
         schema = schema.get("items", {}) if isinstance(part, int) else schema.get("properties", {}).get(part, {})
     text: str | None = schema.get("description")
     return text

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from math import prod
@@ -54,11 +54,15 @@ class Experts:
     width: Length
     bias: bool = False
 
+    def matrices(self, values: Config) -> int:
+        """Weights of gate, up and down of all experts of one layer."""
+        return 3 * length([self.count, self.in_features, self.width], values)
+
     def weights(self, values: Config) -> int:
         """Of all experts of one layer, and of the router."""
         count, reads, width = (length(each, values) for each in (self.count, self.in_features, self.width))
         biases = 2 * width + reads + 1 if self.bias else 0
-        return count * (3 * reads * width + reads + biases)
+        return self.matrices(values) + count * (reads + biases)
 
 
 @dataclass(frozen=True)
@@ -158,6 +162,29 @@ def length(of: Length, values: Config) -> int:
     if isinstance(of, list):
         return prod(length(each, values) for each in of)
     return of if isinstance(of, int) else int(str(values[of]))
+
+
+def why_not_planned(family: Family, known: Collection[str]) -> str | None:
+    """Why a model of a launched family cannot be sized: its layers differ, or its file names none of ``known``."""
+    if len(family.layers) != 1 or family.layers[0].when:
+        return "its layers are of several kinds, and only models whose layers are all alike are planned"
+    [layer] = family.layers
+    lengths: list[Length] = [*layer.norms, *layer.qk_norm, *layer.vectors, *family.outside]
+    for linear in layer.linears:
+        lengths += [linear.in_features, linear.out_features, *([linear.bias] if isinstance(linear.bias, str) else [])]
+    if layer.experts:
+        experts = layer.experts
+        lengths += [experts.count, experts.per_token, experts.in_features, experts.width]
+    unknown = sorted({name for each in lengths for name in _names(each)} - set(known))
+    return f"its file names {', '.join(unknown)}; known: {', '.join(known)}" if unknown else None
+
+
+def _names(of: Length) -> Iterator[str]:
+    if isinstance(of, str):
+        yield of
+    elif not isinstance(of, int):
+        for each in of["sum"] if isinstance(of, dict) else of:
+            yield from _names(each)
 
 
 def find_family(model_type: str | None) -> Family | None:

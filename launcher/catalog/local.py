@@ -8,8 +8,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from launcher.catalog.architecture import count_parameters
-from launcher.catalog.families import Family, find_family, launched_families
+from launcher.catalog.architecture import CONFIG_KEYS, count_parameters
+from launcher.catalog.families import Family, find_family, launched_families, why_not_planned
 from launcher.catalog.stored import quantised_otherwise, read_stored
 from launcher.catalog.types import Model, Stored
 from launcher.errors import Problem, Unreadable
@@ -110,15 +110,12 @@ def model_from_config(config: dict[str, Any], *, file: str, base_model: str, cha
     if family is None or not family.launched:
         said = f"model_type {model_type!r} is not supported" if model_type else "there is no model_type"
         raise Unreadable(Problem(said, file=file, hint=f"supported: {', '.join(launched_families())}"))
+    if fault := why_not_planned(family, CONFIG_KEYS):
+        raise Unreadable(Problem(f"model_type {model_type!r} cannot be planned: {fault}", file=file))
     config = {**family.defaults, **{key: value for key, value in config.items() if value is not None}}
-    wrong = [key for key in _REQUIRED if not _is_count(config.get(key))]
-    optional = (
-        "num_key_value_heads",
-        "head_dim",
-        "max_position_embeddings",
-        "num_local_experts",
-        "num_experts_per_tok",
-    )
+    required = (*_REQUIRED, *((family.experts.count, family.experts.per_token) if family.experts else ()))
+    wrong = [key for key in required if not _is_count(config.get(key))]
+    optional = ("num_key_value_heads", "head_dim", "max_position_embeddings")
     wrong += [key for key in optional if config.get(key) is not None and not _is_count(config[key])]
     if wrong:
         raise Unreadable(

@@ -235,6 +235,48 @@ def test_a_persons_own_file_wins_and_is_checked(tmp_path: Path, monkeypatch: pyt
     assert "other" in launched_families() if not (tmp_path / "newest.yaml").unlink() else False
 
 
+LLAMA = (FILES[0].parent / "llama.yaml").read_text().replace("default: true\n", "")
+OTHER = {"model_type": "other", **SMALL}
+
+
+def plan_other(text: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """The model of SMALL in a family of a person's own."""
+    monkeypatch.setenv(room.OWN, str(folder))
+    (folder / "other.yaml").write_text(text)
+    room._find.cache_clear()
+    return model_from_config(OTHER, file="config.json", base_model="x", chat_template="inst")
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ("    norms: [hidden_size, hidden_size]\n", "    norms: [hidden_size, hiden]\n", "its file names hiden"),
+        ("bias: attention_bias", "bias: qkv_bias", "its file names qkv_bias"),
+        ("  - kind: decoder\n", "  - kind: decoder\n    when: {layer_types: full}\n", "of several kinds"),
+        ("layers:\n", "outside: [[vocab_size, ple]]\nlayers:\n", "its file names ple"),
+    ],
+)
+def test_a_family_that_cannot_be_sized_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, old: str, new: str, said: str
+) -> None:
+    assert old in LLAMA
+    with pytest.raises(Unreadable, match=said):
+        plan_other(LLAMA.replace(old, new), tmp_path, monkeypatch)
+
+
+@pytest.mark.parametrize("norms", ["[-1]", "[{product: [2]}]", "[[]]", "[true]", "x", "[{sum: []}]", "[1.5]"])
+def test_a_length_that_is_none_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, norms: str) -> None:
+    with pytest.raises(Unreadable, match="norms"):
+        plan_other(LLAMA.replace("[hidden_size, hidden_size]\n", f"{norms}\n"), tmp_path, monkeypatch)
+
+
+def test_what_stands_outside_of_the_layers_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    alone = count_parameters(plan_other(LLAMA, tmp_path, monkeypatch))
+    more = plan_other(LLAMA + "    vectors: [7]\noutside: [[2, hidden_size]]\n", tmp_path, monkeypatch)
+    count_parameters.cache_clear()
+    assert count_parameters(more) == alone + 7 * SMALL["num_hidden_layers"] + 2 * SMALL["hidden_size"]
+
+
 def test_linear_layers_know_their_place() -> None:
     model = model_from_config(
         {"model_type": "phi3", **SMALL, "head_dim": 16}, file="x", base_model="x", chat_template="inst"
