@@ -34,8 +34,14 @@ def command(run: str | None, follow: bool, runs_dir: Path, as_json: bool) -> Non
     if run is not None:
         if follow:
             _follow(open_run(run, runs_dir))
-        facts = summarise(open_run(run, runs_dir))
-        click.echo(json.dumps(facts.to_dict(), indent=2) if as_json else describe(facts))
+        found = open_run(run, runs_dir)
+        facts, place = summarise(found), _place(found)
+        if as_json:
+            click.echo(json.dumps(facts.to_dict() | ({"place": place} if place else {}), indent=2))
+            return
+        click.echo(describe(facts))
+        if place:
+            click.echo(f"place: {place['place']}, {place['state']} ({place['words']}), since {place['submitted']}")
         return
     damaged: list[Unreadable] = []
     every = []
@@ -67,6 +73,19 @@ def command(run: str | None, follow: bool, runs_dir: Path, as_json: bool) -> Non
         for facts in every
     ]
     click.echo(table(("run", "state", "score", "loss", "time", "cost", "trained as"), rows))
+
+
+def _place(run: Run) -> dict[str, str] | None:
+    """Where the run was submitted, and how it stands there; None where it was not."""
+    from dataclasses import asdict
+
+    from launcher.places import get_place, read_submitted
+
+    told = read_submitted(run.path)
+    if told is None:
+        return None
+    state = get_place(told.place).state(run.path, told.handle)
+    return {**asdict(told), "state": state.kind, "words": state.words}
 
 
 def _curve(facts: Summary) -> str:

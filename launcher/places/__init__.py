@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from functools import cache
 from importlib import import_module
 
-from launcher.errors import Unreadable, did_you_mean
+from launcher.errors import Unreadable
 from launcher.places.base import Place, PlaceState, Submission, Wants
 from launcher.places.record import Submitted, read_submitted, submit
 
@@ -38,7 +38,12 @@ def place_names() -> tuple[str, ...]:
 def get_place(name: str) -> Place:
     """Raises Unreadable for a name that is no place's."""
     if name not in place_names():
-        raise Unreadable(f"no place {name!r}", hint=did_you_mean(name, list(place_names())))
+        known = "; ".join(f"{each}: {_load(each).summary}" for each in place_names())
+        raise Unreadable(f"no place {name!r}", hint=known)
+    return _load(name)
+
+
+def _load(name: str) -> Place:
     place: Place = import_module(f"{__name__}.{name}").PLACE
     return place
 

@@ -15,35 +15,18 @@ from launcher.runs import preflight
 from launcher.runs import resume as resuming
 from launcher.runs.inputs import fingerprint
 from launcher.runs.lock import locked
-from launcher.runs.run import Run, create_run, open_run
-from manifests import new_manifest
-
-PLAN = {
-    "preset": "cpu-tiny", "backend": "axolotl", "method": "qlora", "base_model": "x", "compute_dtype": "float32",
-    "on_cpu": True, "gpu": "cpu",
-}  # fmt: skip
+from launcher.runs.run import Run, open_run
+from manifests import ON_CPU, finish, waiting_run
 
 
 @pytest.fixture
 def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "rows.jsonl").write_text("{}\n")
-    data = {"path": str(tmp_path / "rows.jsonl"), "sha256": "0"}
-    made = create_run(tmp_path / "runs", "x", new_manifest(plan=PLAN, notes=[], gates=[], golden=None, data=data))
-    made.record.inputs = fingerprint(made)
-    made.save()
-    return made
+    return waiting_run(tmp_path)
 
 
 def ql(*argv: str) -> Result:
     return CliRunner().invoke(main, list(argv))
-
-
-def finish(run: Run) -> None:
-    for stage in run.record.stages:
-        stage.state = "done"
-    run.record.state = "finished"
-    run.save()
 
 
 def test_a_finished_run_is_left_as_it_is(run: Run) -> None:
@@ -137,7 +120,7 @@ def test_detached_it_exits_as_the_resume_that_could_not_begin(run: Run, tmp_path
 
 
 def test_a_base_that_is_gone_is_said(run: Run, tmp_path: Path) -> None:
-    run.record.amend({"base_folder": str(tmp_path / "base"), "plan": PLAN | {"base_model": str(tmp_path / "base")}})
+    run.record.amend({"base_folder": str(tmp_path / "base"), "plan": ON_CPU | {"base_model": str(tmp_path / "base")}})
     run.save()
     result = ql("resume", "latest")
     assert result.exit_code == 3
@@ -149,7 +132,7 @@ def test_a_base_of_the_hub_is_found_where_it_is_now(run: Run, tmp_path: Path, mo
     for name in ("then", "now"):
         (tmp_path / name).mkdir()
         (tmp_path / name / "config.json").write_text("{}")
-    run.record.amend({"base_folder": str(tmp_path / "then"), "plan": PLAN | {"base_model": "someone/base"}})
+    run.record.amend({"base_folder": str(tmp_path / "then"), "plan": ON_CPU | {"base_model": "someone/base"}})
     run.record.inputs = fingerprint(run)
     run.save()
     shutil.rmtree(tmp_path / "then")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -11,41 +12,24 @@ from click.testing import CliRunner, Result
 
 from launcher.cli import launch as launch_verb
 from launcher.cli.main import main
+from launcher.places import Submission, Wants, get_place, submit
 from launcher.records.run import GateResult
 from launcher.runs import resume as resuming
-from launcher.runs.inputs import fingerprint
 from launcher.runs.lock import locked
 from launcher.runs.run import Run, create_run, open_run
 from launcher.runs.start import MOST_STARTS
-from manifests import new_manifest
-
-PLAN = {
-    "preset": "cpu-tiny", "backend": "axolotl", "method": "qlora", "base_model": "x", "compute_dtype": "float32",
-    "on_cpu": True, "gpu": "cpu",
-}  # fmt: skip
+from manifests import ON_CPU, finish, new_manifest, waiting_run
 
 
 @pytest.fixture
 def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(resuming, "_check_place", lambda run, observer: None)
-    (tmp_path / "rows.jsonl").write_text("{}\n")
-    data = {"path": str(tmp_path / "rows.jsonl"), "sha256": "0"}
-    made = create_run(tmp_path / "runs", "x", new_manifest(plan=PLAN, notes=[], gates=[], golden=None, data=data))
-    made.record.inputs = fingerprint(made)
-    made.save()
-    return made
+    return waiting_run(tmp_path)
 
 
 def ql(*argv: str) -> Result:
     return CliRunner().invoke(main, list(argv))
-
-
-def finish(run: Run) -> None:
-    for stage in run.record.stages:
-        stage.state = "done"
-    run.record.state = "finished"
-    run.save()
 
 
 def interrupted(run: Run, observer: Any) -> None:
@@ -147,14 +131,14 @@ def test_a_job_without_a_run_is_launched_in_its_folder(tmp_path: Path, monkeypat
 def test_a_run_never_writes_over_what_is_there(tmp_path: Path) -> None:
     (tmp_path / "job.yaml").touch()
     (tmp_path / "rows.jsonl").touch()
-    made = create_run(tmp_path, "x", new_manifest(plan=PLAN), exactly=tmp_path)
+    made = create_run(tmp_path, "x", new_manifest(plan=ON_CPU), exactly=tmp_path)
     assert made.path == tmp_path
     (tmp_path / "run.json").unlink()
     (tmp_path / "data").mkdir()
     result = ql("start", str(tmp_path / "nowhere"))
     assert result.exit_code == 2
     with pytest.raises(Exception, match="holds data, which the run would write"):
-        create_run(tmp_path, "x", new_manifest(plan=PLAN), exactly=tmp_path)
+        create_run(tmp_path, "x", new_manifest(plan=ON_CPU), exactly=tmp_path)
 
 
 def test_a_folder_without_run_or_job_is_said(tmp_path: Path) -> None:
@@ -171,3 +155,14 @@ def test_a_place_is_checked_before_anything(tmp_path: Path) -> None:
     result = ql("launch", "--preset", "cpu-tiny", "--data", "x", "--on", "here", "--detach")
     assert result.exit_code == 2
     assert "not with --on here" in result.output
+
+
+def test_a_run_says_where_it_is(run: Run) -> None:
+    assert "place:" not in ql("runs", "latest").output
+    submit(get_place("here"), Submission(run.path, Wants("cpu"), here=lambda: None))
+    said = f"place: here, ended (process {os.getpid()}), since 20"
+    assert said in ql("runs", "latest").output
+    facts = json.loads(ql("runs", "latest", "--json").stdout)["place"]
+    assert (facts["place"], facts["state"]) == ("here", "ended")
+    with locked(run.path):
+        assert json.loads(ql("runs", "latest", "--json").stdout)["place"]["state"] == "running"

@@ -16,12 +16,8 @@ from launcher.places import PlaceState, Submission, Wants, get_place, place_name
 from launcher.places.detached import Detached
 from launcher.runs.lock import locked
 from launcher.runs.run import Run, create_run
-from manifests import new_manifest
+from manifests import ON_CPU, new_manifest
 
-PLAN = {
-    "preset": "cpu-tiny", "backend": "axolotl", "method": "qlora", "base_model": "x", "compute_dtype": "float32",
-    "on_cpu": True, "gpu": "cpu",
-}  # fmt: skip
 NEW_PLACE = '''
 """A queue in a folder, as a batch system is one for whoever looks at it from outside."""
 import json, subprocess
@@ -51,7 +47,7 @@ PLACE = Queue()
 
 @pytest.fixture
 def run(tmp_path: Path) -> Run:
-    return create_run(tmp_path, "x", new_manifest(plan=PLAN))
+    return create_run(tmp_path, "x", new_manifest(plan=ON_CPU))
 
 
 def test_a_new_place_is_one_file(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,6 +10,7 @@ from launcher.preparing.request import make_request
 from launcher.records.codec import decode
 from launcher.records.run import STAGES, Manifest
 from launcher.records.summary import Summary
+from launcher.runs.inputs import fingerprint
 from launcher.runs.run import Run, create_run, now
 
 SCORES = {
@@ -77,3 +78,26 @@ def finished_run(parent: Path, preset: str = "a10g-7b", **facts: Any) -> Run:
         (run.path / subject / "config.json").write_text("{}\n")
     run.save()
     return run
+
+
+ON_CPU = {
+    "preset": "cpu-tiny", "backend": "axolotl", "method": "qlora", "base_model": "x", "compute_dtype": "float32",
+    "on_cpu": True, "gpu": "cpu",
+}  # fmt: skip
+
+
+def waiting_run(folder: Path) -> Run:
+    """A run in ``folder``/runs on the CPU that nothing has worked on, with its data beside."""
+    (folder / "rows.jsonl").write_text("{}\n")
+    data = {"path": str(folder / "rows.jsonl"), "sha256": "0"}
+    made = create_run(folder / "runs", "x", new_manifest(plan=ON_CPU, notes=[], gates=[], golden=None, data=data))
+    made.record.inputs = fingerprint(made)
+    made.save()
+    return made
+
+
+def finish(run: Run) -> None:
+    for stage in run.record.stages:
+        stage.state = "done"
+    run.record.state = "finished"
+    run.save()
