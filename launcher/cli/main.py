@@ -27,7 +27,7 @@ VERBS: dict[str, str] = {
     "launch": "Plan, train, score and merge, in one run directory.",
     "resume": "Go on with a run that was stopped, failed or killed.",
     "runs": "List runs, or show one.",
-    "start": "Begin a run, go on with it, or find it done: for whoever starts it again by itself.",
+    "start": "Launch or resume a run; safe to call again, for schedulers and reboots.",
     "report": "Write a run's report again, as one HTML file.",
     "compare": "Runs side by side: plan, curves, scores, memory, cost.",
     "eval": "Score a finished run against a golden set.",

@@ -14,21 +14,21 @@ from launcher.cli.words import examples
 
 @click.command(epilog=examples("ql start runs/a10g-7b-20261124-143812", "ql start jobs/tickets"))
 @click.argument("run", shell_complete=complete.runs)
-@click.option("--accept-changes", is_flag=True, help="Go on although data, golden set, config or base have changed.")
-@click.option("--again", is_flag=True, help="Go on although the last five starts came nowhere.")
+@click.option("--accept-changes", is_flag=True, help="Resume although data, golden set, config or base have changed.")
+@click.option("--again", is_flag=True, help="Resume even though the last five starts made no progress.")
 @trainer_python_option
 @runs_dir
 @json_option
 def command(
     run: str, accept_changes: bool, again: bool, trainer_python: str | None, runs_dir: Path, as_json: bool
 ) -> None:
-    """Bring RUN to its end: go on with it, or, where its folder has a job.yaml and no run yet, launch that.
+    """Resume RUN, or launch the job.yaml in its folder where there is no run yet.
 
-    A run that is done is left as it is, so that a scheduler, a reboot or a person may start it again at any time. Five
-    starts without a new step or stage end it, with the reason in run.json.
+    A finished run is left as it is, so a scheduler, a reboot or a person may call this at any time. After five starts
+    in a row without progress the run fails, with the reason in run.json.
 
-    Exits 1 when the data, the fit or a gate is bad, 3 when the run cannot go on or fails: to start it again would not
-    help. 143, and a machine that is gone, are what to start it again for.
+    Exits 1 when the data, the fit or a gate is bad and 3 when the run cannot go on or fails: starting it again would
+    not help. Start it again after 143, or when the machine was lost.
     """
     from launcher.cli.launch import command as launch
     from launcher.cli.resume import go_on

@@ -69,8 +69,8 @@ _LIBC = ctypes.CDLL(None) if sys.platform == "linux" else None
 def _ours_alone(parent: int) -> Callable[[], None]:
     """What a child does between fork and exec: it ends with us, and only by us.
 
-    Slurm, and systemd by default, send SIGTERM to every process of a job. A trainer that died of it could not save
-    what it has. So our children are deaf to it, as is what they start: we hear it, and ask the trainer to save.
+    Slurm, and systemd by default, send SIGTERM to every process of a job, and a trainer that dies of it saves nothing.
+    So our children ignore it, as does what they start; we handle it, and ask the trainer for a checkpoint.
     """
 
     def prepare() -> None:

@@ -166,8 +166,8 @@ def grace_notes(step_seconds: float | None, within: float) -> list[str]:
     """What a SIGTERM would cost where a step and its checkpoint take longer than it leaves, ``within`` seconds."""
     if step_seconds is None or step_seconds + SAVE_SECONDS <= within:
         return []
-    takes = f"a step takes about {step_seconds:.0f} s here and its checkpoint {SAVE_SECONDS:.0f} s"
-    return [f"{takes}, and a SIGTERM leaves {within:.0f} s: it would lose the steps since the last checkpoint"]
+    takes = f"a step takes about {step_seconds:.0f} s and its checkpoint {SAVE_SECONDS:.0f} s"
+    return [f"{takes}, but SIGTERM leaves {within:.0f} s: it would lose the steps since the last checkpoint"]
 
 
 def dry_run(prepared: Prepared) -> dict[str, object]:

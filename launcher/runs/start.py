@@ -1,4 +1,4 @@
-"""Start: what may be done again and again by whoever knows nothing of a run but its folder."""
+"""`ql start`: find the folder, and stop a run that is restarted again and again without progress."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ def find_folder(name: str, parent: Path) -> Path:
             return path.resolve()
     if Path(name).is_dir():
         hint = f"`ql launch` makes runs, `ql init` writes a {JOB}"
-        raise Unreadable(f"{name} has no run, and no {JOB} to make one from", hint=hint)
+        raise Unreadable(f"{name} has neither a run nor a {JOB}", hint=hint)
     return open_run(name, parent).path  # `latest`, or what to say of a name that is no run's
 
 
 def require_progress(run: Run) -> None:
-    """Raises RunFailed, and writes down why, where the last `MOST_STARTS` times that the run was taken up came nowhere.
+    """Raises RunFailed, and records why, when the last `MOST_STARTS` resumes made no progress.
 
-    For whoever starts a run again by itself, a scheduler or a reboot: what ends it each time would do so for ever.
+    For schedulers and reboots, which would otherwise restart a run for ever that fails at the same point.
     """
     stage = first_unfinished(run)
     last = run.record.resumes[-MOST_STARTS:]
@@ -41,27 +41,24 @@ def require_progress(run: Run) -> None:
     here = (stage, *reached(run, stage))
     if any((each.stage, each.from_step, each.answers) != here for each in last):
         return
-    where = f" beyond step {here[1]}" if here[1] is not None else ""
-    said = f"{stage}: taken up {MOST_STARTS} times without getting on{where}"
+    where = f" past step {here[1]}" if here[1] is not None else ""
+    said = f"{stage}: resumed {MOST_STARTS} times in a row without progress{where}"
     ended = run.stage(stage).error
     with locked(run.path):
         run.record.state, run.stage(stage).state = "failed", "failed"
         if run.add_note(said):
             run.save()
     log = "train.log" if stage == "train" else f"{stage}.log"
-    hint = f"see {run.path / log}; once it is mended, `ql resume {quote(str(run.path))}` goes on"
-    raise RunFailed(said + (f"; it ended with: {ended}" if ended else ""), hint=hint)
+    hint = f"see {run.path / log}; once the cause is fixed, `ql resume {quote(str(run.path))}`"
+    raise RunFailed(said + (f"; the last error was: {ended}" if ended else ""), hint=hint)
 
 
 def count_launch(folder: Path) -> None:
-    """Write down that the job in ``folder`` is launched.
-
-    Raises RunFailed where that was done five times and no run has come of it.
-    """
+    """Record that the job in ``folder`` is launched. Raises RunFailed after five launches that created no run."""
     path = folder / STARTS
     before = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
     if len(before) >= MOST_STARTS:
-        hint = f"`ql launch {quote(str(folder / JOB))} --dry-run` shows what it would be; remove {path} to try again"
-        raise RunFailed(f"{folder / JOB} was started {len(before)} times, and no run has come of it", hint=hint)
+        hint = f"`ql launch {quote(str(folder / JOB))} --dry-run` shows the plan; remove {path} to try again"
+        raise RunFailed(f"{folder / JOB} was launched {len(before)} times without a run being created", hint=hint)
     with path.open("a", encoding="utf-8") as stream:
         stream.write(f"{now()}\n")

@@ -73,11 +73,11 @@ def test_five_starts_that_come_nowhere_end_it(run: Run, monkeypatch: pytest.Monk
     for _ in range(2):
         result = ql("start", "latest")
         assert result.exit_code == 3
-        assert "train: taken up 5 times without getting on beyond step 0; it ended with: 143" in result.output
+        assert "train: resumed 5 times in a row without progress past step 0; the last error was: 143" in result.output
         assert f"ql resume {run.path}" in result.output
     found = open_run(run.path)
     assert found.record.state == "failed"
-    assert found.record.notes == ["train: taken up 5 times without getting on beyond step 0"]
+    assert found.record.notes == ["train: resumed 5 times in a row without progress past step 0"]
     assert len(found.record.resumes) == MOST_STARTS
     assert ql("resume", "latest").exit_code == 143  # a person may
     assert ql("start", "latest", "--again").exit_code == 143
@@ -125,7 +125,7 @@ def test_a_job_without_a_run_is_launched_in_its_folder(tmp_path: Path, monkeypat
         assert ql("start", str(folder)).exit_code == 0
     result = ql("start", str(folder))
     assert result.exit_code == 3
-    assert "was started 5 times, and no run has come of it" in result.output
+    assert "was launched 5 times without a run being created" in result.output
 
 
 def test_a_run_never_writes_over_what_is_there(tmp_path: Path) -> None:
@@ -144,7 +144,7 @@ def test_a_run_never_writes_over_what_is_there(tmp_path: Path) -> None:
 def test_a_folder_without_run_or_job_is_said(tmp_path: Path) -> None:
     result = ql("start", str(tmp_path))
     assert result.exit_code == 2
-    assert "has no run, and no job.yaml to make one from" in result.output
+    assert "has neither a run nor a job.yaml" in result.output
 
 
 def test_a_place_is_checked_before_anything(tmp_path: Path) -> None:

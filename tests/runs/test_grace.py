@@ -19,7 +19,7 @@ def test_what_fits_is_not_spoken_of(step: float | None, within: float) -> None:
 def test_what_does_not_fit_is_said_with_its_seconds() -> None:
     [said] = grace_notes(120.4, 30.0)
     assert said == (
-        "a step takes about 120 s here and its checkpoint 3 s, and a SIGTERM leaves 30 s: "
+        "a step takes about 120 s and its checkpoint 3 s, but SIGTERM leaves 30 s: "
         "it would lose the steps since the last checkpoint"
     )
 
