@@ -243,8 +243,14 @@ def family_named(base_model: str) -> tuple[Family | None, bool]:
 
 
 def _folders() -> list[Path]:
-    own = os.environ.get(OWN)
-    return [*([expand(own)] if own else []), resource("presets", "families")]
+    ours = resource("presets", "families")
+    if not (own := os.environ.get(OWN)):
+        return [ours]
+    if not expand(own).is_dir():
+        raise Unreadable(
+            f"{OWN} names {own}, which is no folder", hint="a folder of YAML files, one for each model_type"
+        )
+    return [expand(own), ours]
 
 
 def _parse(path: Path) -> Family:

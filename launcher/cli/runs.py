@@ -79,12 +79,17 @@ def _place(run: Run) -> dict[str, str] | None:
     """Where the run was submitted, and how it stands there; None where it was not."""
     from dataclasses import asdict
 
+    from launcher.errors import Unreadable
     from launcher.places import get_place, read_submitted
 
-    told = read_submitted(run.path)
-    if told is None:
+    try:
+        told = read_submitted(run.path)
+        if told is None:
+            return None
+        state = get_place(told.place).state(run.path, told.handle)
+    except Unreadable as error:  # it must not hide the run
+        click.echo(f"warning: {error}", err=True)
         return None
-    state = get_place(told.place).state(run.path, told.handle)
     return {**asdict(told), "state": state.kind, "words": state.words}
 
 

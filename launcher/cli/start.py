@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 
 import click
@@ -33,7 +32,7 @@ def command(
     from launcher.cli.launch import command as launch
     from launcher.cli.resume import go_on
     from launcher.runs.run import JOB, MANIFEST, open_run
-    from launcher.runs.start import count_launch, find_folder, require_progress
+    from launcher.runs.start import counted_launch, find_folder, require_progress
 
     folder = find_folder(run, runs_dir)
     if (folder / MANIFEST).is_file():
@@ -42,8 +41,8 @@ def command(
             require_progress(found)
         go_on(found, accept_changes=accept_changes, trainer_python=trainer_python, as_json=as_json)
         return
-    count_launch(folder)
     words = [str(folder / JOB), "--out", str(folder)]
     words += ["--trainer-python", trainer_python] if trainer_python else []
     words += ["--json"] if as_json else []
-    sys.exit(launch.main(words, standalone_mode=False))
+    with counted_launch(folder):
+        launch.main(words, standalone_mode=False)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from shlex import quote
 
@@ -13,6 +15,7 @@ from launcher.runs.run import JOB, MANIFEST, Run, now, open_run
 
 MOST_STARTS = 5  # times that a run is taken up without a new step or stage
 STARTS = "starts"  # in a folder whose job was launched, and is no run yet: when, a line for each time
+SIGNALLED = (130, 143)  # exit codes of a launch that was stopped from outside
 
 
 def find_folder(name: str, parent: Path) -> Path:
@@ -53,12 +56,27 @@ def require_progress(run: Run) -> None:
     raise RunFailed(said + (f"; the last error was: {ended}" if ended else ""), hint=hint)
 
 
-def count_launch(folder: Path) -> None:
-    """Record that the job in ``folder`` is launched. Raises RunFailed after five launches that created no run."""
+@contextmanager
+def counted_launch(folder: Path) -> Iterator[None]:
+    """A launch of the job in ``folder``, counted until it has said how it ended.
+
+    Raises RunFailed after five launches that were killed before they had created a run. One that ended by itself, with
+    an error or with a run, is no reason to stop the next.
+    """
     path = folder / STARTS
-    before = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
-    if len(before) >= MOST_STARTS:
+    before = path.read_bytes().count(b"\n") if path.is_file() else 0
+    if before >= MOST_STARTS:
         hint = f"`ql launch {quote(str(folder / JOB))} --dry-run` shows the plan; remove {path} to try again"
-        raise RunFailed(f"{folder / JOB} was launched {len(before)} times without a run being created", hint=hint)
+        raise RunFailed(f"{folder / JOB} was launched {before} times without a run being created", hint=hint)
     with path.open("a", encoding="utf-8") as stream:
         stream.write(f"{now()}\n")
+    try:
+        yield
+    except SystemExit as ended:
+        if ended.code not in SIGNALLED:
+            path.unlink(missing_ok=True)
+        raise
+    except Exception:
+        path.unlink(missing_ok=True)
+        raise
+    path.unlink(missing_ok=True)

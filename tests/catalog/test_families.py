@@ -223,6 +223,12 @@ def test_what_overflows_has_its_evidence() -> None:
     assert not overflowing & {"llama", "mistral"}
 
 
+def test_a_folder_that_is_not_there_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(room.OWN, str(tmp_path / "nowhere"))
+    with pytest.raises(Unreadable, match="which is no folder"):
+        find_family("llama")
+
+
 def test_a_persons_own_file_wins_and_is_checked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(room.OWN, str(tmp_path))
     (tmp_path / "newest.yaml").write_text("title: Newest\nlaunched: true\n")

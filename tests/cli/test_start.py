@@ -12,6 +12,7 @@ from click.testing import CliRunner, Result
 
 from launcher.cli import launch as launch_verb
 from launcher.cli.main import main
+from launcher.errors import Unreadable
 from launcher.places import Submission, Wants, get_place, submit
 from launcher.records.run import GateResult
 from launcher.runs import resume as resuming
@@ -121,11 +122,39 @@ def test_a_job_without_a_run_is_launched_in_its_folder(tmp_path: Path, monkeypat
     assert options.out == folder
     assert options.trainer_python == "/usr/bin/python3"
     assert place == "here"
-    for _ in range(MOST_STARTS - 1):
-        assert ql("start", str(folder)).exit_code == 0
-    result = ql("start", str(folder))
+    assert not (folder / "starts").exists()
+
+
+def launched(folder: Path, monkeypatch: pytest.MonkeyPatch, end: BaseException) -> Result:
+    """`ql start` of a job whose launch ends so before it has made a run."""
+
+    def launch(*_: Any) -> None:
+        raise end
+
+    folder.mkdir(exist_ok=True)
+    (folder / "job.yaml").write_text("preset: cpu-tiny\ndata: rows.jsonl\n")
+    monkeypatch.setattr(launch_verb.command, "main", lambda *_, **__: launch())
+    return ql("start", str(folder))
+
+
+def test_five_launches_that_are_killed_end_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = tmp_path / "job"
+    codes = [launched(folder, monkeypatch, SystemExit(143)).exit_code for _ in range(MOST_STARTS)]
+    assert codes == [143] * MOST_STARTS
+    result = launched(folder, monkeypatch, SystemExit(143))
     assert result.exit_code == 3
     assert "was launched 5 times without a run being created" in result.output
+    (folder / "starts").write_bytes(b"\xff\xfe\n")  # what somebody else wrote is counted, not read
+    assert launched(folder, monkeypatch, SystemExit(143)).exit_code == 143
+
+
+def test_a_launch_that_said_what_is_wrong_is_not_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A person mends it and tries again, as often as it takes."""
+    for _ in range(2 * MOST_STARTS):
+        result = launched(tmp_path / "job", monkeypatch, Unreadable("no such data file"))
+        assert result.exit_code == 2
+        assert "no such data file" in result.output
+    assert not (tmp_path / "job" / "starts").exists()
 
 
 def test_a_run_never_writes_over_what_is_there(tmp_path: Path) -> None:
@@ -166,3 +195,12 @@ def test_a_run_says_where_it_is(run: Run) -> None:
     assert (facts["place"], facts["state"]) == ("here", "ended")
     with locked(run.path):
         assert json.loads(ql("runs", "latest", "--json").stdout)["place"]["state"] == "running"
+
+
+@pytest.mark.parametrize("text", ["{", '{"place": "moon", "handle": "1", "submitted": "x"}', '{"place": "here"}'])
+def test_a_place_that_is_not_known_does_not_hide_the_run(run: Run, text: str) -> None:
+    (run.path / "place.json").write_text(text)
+    result = ql("runs", "latest")
+    assert result.exit_code == 0
+    assert run.path.name in result.stdout
+    assert "warning: " in result.stderr
