@@ -104,6 +104,11 @@ def load_preset(name: str) -> Preset:
 def _preset_of(gpu: str, size: str) -> Preset:
     """A card and a size; what the pair needs comes before what the size sets."""
     known = _read(resource("presets", f"{SIZES}.yaml"), "sizes.json")
+    if size not in known["sizes"]:
+        file = str(resource("presets", "gpus", f"{gpu}.yaml"))
+        raise Unreadable(
+            Problem(f"no size {size!r}", file), hint=f"presets/{SIZES}.yaml has {', '.join(known['sizes'])}"
+        )
     name, of_size = f"{gpu}-{size}", known["sizes"][size]
     parts = [known.get("pairs", {}).get(name, {}), of_size]
     settings, reasons = (

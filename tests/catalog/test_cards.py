@@ -64,6 +64,14 @@ def test_a_card_is_one_file() -> None:
         load_preset("tomorrow-70b")
 
 
+@pytest.mark.usefixtures("tomorrow")
+def test_a_size_that_is_none_is_said_with_its_file() -> None:
+    path = load.resource("presets", "gpus", "tomorrow.yaml")
+    path.write_text(NEW.replace("32b", "33b"))
+    with pytest.raises(Unreadable, match=r"tomorrow\.yaml: no size '33b'"):
+        load_preset("tomorrow-33b")
+
+
 def test_no_card_stands_in_the_code() -> None:
     names = {name for name in list_gpus() if load_gpu(name).kind != "cpu"}
     found = [
