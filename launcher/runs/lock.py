@@ -72,7 +72,7 @@ def say_begun(folder: Path) -> None:
 def has_begun(folder: Path, pid: int) -> bool:
     """Whether process ``pid`` said so."""
     said = holder(folder)
-    return said.get("pid") == pid and "begun" in said
+    return said.get("pid") == pid and said.get("begun") is not None
 
 
 def holder(folder: Path) -> dict[str, object]:
