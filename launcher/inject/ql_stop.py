@@ -12,6 +12,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+from ql_checkpoint import seal
 from ql_trial import random_state, restore
 
 PATIENCE = 60.0  # seconds
@@ -73,13 +74,11 @@ def interruptible(evaluate: Any) -> Any:
 
 
 def make_up(checkpoint: Path) -> None:
-    """Evaluate the checkpoint that a training goes on from, where its evaluation was left out.
+    """Evaluate the checkpoint that a training goes on from, whose evaluation was left out.
 
     Called from a callback as training begins, with the weights in place. The random state goes on as if the evaluation
     had come before the checkpoint was written.
     """
-    if not (checkpoint / DUE).exists():
-        return
     trainer = running_trainer()
     trainer._load_rng_state(str(checkpoint))
     metrics = trainer._evaluate(None, None)
@@ -87,6 +86,13 @@ def make_up(checkpoint: Path) -> None:
         trainer.state.best_model_checkpoint = str(Path(trainer.args.output_dir, checkpoint.name))
     after = random_state()
     trainer._load_rng_state = lambda _: restore(after)  # the trainer is about to load what was saved
+
+
+def settle(checkpoint: Path) -> None:
+    """Write into the checkpoint of the last step what its evaluation found: nothing owes it any more."""
+    running_trainer().state.save_to_json(str(checkpoint / "trainer_state.json"))
+    (checkpoint / DUE).unlink()
+    seal(checkpoint)
 
 
 def running_trainer() -> Any:

@@ -25,6 +25,7 @@ import json
 import math
 import os
 import time
+import traceback
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -36,7 +37,7 @@ from ql_checkpoint import keep_exact, restore_exact, seal
 from ql_events import EventLog
 from ql_quantization import describe_quantization, keep_trainable
 from ql_rescue import install
-from ql_stop import Interrupted, Stop, make_up
+from ql_stop import DUE, Interrupted, Stop, make_up, settle
 from ql_trial import Trial
 from ql_watch import Watch
 
@@ -122,13 +123,30 @@ class TelemetryCallback(TrainerCallback):  # type: ignore[misc]
             restore_exact(model, Path(os.environ["QL_RESUMED"]))
         if state.global_step and os.environ.get("QL_LR_WAS"):
             relearn(args.learning_rate, float(os.environ["QL_LR_WAS"]), kwargs["optimizer"], kwargs["lr_scheduler"])
-        if state.global_step and os.environ.get("QL_RESUMED"):
-            make_up(Path(os.environ["QL_RESUMED"]))
         self.beat()
         record = describe_quantization(model, args, installed_versions(self.packages), self.trainer)
         path = Path(args.output_dir, "quantization.json")
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+        resumed = os.environ.get("QL_RESUMED")
+        if state.global_step and resumed and Path(resumed, DUE).exists():
+            self._make_up(args, state, control, Path(resumed))
+
+    def _make_up(self, args: Any, state: Any, control: Any, checkpoint: Path) -> None:
+        """The evaluation that was left out; after the last step that is all there is to do, and a step more is none."""
+        at_end = state.global_step >= state.max_steps
+        try:
+            make_up(checkpoint)
+            if at_end and not self.stop.begun:
+                settle(Path(args.output_dir, checkpoint.name))
+                self.on_train_end(args, state, control)
+        except Exception:
+            if not at_end:
+                raise
+            traceback.print_exc()
+            raise SystemExit(1) from None
+        if at_end:
+            raise SystemExit(0)
 
     def _count_tokens(self, module: Any, args: Any, kwargs: Any) -> None:
         try:

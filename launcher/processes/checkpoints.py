@@ -19,6 +19,7 @@ from launcher.records.codec import Record, decode
 SEAL = "ql-complete.json"
 STATE = "trainer_state.json"
 EXACT = "ql-weights.safetensors"  # the trained weights as they are, where the trainer rounded them
+DUE = "ql-evaluation-due"  # the evaluation of its step was left out for a stop (inject/ql_stop.py)
 RESUME = "resume"  # the folder in trainer/ for a checkpoint that had to be changed first
 _NAME = re.compile(r"checkpoint-(\d{1,9})")
 
@@ -38,6 +39,11 @@ class Checkpoint:
 
     path: Path
     step: int
+
+    @property
+    def owes_evaluation(self) -> bool:
+        """Whether its evaluation is still to be made up: until then nobody knows if it is the best."""
+        return (self.path / DUE).exists()
 
     def state(self) -> TrainerState:
         """The Trainer's own record."""

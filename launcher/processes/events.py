@@ -78,7 +78,10 @@ def training_facts(folder: Path) -> Training:
 def facts_of_checkpoint(folder: Path, state: TrainerState) -> Training:
     """The same of a training that ended with its last checkpoint; ``state`` is that checkpoint's trainer_state.json."""
     attempts = _attempts(folder)
-    last = attempts[-1] if attempts else []
+    trained = [attempt for attempt in attempts if any(event["event"] == "log" for event in attempt)]
+    # An evaluation that was left out for a stop may have been made up since, by a process that trained nothing.
+    made_up = [event for attempt in attempts if attempt not in trained for event in attempt if event["event"] == "eval"]
+    last = trained[-1] if trained else []
     best = state.best_model_checkpoint
     logs = [event for event in last if event["event"] == "log"]
     end: _End = {
@@ -90,7 +93,7 @@ def facts_of_checkpoint(folder: Path, state: TrainerState) -> Training:
         "peak_memory_gib": max((gib for event in logs if (gib := event["peak_memory_gib"]) is not None), default=None),
         "peak_allocated_gib": max((event.get("peak_allocated_gib") or 0.0 for event in logs), default=0.0) or None,
     }
-    return _facts(attempts, end)
+    return _facts([*trained[:-1], [*last, *made_up]], end)
 
 
 def _attempts(folder: Path) -> list[list[Event]]:

@@ -7,6 +7,7 @@ import random
 import signal
 import subprocess
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -67,10 +68,17 @@ def undisturbed(backend: str, folder: Path, tickets: Path) -> tuple[Path, Path, 
     return rows, run, time.monotonic() - began
 
 
-def disturbed(backend: str, rows: Path, run: Path, draw: random.Random, seconds: float | None = None) -> dict[str, Any]:
+def saved_at(run: Path, step: int) -> Callable[[], bool]:
+    return lambda: any(event["step"] >= step for event in events(run, "save"))
+
+
+def disturbed(
+    backend: str, rows: Path, run: Path, draw: random.Random, seconds: float | None = None, *, last: bool = False
+) -> dict[str, Any]:
     """A run whose whole tree is terminated at a random instant, and started again until it is done.
 
-    The instant is within ``seconds`` of its start, or, without them, after a random step of the training.
+    The instant is within ``seconds`` of its start, or, without them, after a random step of the training; with ``last``
+    as the last step begins, whose evaluation is then owed by a training that has no step left.
     """
     process = ql(*words(backend, rows, run))
     facts: dict[str, Any] = {}
@@ -78,8 +86,10 @@ def disturbed(backend: str, rows: Path, run: Path, draw: random.Random, seconds:
         facts["after"] = round(seconds * draw.uniform(0.02, 1.0), 2)
         time.sleep(facts["after"])
     else:
-        facts["after step"], facts["and"] = draw.randrange(1, STEPS), round(draw.uniform(0.0, 0.5), 2)
-        wait(process, at_step(run, facts["after step"]))
+        facts["after step"] = STEPS - 1 if last else draw.randrange(1, STEPS)
+        # Of the last but one step the checkpoint is waited for: a signal before it would stop the training there.
+        wait(process, saved_at(run, STEPS - 1) if last else at_step(run, facts["after step"]))
+        facts["and"] = 0.0 if last else round(draw.uniform(0.0, 0.5), 2)
         time.sleep(facts["and"])
     term_all(process)
     output = process.communicate()[0]
@@ -115,6 +125,6 @@ def test_at_ten_random_instants(backend: str, tmp_path: Path, tickets: Path) -> 
     told = []
     for count in range(10):
         within = seconds if count % 2 else None
-        told.append(disturbed(backend, rows, tmp_path / f"run{count}", draw, within))
+        told.append(disturbed(backend, rows, tmp_path / f"run{count}", draw, within, last=count == 0))
         assert products(tmp_path / f"run{count}") == products(alone), told
     assert sum(facts.get("step", 0) > 0 for facts in told) >= 4, f"too few instants within the training: {told}"

@@ -43,11 +43,12 @@ class Trainer:
         self.say("train_begin", {"step": self._start, "max_steps": steps})
         self._beat()
 
-    def save(self, step: int, best: str | None) -> None:
+    def save(self, step: int, best: str | None, owes: bool) -> None:
         from ql_checkpoint import seal  # on the path of what the launcher starts
 
         folder = Path("trainer", f"checkpoint-{step}")
         folder.mkdir(parents=True, exist_ok=True)
+        (folder / "ql-evaluation-due").touch() if owes else (folder / "ql-evaluation-due").unlink(missing_ok=True)
         state = {"global_step": step, "max_steps": self._steps, "best_model_checkpoint": best}
         (folder / "trainer_state.json").write_text(json.dumps(state))
         (folder / "adapter_model.safetensors").write_text(f"weights of step {step}")

@@ -40,9 +40,12 @@ class Scenario:
     def evaluate(self, step: int, *, loss: float) -> Scenario:
         return self.say("eval", step=step, eval_loss=loss)
 
-    def save(self, step: int, *, best: str | None = None) -> Scenario:
-        """A checkpoint with all its files, sealed; ``best`` is the folder that it names as the best so far."""
-        return self.do("save", step=step, best=best)
+    def save(self, step: int, *, best: str | None = None, owes: bool = False) -> Scenario:
+        """A checkpoint with all its files, sealed; ``best`` is the folder that it names as the best so far.
+
+        ``owes``: the evaluation of its step was left out.
+        """
+        return self.do("save", step=step, best=best, owes=owes)
 
     def end(self, step: int | None = None, *, stopped: bool = False, **more: Any) -> Scenario:
         """At the last step, unless one is given."""

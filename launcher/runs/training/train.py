@@ -50,10 +50,11 @@ def train_to_the_end(run: Run, observer: Observer, what_fits: Callable[[], str |
     restarts: list[str] = []
     while True:
         checkpoint = usable_checkpoint(run, observer, upto)
-        if checkpoint is not None and (state := checkpoint.state()).global_step >= state.max_steps:
+        at_end = checkpoint is not None and (state := checkpoint.state()).global_step >= state.max_steps
+        if checkpoint is not None and at_end and not checkpoint.owes_evaluation:
             return _finish(run, checkpoint, state)
         try:
-            return trainer.launch.train(
+            facts = trainer.launch.train(
                 run.path,
                 python=run.trainer_python,
                 memory_fraction=run.record.memory_fraction,
@@ -62,6 +63,8 @@ def train_to_the_end(run: Run, observer: Observer, what_fits: Callable[[], str |
                 track=run.record.track,
                 start=_start(run, policy, checkpoint),
             )
+            if not at_end:  # else it has made up the last evaluation, and now it is known which checkpoint is the best
+                return facts
         except TrainerFailed as failure:
             repair = choose(
                 failure,

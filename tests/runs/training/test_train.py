@@ -135,3 +135,17 @@ def test_a_corrupt_checkpoint_is_put_aside_for_the_one_before(run: Run, train: T
     train(ENDS)
     assert train.started[0][1] == "trainer/checkpoint-2"
     assert not (run.path / "trainer" / "checkpoint-4").exists()
+
+
+def test_an_evaluation_that_the_last_step_owes_is_made_up_before_the_best_is_chosen(run: Run, train: Training) -> None:
+    fourth, sixth = "trainer/checkpoint-4", "trainer/checkpoint-6"
+    stopped = BEGUN.log(6).evaluate(4, loss=0.5).save(4, best=fourth).save(6, best=fourth, owes=True)
+    with pytest.raises(TrainerFailed):
+        train(stopped.crash(ValueError("the machine is gone")))
+    facts = train(BEGUN.evaluate(6, loss=0.25).save(6, best=sixth).end())
+    assert train.started == [({}, sixth)]
+    assert (facts.best_checkpoint, facts.best_eval_loss, facts.final_loss) == ("checkpoint-6", 0.25, 1 / 6)
+    assert (run.path / "trainer" / "adapter_model.safetensors").read_text() == "weights of step 6"
+    again = train(BEGUN.fail(ValueError("nothing is left to do")))
+    assert train.started == []
+    assert again == facts
